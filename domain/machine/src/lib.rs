@@ -1,0 +1,19 @@
+//! The rules of a machine's life, decided without a runtime, a clock or a kernel.
+//!
+//! [`MachineSpec`] is the checked form of what a user asked for; [`MachineState`] is the word the API shows for where a
+//! machine is. How a machine moves from phase to phase, when it restarts, when a schedule is due and how many seconds
+//! of burst a shared CPU has left are functions of values: nothing here performs an effect.
+
+mod signal;
+mod size;
+mod spec;
+mod state;
+
+pub use signal::{InvalidSignal, Signal};
+pub use size::{CpuKind, GuestSize, InvalidSize};
+pub use spec::{
+    Condition, ContainerSpec, Dependency, DnsSpec, EnvFrom, FieldRef, FileContent, FileSpec,
+    Healthcheck, InitSpec, MachineSpec, Persist, Probe, ProcessSpec, Protocol, RestartMode,
+    RestartPolicy, RootfsSpec, SecretEnv, ServiceSpec, StopSpec,
+};
+pub use state::MachineState;

@@ -1,0 +1,122 @@
+//! Runs machines on this host.
+//!
+//! [`Driver`] is what the supervisor needs of a way to run guests; `container` implements it with namespaces, cgroups
+//! and `mayfly-init`, `fake` for tests of the supervisor. The driver knows nothing of phases, restarts or users. Every
+//! call may be repeated: it finds what an earlier, interrupted call left and finishes it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use async_trait::async_trait;
+use mayfly_guest::{ExitRecord, GuestRecord, LaunchSpec};
+use mayfly_host_api::{ContainerReport, ExecRequest, ExecSession, ProcessInfo};
+use mayfly_machine::{GuestSize, RootfsSpec, Signal};
+use mayfly_types::{Digest, LaunchId, MachineId, NetworkId};
+
+#[async_trait]
+pub trait Driver: Send + Sync + 'static {
+    /// Makes what a machine keeps from creation to destruction: directories and its place in the network.
+    async fn provision(&self, body: &Body) -> Result<(), DriverError>;
+
+    /// Starts a guest and returns once its first process runs the user's program. A launch that already happened
+    /// (same id) returns its guest. A guest of another launch must be gone.
+    ///
+    /// # Errors
+    /// [`DriverError::Guest`] if the program could not be run, with the reason for people.
+    async fn launch(&self, body: &Body, launch: &Launch) -> Result<GuestRecord, DriverError>;
+
+    /// What is there now.
+    async fn observe(&self, machine: MachineId) -> Result<Observed, DriverError>;
+
+    /// Waits until the guest has ended and returns how. Dropping the future stops the waiting only.
+    async fn exited(&self, machine: MachineId, launch: LaunchId)
+    -> Result<ExitRecord, DriverError>;
+
+    /// Signals the main processes.
+    async fn signal(&self, machine: MachineId, signal: Signal) -> Result<(), DriverError>;
+
+    /// Kills everything in the guest, also a frozen one. A guest that is gone is success.
+    async fn kill(&self, machine: MachineId) -> Result<(), DriverError>;
+
+    async fn freeze(&self, machine: MachineId) -> Result<(), DriverError>;
+
+    async fn thaw(&self, machine: MachineId) -> Result<(), DriverError>;
+
+    /// After an exit was journaled: removes what only the guest needed (cgroups, run files), keeps what `provision` made.
+    async fn clean(&self, machine: MachineId) -> Result<(), DriverError>;
+
+    /// Removes everything of the machine. An unknown machine is success.
+    async fn remove(&self, machine: MachineId) -> Result<(), DriverError>;
+
+    async fn exec(
+        &self,
+        machine: MachineId,
+        request: ExecRequest,
+    ) -> Result<ExecSession, DriverError>;
+
+    async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, DriverError>;
+
+    async fn containers(&self, machine: MachineId) -> Result<Vec<ContainerReport>, DriverError>;
+
+    /// CPU time used so far by the running guest, in microseconds; the input of the burst budget.
+    async fn cpu_used_us(&self, machine: MachineId) -> Result<u64, DriverError>;
+
+    /// Sets how much CPU a guest may use, in thousandths of one CPU; `None` lifts the limit.
+    async fn limit_cpu(
+        &self,
+        machine: MachineId,
+        millicpus: Option<u32>,
+    ) -> Result<(), DriverError>;
+
+    /// Every machine this driver holds anything of; for sweeping what no journal knows.
+    async fn machines(&self) -> Result<Vec<MachineId>, DriverError>;
+}
+
+/// What stays the same from one launch of a machine to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Body {
+    pub machine_id: MachineId,
+    pub network: NetworkId,
+    pub private_ip: Ipv6Addr,
+    /// Outbound IPv4 goes through this address, translated at the host.
+    pub ipv4: Ipv4Addr,
+    pub size: GuestSize,
+    pub swap_mib: u32,
+    pub rootfs: RootfsSpec,
+}
+
+/// One start: what to run, fully computed by the supervisor. The driver fills in paths, cgroups and the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    pub launch_id: LaunchId,
+    /// Without host paths: `log_dir`, `netns`, `cgroups` and each container's `root` are set by the driver.
+    pub spec: LaunchSpec,
+    /// Manifest digest of each container's image, by container name; the driver asks the image store for its layers.
+    pub images: BTreeMap<String, Digest>,
+    /// Keep what the machine wrote since the last launch.
+    pub keep_rootfs: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed {
+    /// Nothing runs and no exit is on record: never launched, cleaned, or lost in a reboot.
+    Absent,
+    Running(GuestRecord),
+    Frozen(GuestRecord),
+    Exited(ExitRecord),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The guest's own fault: its program or files are wrong. Trying again will not help.
+    #[error("{reason}")]
+    Guest { reason: String },
+    #[error("machine {0} does not run")]
+    NotRunning(MachineId),
+    #[error("{action}")]
+    Host {
+        action: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,132 @@
+//! What the control plane asks of a host, and what a host reports.
+//!
+//! On one server the host lives in the same process and [`HostApi`] is a plain call; between servers the same calls
+//! travel over mutual TLS. Every changing call returns once the host has journaled it: from then on it happens even if
+//! everybody dies. Repeating a call is safe; the host is the only authority for what runs on it.
+
+mod error;
+mod exec;
+mod image;
+mod log;
+mod machine;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mayfly_machine::Signal;
+use mayfly_types::{HostSeq, ImageRef, MachineId};
+use tokio::sync::watch;
+
+pub use error::{HostError, Refusal};
+pub use exec::{
+    ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, ProcessInfo, Socket, Terminal,
+};
+pub use image::{ImageInfo, ImageSource, Pruned, PullProgress, RegistryLogin};
+pub use log::{LogEntry, LogPage, LogQuery};
+pub use machine::{
+    Actor, CatalogEntry, ContainerReport, CreateMachine, EventKind, ExitEvent, HostEvent,
+    HostStatus, Launch, MachineReport, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
+};
+
+#[async_trait]
+pub trait HostApi: Send + Sync + 'static {
+    /// Takes a machine on. Creating a machine that exists with the same version returns its report.
+    async fn create(&self, request: CreateMachine) -> Result<MachineReport, HostError>;
+
+    /// Replaces a machine's version in place; a running machine is stopped by its stop rule and started anew.
+    async fn update(
+        &self,
+        machine: MachineId,
+        request: UpdateMachine,
+    ) -> Result<MachineReport, HostError>;
+
+    /// Starts a created or stopped machine, thaws a suspended one. A started machine stays as it is.
+    async fn start(&self, machine: MachineId, by: Actor) -> Result<MachineReport, HostError>;
+
+    /// Asks the guest to end, and kills it when its patience has passed. A stopped machine stays as it is.
+    async fn stop(
+        &self,
+        machine: MachineId,
+        request: StopMachine,
+    ) -> Result<MachineReport, HostError>;
+
+    async fn restart(
+        &self,
+        machine: MachineId,
+        request: RestartMachine,
+    ) -> Result<MachineReport, HostError>;
+
+    /// Freezes a started machine with its memory and files.
+    async fn suspend(&self, machine: MachineId, by: Actor) -> Result<MachineReport, HostError>;
+
+    /// Takes a machine out of traffic or back in; its process runs on.
+    async fn cordon(
+        &self,
+        machine: MachineId,
+        cordoned: bool,
+        by: Actor,
+    ) -> Result<MachineReport, HostError>;
+
+    /// Sends a signal to the main process of a started machine.
+    async fn signal(&self, machine: MachineId, signal: Signal) -> Result<(), HostError>;
+
+    /// Removes the machine and everything it kept. A running one is refused unless `kill`.
+    async fn destroy(
+        &self,
+        machine: MachineId,
+        kill: bool,
+        by: Actor,
+    ) -> Result<MachineReport, HostError>;
+
+    /// Runs a program inside a started machine. Dropping the session ends the program.
+    async fn exec(
+        &self,
+        machine: MachineId,
+        request: ExecRequest,
+    ) -> Result<ExecSession, HostError>;
+
+    async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError>;
+
+    async fn report(&self, machine: MachineId) -> Result<MachineReport, HostError>;
+
+    /// Reported changes after `after`, oldest first, at most `limit`.
+    async fn events_after(&self, after: HostSeq, limit: usize)
+    -> Result<Vec<HostEvent>, HostError>;
+
+    /// The newest position in the host's reports; changes when there is more to read.
+    fn latest(&self) -> watch::Receiver<HostSeq>;
+
+    /// All machines that could take traffic; a new value at every change.
+    fn catalog(&self) -> watch::Receiver<Arc<Vec<CatalogEntry>>>;
+
+    /// The last runs of a scheduled machine, newest first.
+    async fn schedule_runs(
+        &self,
+        machine: MachineId,
+        limit: usize,
+    ) -> Result<Vec<ScheduleRun>, HostError>;
+
+    /// A page of log lines; waits up to the query's patience when there is nothing new.
+    async fn logs(&self, query: LogQuery) -> Result<LogPage, HostError>;
+
+    /// Finds the digest an image name stands for now, pulling its manifest (and, in the background, its layers) if the
+    /// host does not have it.
+    async fn resolve_image(
+        &self,
+        image: &ImageRef,
+        login: Option<RegistryLogin>,
+    ) -> Result<ImageInfo, HostError>;
+
+    /// Takes images in from an archive or layout on the host's disk; returns what was found in it.
+    async fn import_image(&self, source: ImageSource) -> Result<Vec<ImageInfo>, HostError>;
+
+    async fn images(&self) -> Result<Vec<ImageInfo>, HostError>;
+
+    /// What pulls are doing now, by image.
+    async fn pulls(&self) -> Vec<PullProgress>;
+
+    /// Removes images that no machine needs and nobody in `keep` names.
+    async fn prune_images(&self, keep: Vec<ImageRef>) -> Result<Pruned, HostError>;
+
+    async fn status(&self) -> HostStatus;
+}

@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mayfly_machine::{MachineSpec, MachineState, Signal};
+use mayfly_types::{
+    AppId, AppName, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, OrgSlug, Region,
+    Secret, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Who caused a change: the word in an event's `source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    User,
+    /// Our own loops: restarts, schedules, standbys. Rendered `flyd`, as clients expect.
+    Platform,
+    Proxy,
+}
+
+/// Whether a new or changed machine is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Launch {
+    Now,
+    Skip,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreateMachine {
+    pub machine_id: MachineId,
+    pub instance_id: InstanceId,
+    pub name: String,
+    pub app_id: AppId,
+    pub app_name: AppName,
+    pub org_id: OrgId,
+    pub org_slug: OrgSlug,
+    pub network: NetworkId,
+    pub region: Region,
+    pub spec: MachineSpec,
+    /// App secrets at the version the machine shall start with.
+    pub secrets: BTreeMap<String, Secret>,
+    pub launch: Launch,
+    /// Created without being given traffic, until it is uncordoned.
+    pub cordoned: bool,
+    pub by: Actor,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateMachine {
+    pub instance_id: InstanceId,
+    pub spec: MachineSpec,
+    pub secrets: BTreeMap<String, Secret>,
+    /// `Skip` leaves a stopped machine stopped; a running one is always restarted.
+    pub launch: Launch,
+    pub by: Actor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopMachine {
+    /// `None` uses the machine's own stop rule.
+    pub signal: Option<Signal>,
+    pub patience: Option<Duration>,
+    pub by: Actor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartMachine {
+    /// Kill at once instead of asking.
+    pub force: bool,
+    pub signal: Option<Signal>,
+    pub patience: Option<Duration>,
+    pub by: Actor,
+}
+
+/// What a host says about one of its machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MachineReport {
+    pub machine_id: MachineId,
+    pub host_id: HostId,
+    /// Position of the newest change contained; a reader that has applied it has seen this.
+    pub seq: HostSeq,
+    pub instance_id: InstanceId,
+    pub state: MachineState,
+    pub since: Timestamp,
+    /// Fully expanded IPv6, as the API prints it.
+    pub private_ip: String,
+    /// First process of the guest on the host, while one runs.
+    pub pid: Option<u32>,
+    /// Not to be given traffic.
+    pub cordoned: bool,
+    /// Why the machine is `failed` or `launch_failed`.
+    pub failure: Option<String>,
+    pub containers: Vec<ContainerReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerReport {
+    pub name: String,
+    pub state: String,
+}
+
+/// One reported change, with the state after it. The report is complete: applying the newest is enough.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostEvent {
+    pub seq: HostSeq,
+    pub at: Timestamp,
+    pub machine_id: MachineId,
+    /// `None` when the change is of no interest to users (an intermediate phase).
+    pub event: Option<EventKind>,
+    pub by: Actor,
+    pub report: MachineReport,
+}
+
+/// What users see in a machine's history. Rendered by the API as `type` and `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    Launch,
+    Start,
+    Exit(ExitEvent),
+    Stop,
+    Restart,
+    Update,
+    Suspend,
+    Resume,
+    Destroy,
+    LaunchFailed { reason: String },
+}
+
+/// How a guest ended, and what follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitEvent {
+    pub exit_code: i32,
+    pub guest_exit_code: i32,
+    pub guest_signal: i32,
+    pub oom_killed: bool,
+    pub requested_stop: bool,
+    pub restarting: bool,
+    /// -1 when no signal ended it.
+    pub signal: i32,
+    pub exited_at: Timestamp,
+    pub restart_count: u32,
+}
+
+/// One run of a scheduled machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleRun {
+    pub due_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub exit_code: Option<i32>,
+    /// `started`, `exited`, `skipped` (the previous run was still going) or `failed`.
+    pub outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostStatus {
+    pub host_id: HostId,
+    pub region: Region,
+    pub machines: usize,
+    pub running: usize,
+    pub cgroups: String,
+    pub memory_mib: u64,
+    pub cpus: u32,
+}
+
+/// What edges and names need to know of a machine; soft state that is published whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogEntry {
+    pub machine_id: MachineId,
+    pub instance_id: InstanceId,
+    pub app_name: AppName,
+    pub region: Region,
+    pub private_ip: std::net::Ipv6Addr,
+    pub state: MachineState,
+    pub cordoned: bool,
+    pub services: Vec<mayfly_machine::ServiceSpec>,
+}
