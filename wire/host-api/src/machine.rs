@@ -173,6 +173,8 @@ pub struct CatalogEntry {
     pub app_name: AppName,
     pub region: Region,
     pub private_ip: std::net::Ipv6Addr,
+    /// Reachable from this host only. Most programs listen on 0.0.0.0, so an edge on the same host tries it first.
+    pub ipv4: std::net::Ipv4Addr,
     pub state: MachineState,
     pub cordoned: bool,
     pub services: Vec<mayfly_machine::ServiceSpec>,
