@@ -1,1 +1,22 @@
+//! HTTP and TLS plumbing: a client that streams and a server loop that stops gracefully.
+//!
+//! [`HttpClient`] speaks HTTP/1.1 over plain TCP and TLS (rustls with ring, the system's authorities plus one file of
+//! our own). It reads and sends bodies piece by piece, follows redirects only where the request asks for it, and says
+//! in [`HttpError::kind`] whether trying again can help. [`serve`] runs any tower service, such as an axum router, on
+//! a bound listener. Nothing here knows what is said over it.
 
+mod authorities;
+mod body;
+mod client;
+mod error;
+mod request;
+mod response;
+mod serve;
+
+pub use body::Body;
+pub use client::{ClientConfig, HttpClient};
+pub use error::HttpError;
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+pub use request::Request;
+pub use response::{Response, Upgraded};
+pub use serve::{PeerAddr, ServeConfig, serve};

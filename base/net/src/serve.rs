@@ -1,0 +1,172 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use mayfly_runtime::{Backoff, Stop, TaskSet};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower_service::Service;
+use tracing::{debug, warn};
+
+/// Who opened the connection; an extension of every request that [`serve`] hands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Limits of a listener. Limits on bodies belong to the routes, which differ in what they accept.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// Connections at once; further ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// From the first moment a head may come to its last byte; also ends idle connections.
+    pub header_timeout: Duration,
+    /// Bytes of a request's head.
+    pub header_bytes_max: usize,
+    /// How long requests under way may still take once told to stop.
+    pub drain: Duration,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            header_timeout: Duration::from_secs(75),
+            header_bytes_max: 64 * 1024,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// After an accept failed for want of file descriptors or memory.
+const ACCEPT_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(5),
+    most: Duration::from_secs(1),
+};
+
+/// Serves HTTP/1.1 on `listener` until `stop`; then accepts nothing more, lets requests under way finish within
+/// `config.drain`, and returns. True if all of them did.
+///
+/// Upgrades (WebSockets) work; an upgraded connection belongs to its handler and is not waited for.
+pub async fn serve<S, B>(listener: TcpListener, service: S, config: ServeConfig, stop: Stop) -> bool
+where
+    S: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connections = TaskSet::under(&stop);
+    let places = Arc::new(Semaphore::new(config.connections_max));
+    let mut failures = 0;
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, peer, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "accept failed");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(ACCEPT_BACKOFF.pause(failures)) => {}
+                }
+                failures += 1;
+                continue;
+            }
+        };
+        failures = 0;
+        let service = WithPeer {
+            service: service.clone(),
+            peer: PeerAddr(peer),
+        };
+        let config = config.clone();
+        connections
+            .spawn_guarded("http.connection", move |stop| async move {
+                serve_connection(stream, service, &config, stop).await;
+                drop(place);
+            })
+            .await;
+    }
+    drop(listener);
+    connections.shut_down(config.drain).await
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places
+        .clone()
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, place))
+}
+
+async fn serve_connection<S, B>(stream: TcpStream, service: S, config: &ServeConfig, stop: Stop)
+where
+    S: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(config.header_bytes_max)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "connection ended");
+    }
+}
+
+/// Adds [`PeerAddr`] to the requests of one connection.
+#[derive(Clone)]
+struct WithPeer<S> {
+    service: S,
+    peer: PeerAddr,
+}
+
+impl<S> Service<hyper::Request<Incoming>> for WithPeer<S>
+where
+    S: Service<hyper::Request<Incoming>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: hyper::Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.peer);
+        self.service.call(request)
+    }
+}
