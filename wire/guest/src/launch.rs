@@ -15,7 +15,7 @@ pub struct LaunchSpec {
     pub hostname: String,
     /// Where the monitor appends the machine's output; see `mayfly-logs`.
     pub log_dir: PathBuf,
-    /// A network namespace to enter, kept by a bind mount.
+    /// A network namespace to enter, kept by a bind mount; `None` makes an empty one with only a loopback device.
     pub netns: Option<PathBuf>,
     /// Directories of the cgroups the init joins before it runs anything (one per hierarchy on cgroup v1).
     pub cgroups: Vec<PathBuf>,
@@ -24,7 +24,7 @@ pub struct LaunchSpec {
     /// Contents of `/etc/hosts` and `/etc/resolv.conf` in every container.
     pub etc_hosts: String,
     pub etc_resolv_conf: String,
-    /// Signal number that asks the machine to end.
+    /// Signal number that asks the machine to end: what the programs get when the host sends SIGTERM to the init.
     pub stop_signal: i32,
 }
 
@@ -52,7 +52,8 @@ pub struct RootLaunch {
     pub lower: Vec<PathBuf>,
     pub upper: PathBuf,
     pub work: PathBuf,
-    /// An ext4 image that is mounted (loop) to hold `upper` and `work`, which are then paths inside it. Limits the size.
+    /// An ext4 image that is mounted (loop) to hold `upper` and `work`, which are then paths inside it (made if missing).
+    /// Limits the size.
     pub disk_image: Option<PathBuf>,
 }
 

@@ -12,7 +12,33 @@
 //! | `exit.json` | monitor, when init has ended | an [`ExitRecord`]; written even if nobody listens |
 //! | `control.sock` | monitor | frames of [`frame`]; each connection carries one [`Request`] |
 //!
-//! Every file is written beside its name and renamed, so a reader sees all of it or nothing.
+//! Every file is written beside its name and renamed, so a reader sees all of it or nothing. Only `exit.json` is also
+//! synced to disk: after a power cut nothing runs anyway.
+//!
+//! # Starting
+//!
+//! The host gives the monitor a pipe as file descriptor [`STATUS_FD`] and reads one line from it: [`STARTED`] once
+//! `guest.json` is there and the program runs, or [`FAILED`] followed by a blank and the reason, once `exit.json` with
+//! that reason is there. End of file without a line means the monitor itself died. The process the host started
+//! detaches and ends with code 0 at once; the host waits for it, and for nothing else of the monitor.
+//!
+//! The program that must run is the first process of the first container, or, if that container waits for others, of
+//! the first container that waits for none.
+//!
+//! Starting the same launch again (same run directory, same launch id) starts nothing: while it runs the answer is
+//! [`STARTED`], after its end what `exit.json` says. Another launch in the same directory is refused while one runs.
+//!
+//! # Ending
+//!
+//! The machine ends when its main container has ended for good. The host asks by sending a signal request, and forces
+//! by killing the cgroup; both end in an `exit.json`. If only the monitor is killed, the kernel kills the guest with it,
+//! and no `exit.json` is written: both processes of `guest.json` are gone then.
+//!
+//! # A host's duties
+//!
+//! The monitor stays in the cgroup it was started in, so its memory is not the guest's; a service manager must be told
+//! to end only the daemon's main process. `cgroups` are joined by the guest alone. `launch.json` holds secrets: the run
+//! directory is for root only.
 
 pub mod frame;
 mod launch;
@@ -28,3 +54,8 @@ pub const LAUNCH_FILE: &str = "launch.json";
 pub const GUEST_FILE: &str = "guest.json";
 pub const EXIT_FILE: &str = "exit.json";
 pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// The descriptor on which a monitor says whether the program runs.
+pub const STATUS_FD: i32 = 3;
+pub const STARTED: &str = "started";
+pub const FAILED: &str = "failed";
