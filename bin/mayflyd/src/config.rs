@@ -1,0 +1,260 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use mayfly_runtime::telemetry::LogFormat;
+use mayfly_types::{Region, Secret};
+use serde::{Deserialize, Deserializer};
+
+/// What one server runs, after file and command line were put together.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) region: Region,
+    pub(crate) api_listen: SocketAddr,
+    pub(crate) edge_listen: SocketAddr,
+    pub(crate) domain: String,
+    pub(crate) store: StoreLocation,
+    pub(crate) log_format: LogFormat,
+    pub(crate) shutdown_patience: Duration,
+}
+
+/// Where intent is kept.
+#[derive(Debug)]
+pub(crate) enum StoreLocation {
+    /// A SQLite file in the data directory.
+    File(PathBuf),
+    Postgres(Secret),
+}
+
+/// What the command line says; each wins over the file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Overrides {
+    /// Three-letter place name that this server's machines report.
+    #[arg(long)]
+    pub(crate) region: Option<Region>,
+    /// Address and port of the Machines API.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) api_listen: Option<SocketAddr>,
+    /// Address and port where requests for apps arrive.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) http_listen: Option<SocketAddr>,
+    /// Apps are reached as <app>.<domain>.
+    #[arg(long)]
+    pub(crate) domain: Option<String>,
+}
+
+/// The file's shape. The shipped example is parsed by a test.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    region: Option<Region>,
+    api: Api,
+    edge: Edge,
+    store: Store,
+    log: Log,
+    shutdown: Shutdown,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Api {
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Edge {
+    listen: Option<SocketAddr>,
+    domain: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Store {
+    url_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Log {
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Shutdown {
+    #[serde(deserialize_with = "duration")]
+    patience: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `file`, or `<data dir>/config.toml` if there is one, and lays `overrides` over it.
+    pub(crate) fn load(
+        data_dir: &Path,
+        file: Option<&Path>,
+        overrides: &Overrides,
+    ) -> anyhow::Result<Self> {
+        let usual = data_dir.join("config.toml");
+        let path = file.or_else(|| usual.exists().then_some(usual.as_path()));
+        let parsed = match path {
+            None => File::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("read configuration {}", path.display()))?;
+                parse(&text).with_context(|| format!("configuration {}", path.display()))?
+            }
+        };
+        Self::assemble(data_dir, parsed, overrides)
+    }
+
+    fn assemble(data_dir: &Path, file: File, overrides: &Overrides) -> anyhow::Result<Self> {
+        let domain = overrides
+            .domain
+            .clone()
+            .or(file.edge.domain)
+            .unwrap_or_else(|| "mayfly.localhost".to_owned());
+        let store = match file.store.url_file {
+            None => StoreLocation::File(data_dir.join("control.db")),
+            Some(path) => {
+                let url = std::fs::read_to_string(&path)
+                    .with_context(|| format!("read store.url_file {}", path.display()))?;
+                let url = url.trim();
+                anyhow::ensure!(
+                    url.starts_with("postgres://") || url.starts_with("postgresql://"),
+                    "store.url_file {}: expected one line postgres://user:password@host/database",
+                    path.display()
+                );
+                StoreLocation::Postgres(Secret::new(url))
+            }
+        };
+        Ok(Self {
+            data_dir: data_dir.to_owned(),
+            region: match overrides.region.clone().or(file.region) {
+                Some(region) => region,
+                None => "iad".parse()?,
+            },
+            api_listen: overrides
+                .api_listen
+                .or(file.api.listen)
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4280))),
+            edge_listen: overrides
+                .http_listen
+                .or(file.edge.listen)
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            domain: checked_domain(domain)?,
+            store,
+            log_format: match file.log.format {
+                Format::Text => LogFormat::Text,
+                Format::Json => LogFormat::Json,
+            },
+            shutdown_patience: file.shutdown.patience,
+        })
+    }
+}
+
+fn parse(text: &str) -> anyhow::Result<File> {
+    Ok(toml::from_str(text)?)
+}
+
+fn checked_domain(domain: String) -> anyhow::Result<String> {
+    let labels_hold = domain.len() <= 189
+        && domain.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        });
+    anyhow::ensure!(
+        labels_hold,
+        "edge.domain `{domain}` is not a domain name: use labels of a-z, 0-9 and - with dots between them"
+    );
+    Ok(domain)
+}
+
+/// Durations are written `500ms`, `30s`, `5m` or `2h`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "`{text}` is not a duration: write a whole number and ms, s, m or h, such as 30s"
+        ))
+    })
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|character: char| !character.is_ascii_digit())?;
+    let count: u64 = text[..unit].parse().ok()?;
+    let millis = match &text[unit..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(count.checked_mul(millis)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assembled(text: &str, overrides: &Overrides) -> anyhow::Result<Config> {
+        Config::assemble(Path::new("/data"), parse(text)?, overrides)
+    }
+
+    #[test]
+    fn the_shipped_example_says_the_defaults() {
+        let none = Overrides::default();
+        let example = assembled(include_str!("../mayfly.example.toml"), &none).unwrap();
+        let empty = assembled("", &none).unwrap();
+        assert_eq!(format!("{example:?}"), format!("{empty:?}"));
+        assert_eq!(empty.api_listen.to_string(), "127.0.0.1:4280");
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let overrides = Overrides {
+            region: Some("fra".parse().unwrap()),
+            ..Overrides::default()
+        };
+        let config =
+            assembled("region = \"ams\"\n[edge]\ndomain = \"a.test\"", &overrides).unwrap();
+        assert_eq!(config.region.as_str(), "fra");
+        assert_eq!(config.domain, "a.test");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, named) in [
+            ("[api]\nlisten_on = \"1\"", "listen_on"),
+            ("[api]\nlisten = \"here\"", "listen"),
+            ("region = \"Frankfurt\"", "three letters"),
+            ("[shutdown]\npatience = \"10\"", "30s"),
+            ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
+            ("[store]\nurl_file = \"/nowhere\"", "/nowhere"),
+        ] {
+            let error = assembled(text, &Overrides::default()).unwrap_err();
+            assert!(format!("{error:#}").contains(named), "{text}: {error:#}");
+        }
+    }
+}
