@@ -1,1 +1,23 @@
+//! The public way into apps: HTTP by host name `<app>.<domain>` to a started machine.
+//!
+//! One thread, one runtime and one listener (`SO_REUSEPORT`) per core; connections to machines are pooled per core, so
+//! a request never crosses threads. The routes come from the catalog that hosts publish and are read through an
+//! immutable snapshot: with the control plane down, the edge keeps serving what it last knew.
+//!
+//! HTTP/1 is parsed here, not by a framework, and strictly: whatever two parsers could read in two ways is refused,
+//! which is what makes request smuggling impossible. Absent on purpose, until the edge proper: TLS, HTTP/2, waking of
+//! machines, limits by load, `fly-replay`.
 
+mod body;
+mod chunked;
+mod connection;
+mod error_page;
+mod head;
+mod listener;
+mod outbound;
+mod pool;
+mod response;
+mod route;
+mod upstream;
+
+pub use listener::{Edge, EdgeConfig, EdgeError};

@@ -1,0 +1,212 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mayfly_host_api::CatalogEntry;
+use mayfly_runtime::{Clock, Entropy, Stop, TaskSet};
+use mayfly_types::{ErrorKind, Region};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::connection::Core;
+use crate::pool::Pool;
+use crate::route::RouteTable;
+
+/// Connections that wait to be accepted; above it the kernel lets clients retry.
+const BACKLOG: i32 = 4096;
+/// How long open requests may take to finish after a stop.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// The catalog as hosts publish it.
+pub(crate) type Catalog = watch::Receiver<Arc<Vec<CatalogEntry>>>;
+
+/// Where and for what the edge listens.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    /// Port 0 chooses a free one.
+    pub listen: SocketAddr,
+    /// Apps are served at `<app>.<domain>`; lower case, no dot at either end.
+    pub domain: String,
+    pub region: Region,
+    /// Threads, each with its own listener; at least one.
+    pub cores: usize,
+}
+
+/// A bound edge; nothing is served before [`Edge::run`].
+pub struct Edge {
+    config: EdgeConfig,
+    address: SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
+    catalog: Catalog,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// The edge could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    #[error("listen on {address} for apps")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("start a thread of the edge")]
+    Thread(#[source] io::Error),
+}
+
+impl EdgeError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            EdgeError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                ErrorKind::Conflict
+            }
+            EdgeError::Listen { .. } | EdgeError::Thread(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+impl EdgeConfig {
+    /// Binds the listeners.
+    ///
+    /// # Errors
+    /// [`EdgeError::Listen`] if the address is taken or not ours. Another process of ours on the same address counts
+    /// as taken: the first listener is bound without `SO_REUSEPORT` to find out.
+    pub fn build(
+        self,
+        catalog: Catalog,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Edge, EdgeError> {
+        let failed = |source| EdgeError::Listen {
+            address: self.listen,
+            source,
+        };
+        let probe = std::net::TcpListener::bind(self.listen).map_err(failed)?;
+        let address = probe.local_addr().map_err(failed)?;
+        drop(probe);
+        let sockets = (0..self.cores.max(1))
+            .map(|_| bind(address))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed)?;
+        Ok(Edge {
+            config: self,
+            address,
+            sockets,
+            catalog,
+            clock,
+            entropy,
+        })
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(std::net::TcpListener::from(socket))
+}
+
+impl Edge {
+    /// Where the edge listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then lets open requests finish for a while.
+    ///
+    /// # Errors
+    /// [`EdgeError::Thread`] if a thread could not be started; those that were are stopped again.
+    pub async fn run(self, stop: Stop) -> Result<(), EdgeError> {
+        let mut threads = Vec::new();
+        for socket in self.sockets {
+            let core = Core {
+                domain: self.config.domain.clone(),
+                region: self.config.region.clone(),
+                port: self.address.port(),
+                clock: Arc::clone(&self.clock),
+                entropy: Arc::clone(&self.entropy),
+                pool: Pool::default(),
+                table: Mutex::default(),
+            };
+            let (catalog, stop) = (self.catalog.clone(), stop.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(EdgeError::Thread)?;
+            let thread = std::thread::Builder::new()
+                .name("edge".to_owned())
+                .spawn(move || runtime.block_on(run_core(Arc::new(core), socket, catalog, stop)))
+                .map_err(EdgeError::Thread)?;
+            threads.push(thread);
+        }
+        stop.cancelled().await;
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().all(|thread| thread.join().is_ok())
+        });
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a thread of the edge panicked");
+        }
+        Ok(())
+    }
+}
+
+async fn run_core(
+    core: Arc<Core>,
+    socket: std::net::TcpListener,
+    mut catalog: Catalog,
+    stop: Stop,
+) {
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(error = %error, "the edge cannot accept connections");
+            return;
+        }
+    };
+    let connections = TaskSet::new();
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    catalog.mark_changed();
+    let mut published = true;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = catalog.changed(), if published => match changed {
+                Ok(()) => publish(&core, &mut catalog),
+                // The host is gone: go on with the last thing known.
+                Err(_) => published = false,
+            },
+            _ = sweep.tick() => core.pool.sweep(),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let core = Arc::clone(&core);
+                    connections.spawn_guarded("edge.connection", |stop| async move { core.serve(stream, peer, stop).await }).await;
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely; accepting at once again would spin.
+                    tracing::warn!(error = %error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    connections.shut_down(DRAIN_PATIENCE).await;
+}
+
+fn publish(core: &Core, catalog: &mut Catalog) {
+    let table = RouteTable::from_catalog(&catalog.borrow_and_update());
+    *core.table.lock().expect("no holder of this lock panics") = Arc::new(table);
+}

@@ -1,0 +1,133 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mayfly_host_api::CatalogEntry;
+use mayfly_machine::{MachineState, Protocol};
+use mayfly_types::MachineId;
+
+/// Where apps listen when no service says otherwise.
+const DEFAULT_INTERNAL_PORT: u16 = 8080;
+
+/// An immutable answer to "who serves this host name now", made anew at every change of the catalog.
+#[derive(Debug, Default)]
+pub(crate) struct RouteTable {
+    apps: HashMap<String, Route>,
+}
+
+/// The machines of one app.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    targets: Vec<Target>,
+    turn: AtomicUsize,
+}
+
+/// A machine that may be given requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) machine: MachineId,
+    /// Most apps listen on `0.0.0.0`, some on `[::]` only: IPv4 is tried first.
+    pub(crate) addresses: [SocketAddr; 2],
+}
+
+impl RouteTable {
+    pub(crate) fn from_catalog(entries: &[CatalogEntry]) -> RouteTable {
+        let mut apps: HashMap<String, Route> = HashMap::new();
+        for entry in entries {
+            let route = apps.entry(entry.app_name.as_str().to_owned()).or_default();
+            if entry.state == MachineState::Started && !entry.cordoned {
+                let port = entry
+                    .services
+                    .iter()
+                    .find(|service| service.protocol == Protocol::Tcp)
+                    .map_or(DEFAULT_INTERNAL_PORT, |service| service.internal_port);
+                let addresses = [
+                    SocketAddr::from((entry.ipv4, port)),
+                    SocketAddr::from((entry.private_ip, port)),
+                ];
+                route.targets.push(Target {
+                    machine: entry.machine_id,
+                    addresses,
+                });
+            }
+        }
+        RouteTable { apps }
+    }
+
+    /// The route of the app that `host` names under `domain`.
+    pub(crate) fn by_host(&self, host: &str, domain: &str) -> Option<&Route> {
+        let app = host.strip_suffix(domain)?.strip_suffix('.')?;
+        self.apps.get(app)
+    }
+}
+
+impl Route {
+    /// All targets, beginning with the one whose turn it is.
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = Target> + '_ {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.targets.len();
+        (0..count).map(move |offset| self.targets[(first % count + offset) % count])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_machine::ServiceSpec;
+    use mayfly_types::{InstanceId, Timestamp};
+
+    use super::*;
+
+    fn entry(app: &str, last: u8, state: MachineState) -> CatalogEntry {
+        CatalogEntry {
+            machine_id: MachineId::from_random([last; 14]),
+            instance_id: InstanceId::new(Timestamp::default(), [0; 10]),
+            app_name: app.parse().unwrap(),
+            region: "iad".parse().unwrap(),
+            ipv4: std::net::Ipv4Addr::new(10, 0, 0, last),
+            private_ip: format!("fdaa::{last}").parse().unwrap(),
+            state,
+            cordoned: false,
+            services: vec![ServiceSpec {
+                protocol: Protocol::Tcp,
+                internal_port: 80,
+            }],
+        }
+    }
+
+    #[test]
+    fn started_machines_take_turns_and_others_get_nothing() {
+        let mut cordoned = entry("web", 3, MachineState::Started);
+        cordoned.cordoned = true;
+        let table = RouteTable::from_catalog(&[
+            entry("web", 1, MachineState::Started),
+            entry("web", 2, MachineState::Started),
+            cordoned,
+            entry("web", 4, MachineState::Stopped),
+        ]);
+        let route = table
+            .by_host("web.mayfly.localhost", "mayfly.localhost")
+            .unwrap();
+        let firsts: Vec<String> = (0..4)
+            .map(|_| route.in_turn().next().unwrap().addresses[1].to_string())
+            .collect();
+        assert_eq!(
+            firsts,
+            [
+                "[fdaa::1]:80",
+                "[fdaa::2]:80",
+                "[fdaa::1]:80",
+                "[fdaa::2]:80"
+            ]
+        );
+        assert_eq!(route.in_turn().count(), 2);
+        for host in [
+            "web.other",
+            "mayfly.localhost",
+            "x.web.mayfly.localhost",
+            "webmayfly.localhost",
+            "",
+        ] {
+            assert!(table.by_host(host, "mayfly.localhost").is_none(), "{host}");
+        }
+    }
+}
