@@ -44,7 +44,8 @@ fn workspace() -> Metadata {
 }
 
 fn places(workspace: &Metadata) -> BTreeMap<String, Place> {
-    let manifest = std::fs::read_to_string(workspace.workspace_root.join("Cargo.toml")).unwrap();
+    let manifest = std::fs::read_to_string(workspace.workspace_root.join("Cargo.toml"))
+        .expect("the workspace has a manifest");
     let order: Vec<&str> = manifest
         .lines()
         .filter_map(|line| line.split_once(" = { path"))
@@ -52,8 +53,15 @@ fn places(workspace: &Metadata) -> BTreeMap<String, Place> {
         .collect();
     let root = &workspace.workspace_root;
     let place = |package: &Package| {
-        let folder = package.manifest_path.strip_prefix(root).unwrap();
-        let ring = folder.components().next().unwrap().as_str();
+        let folder = package
+            .manifest_path
+            .strip_prefix(root)
+            .expect("members lie in the workspace");
+        let ring = folder
+            .components()
+            .next()
+            .expect("a manifest lies in a folder")
+            .as_str();
         Place {
             ring: RINGS
                 .iter()

@@ -1,0 +1,300 @@
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    Answer, CliRunner, HttpError, Leftovers, Method, binaries, send, wait_for, wait_until,
+};
+
+/// How a cloud of a test differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct CloudOptions {
+    /// Content of `<data dir>/config.toml`.
+    pub config: Option<String>,
+    /// More arguments of `mayflyd run`.
+    pub arguments: Vec<String>,
+}
+
+/// A real cloud: `mayflyd` on free ports with a data directory of its own.
+///
+/// Dropping it kills the daemon and every machine and takes away what the kernel holds of them. After a panic the
+/// daemon's log is printed.
+#[derive(Debug)]
+pub struct TestCloud {
+    directory: TempDir,
+    options: CloudOptions,
+    daemon: Option<Child>,
+    api: SocketAddr,
+    edge: SocketAddr,
+    token: String,
+}
+
+impl TestCloud {
+    /// Starts a cloud and waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not start; its log is part of the message.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::start_with(CloudOptions::default())
+    }
+
+    #[track_caller]
+    pub fn start_with(options: CloudOptions) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("mayfly-test-")
+            .tempdir()
+            .expect("a temporary directory can be made");
+        fs::create_dir(directory.path().join("home")).expect("an empty directory takes a home");
+        let mut cloud = Self {
+            directory,
+            options,
+            daemon: None,
+            api: SocketAddr::from(([127, 0, 0, 1], 0)),
+            edge: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token: String::new(),
+        };
+        fs::create_dir(cloud.data_dir()).expect("an empty directory takes another");
+        if let Some(config) = &cloud.options.config {
+            fs::write(cloud.data_dir().join("config.toml"), config)
+                .expect("the data directory is writable");
+        }
+        cloud.start_daemon();
+        cloud
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    pub fn edge(&self) -> SocketAddr {
+        self.edge
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Process id of the running daemon.
+    ///
+    /// # Panics
+    /// If none runs.
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.as_ref().expect("the daemon runs").id()
+    }
+
+    /// Everything the daemon has logged, over all its starts.
+    pub fn daemon_log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Starts the daemon on the same data directory and waits until it serves.
+    ///
+    /// # Panics
+    /// If one runs already or the new one does not come up.
+    #[track_caller]
+    pub fn start_daemon(&mut self) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("the log is writable");
+        let mut child = Command::new(binaries().join("mayflyd"))
+            .arg("run")
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .args([
+                "--api-listen",
+                "127.0.0.1:0",
+                "--http-listen",
+                "127.0.0.1:0",
+            ])
+            .args(&self.options.arguments)
+            .env("RUST_BACKTRACE", "1")
+            .env("HOME", self.home())
+            .stdin(Stdio::null())
+            .stdout(
+                log.try_clone()
+                    .expect("a file has room for a second handle"),
+            )
+            .stderr(log)
+            .spawn()
+            .expect("mayflyd can be started");
+        let pid = child.id();
+        let status = wait_for("mayflyd is ready", || {
+            if let Ok(Some(ended)) = child.try_wait() {
+                panic!("mayflyd ended with {ended}\n{}", self.daemon_log());
+            }
+            let text = fs::read(self.data_dir().join("mayflyd.json")).ok()?;
+            let status: Value = serde_json::from_slice(&text).ok()?;
+            (status["pid"] == pid && status["phase"] == "ready").then_some(status)
+        });
+        self.daemon = Some(child);
+        self.api = address_in(&status["api_url"]);
+        self.edge = address_in(&status["app_url"]);
+        self.token = fs::read_to_string(self.data_dir().join("admin-token"))
+            .expect("the first start leaves a token")
+            .trim()
+            .to_owned();
+    }
+
+    /// `kill -9` of the daemon; machines run on.
+    pub fn kill_daemon(&mut self) {
+        if let Some(mut child) = self.daemon.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    /// Asks the daemon to end and waits for it; machines run on.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[track_caller]
+    pub fn stop_daemon(&mut self) -> ExitStatus {
+        let mut child = self.daemon.take().expect("the daemon runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a child has a pid"), Signal::TERM).expect("our own child");
+        wait_for("mayflyd ends when told", || child.try_wait().ok().flatten())
+    }
+
+    /// Kills the daemon and starts it again on the same data.
+    #[track_caller]
+    pub fn crash_and_restart(&mut self) {
+        self.kill_daemon();
+        self.start_daemon();
+    }
+
+    /// A request to the API with the admin's token; a null `body` sends none.
+    ///
+    /// # Panics
+    /// If no answer comes.
+    #[track_caller]
+    pub fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
+        self.try_call(method, path, body)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Like [`TestCloud::call`], for a daemon that may be dead.
+    pub fn try_call(&self, method: Method, path: &str, body: &Value) -> Result<Answer, HttpError> {
+        self.try_call_with(method, path, &[], body)
+    }
+
+    pub fn try_call_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Answer, HttpError> {
+        let bearer = format!("Bearer {}", self.token);
+        let mut all = vec![
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        all.extend_from_slice(headers);
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        send(self.api, method, path, &all, &body)
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.call(Method::Get, path, &Value::Null)
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::Post, path, &body)
+    }
+
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Answer {
+        self.call(Method::Delete, path, &Value::Null)
+    }
+
+    /// A request to an app by its host name, as a visitor sends it.
+    pub fn visit(&self, app: &str, path: &str) -> Result<Answer, HttpError> {
+        let host = format!("{app}.mayfly.localhost");
+        send(self.edge, Method::Get, path, &[("host", &host)], &[])
+    }
+
+    /// The command line of a user of this cloud, logged in as its admin.
+    ///
+    /// # Panics
+    /// If the home directory is not writable.
+    pub fn cli(&self) -> CliRunner {
+        let config = self.home().join(".mayfly");
+        fs::create_dir_all(&config).expect("the home is writable");
+        let text = format!(
+            "access_token: \"{}\"\napi_base_url: http://{api}\nflaps_base_url: http://{api}\n",
+            self.token,
+            api = self.api
+        );
+        fs::write(config.join("config.yml"), text).expect("the home is writable");
+        CliRunner::at_home(self.home())
+    }
+
+    /// Ids of all machines this data directory has a place for.
+    pub fn machine_ids(&self) -> Vec<String> {
+        fs::read_dir(self.data_dir().join("machines"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("mayflyd.log")
+    }
+}
+
+impl Drop for TestCloud {
+    fn drop(&mut self) {
+        self.kill_daemon();
+        let machines = self.machine_ids();
+        let swept = std::panic::catch_unwind(|| {
+            wait_until("the machines of a test are gone", || {
+                let left = Leftovers::find(self.directory.path(), &machines);
+                left.sweep();
+                left.is_empty()
+            });
+        });
+        if std::thread::panicking() {
+            eprintln!("--- log of mayflyd\n{}", self.daemon_log());
+        } else if swept.is_err() {
+            eprintln!(
+                "machines of {} could not be swept",
+                self.data_dir().display()
+            );
+        }
+    }
+}
+
+/// The address in a URL such as `http://{app}.mayfly.localhost:8080`; our own listeners are on loopback.
+fn address_in(url: &Value) -> SocketAddr {
+    let url = url.as_str().expect("the status file holds URLs");
+    let port = url
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.trim_end_matches('/').parse().ok())
+        .unwrap_or_else(|| panic!("{url} names no port"));
+    SocketAddr::from(([127, 0, 0, 1], port))
+}

@@ -1,0 +1,140 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What the kernel still holds of the machines of one data directory, found without asking any program of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Processes that name the data directory in their command line, or live in a cgroup of a machine.
+    pub processes: BTreeSet<i32>,
+    /// Mount points below the data directory.
+    pub mounts: BTreeSet<PathBuf>,
+    /// Control groups of machines.
+    pub cgroups: BTreeSet<PathBuf>,
+    /// Network namespaces kept by a file under /run/netns that carry a machine's id.
+    pub namespaces: BTreeSet<PathBuf>,
+}
+
+impl Leftovers {
+    /// Looks for everything of `data_dir`, and of `machines` by id where the kernel knows no directory.
+    pub fn find(data_dir: &Path, machines: &[String]) -> Self {
+        let cgroups = cgroups_of(machines);
+        let mut processes = processes_naming(data_dir);
+        for group in &cgroups {
+            let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            processes.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
+        }
+        Self {
+            processes,
+            mounts: mounts_below(data_dir),
+            cgroups,
+            namespaces: namespaces_of(machines),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes everything away by force.
+    pub fn sweep(&self) {
+        for pid in &self.processes {
+            if let Some(pid) = Pid::from_raw(*pid) {
+                kill_process(pid, Signal::KILL).ok();
+            }
+        }
+        for mount in self.mounts.iter().rev() {
+            unmount(mount, UnmountFlags::DETACH).ok();
+        }
+        for namespace in &self.namespaces {
+            unmount(namespace, UnmountFlags::DETACH).ok();
+            fs::remove_file(namespace).ok();
+        }
+        for group in self.cgroups.iter().rev() {
+            fs::remove_dir(group).ok();
+        }
+    }
+}
+
+fn processes_naming(data_dir: &Path) -> BTreeSet<i32> {
+    let wanted = data_dir.as_os_str().as_encoded_bytes();
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let Ok(command) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
+        if pid != own && command.windows(wanted.len()).any(|part| part == wanted) {
+            found.insert(pid);
+        }
+    }
+    found
+}
+
+fn mounts_below(data_dir: &Path) -> BTreeSet<PathBuf> {
+    fs::read_to_string("/proc/self/mountinfo")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(data_dir))
+        .collect()
+}
+
+fn cgroups_of(machines: &[String]) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    if !machines.is_empty() {
+        collect_groups(Path::new("/sys/fs/cgroup"), 0, machines, &mut found);
+    }
+    found
+}
+
+/// Machines' groups lie at most a handful of levels deep, also below a delegated slice of systemd.
+fn collect_groups(
+    directory: &Path,
+    depth: usize,
+    machines: &[String],
+    found: &mut BTreeSet<PathBuf>,
+) {
+    if depth > 6 {
+        return;
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if machines
+            .iter()
+            .any(|machine| name.contains(machine.as_str()))
+        {
+            found.insert(entry.path());
+        }
+        collect_groups(&entry.path(), depth + 1, machines, found);
+    }
+}
+
+fn namespaces_of(machines: &[String]) -> BTreeSet<PathBuf> {
+    fs::read_dir("/run/netns")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            machines
+                .iter()
+                .any(|machine| path.to_string_lossy().contains(machine.as_str()))
+        })
+        .collect()
+}
