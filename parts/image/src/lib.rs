@@ -1,1 +1,27 @@
+//! The image store of a host: pulls and imports container images, and keeps their layers unpacked for overlayfs.
+//!
+//! [`ImageStore`] owns one directory. Manifests and configurations are blobs named by digest; every layer is unpacked
+//! once into `layers/<diff id>` and shared by all images that contain it, with deletions in overlayfs form. Everything
+//! is written beside its place, flushed and renamed, so a killed process leaves only what the next start sweeps away.
+//!
+//! Archives and registries are hostile until proven otherwise: bytes are checked against their digest before they are
+//! read, and nothing in a layer can write outside its directory. The store does not know machines: who needs an image
+//! says so with a [`Pinned`] guard while it works, and with [`Pruning::remove_except`] when space is reclaimed.
 
+mod blobs;
+mod config;
+mod error;
+mod image_config;
+mod index;
+mod manifest;
+mod pin;
+mod prune;
+mod store;
+
+pub use config::{LayerLimits, RegistryConfig, StoreConfig};
+pub use error::ImageError;
+pub use image_config::ImageConfig;
+pub use manifest::InvalidManifest;
+pub use pin::Pinned;
+pub use prune::Pruning;
+pub use store::ImageStore;

@@ -1,0 +1,185 @@
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mayfly_host_api::Pruned;
+use mayfly_types::{Digest, ImageRef};
+use tokio::sync::OwnedMutexGuard;
+use tracing::{info, warn};
+
+use crate::ImageError;
+use crate::blobs::{PARTIAL, digest_from_name};
+use crate::store::{IndexWriter, Shared};
+
+/// A prune that has begun: from here on every pinned image counts as needed, even if its pin goes before the end.
+///
+/// That is what makes the order safe: begin, then read which images machines need, then remove the rest. Whoever is
+/// about to need an image holds a pin until it is on record, so either the record or the pin is seen.
+pub struct Pruning {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) _writer: OwnedMutexGuard<IndexWriter>,
+}
+
+impl Pruning {
+    /// Removes every image that is not in `in_use`, not named in `keep` and not pinned, then every layer no image has.
+    ///
+    /// # Cancellation
+    /// Dropping the future does not stop the removal.
+    pub async fn remove_except(
+        self,
+        in_use: &HashSet<Digest>,
+        keep: &[ImageRef],
+    ) -> Result<Pruned, ImageError> {
+        let (in_use, keep) = (in_use.clone(), keep.to_vec());
+        tokio::task::spawn_blocking(move || self.remove(&in_use, &keep))
+            .await
+            .expect("removing does not panic")
+    }
+
+    fn remove(self, in_use: &HashSet<Digest>, keep: &[ImageRef]) -> Result<Pruned, ImageError> {
+        let shared = self.shared.clone();
+        let layout = &shared.layout;
+        let mut pruned = Pruned::default();
+        let mut trash = Vec::new();
+        let (index, blobs) = {
+            let mut state = shared.state();
+            let mut needed: HashSet<Digest> = state.touched.take().unwrap_or_default();
+            needed.extend(in_use);
+            needed.extend(state.pins.keys());
+            needed.extend(keep.iter().filter_map(|name| {
+                let named = state.index.names.get(name).map(|named| named.digest);
+                named.or(name.digest())
+            }));
+            let mut index = state.index.clone();
+            let doomed: Vec<Digest> = state
+                .images
+                .keys()
+                .filter(|digest| !needed.contains(digest))
+                .copied()
+                .collect();
+            for digest in doomed {
+                if let Some(name) = index.images.get(&digest) {
+                    pruned.images.push(name.pinned(digest));
+                }
+                index.forget(digest);
+                state.images.remove(&digest);
+            }
+            state.index = index.clone();
+            let layers: HashSet<Digest> = state
+                .images
+                .values()
+                .flat_map(|image| image.layers.iter().map(|layer| layer.diff_id))
+                .collect();
+            let orphans: Vec<Digest> = state.layers.difference(&layers).copied().collect();
+            for layer in orphans {
+                // Moved while the lock is held: whoever needs it a moment later unpacks it anew, at its place.
+                let away = layout.scratch("trash");
+                match fs::rename(layout.layer(layer), &away) {
+                    Ok(()) => trash.push(away),
+                    Err(error) => {
+                        warn!(%layer, %error, "layer not removed");
+                        continue;
+                    }
+                }
+                state.layers.remove(&layer);
+                pruned.layers += 1;
+            }
+            let blobs: HashSet<Digest> = state
+                .images
+                .values()
+                .flat_map(|image| [image.digest, image.config_digest])
+                .collect();
+            (index, blobs)
+        };
+        index
+            .store(layout)
+            .map_err(ImageError::disk("write", layout.index()))?;
+        trash.extend(unneeded_blobs(&layout.blobs(), &blobs));
+        trash.extend(shared.idle_partials());
+        drop(self);
+        for path in trash {
+            pruned.freed_bytes += remove_counting(&path);
+        }
+        info!(
+            images = pruned.images.len(),
+            layers = pruned.layers,
+            freed_bytes = pruned.freed_bytes,
+            "images pruned"
+        );
+        Ok(pruned)
+    }
+}
+
+impl Drop for Pruning {
+    fn drop(&mut self) {
+        self.shared.state().touched = None;
+    }
+}
+
+fn unneeded_blobs(directory: &Path, needed: &HashSet<Digest>) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| {
+            digest_from_name(&entry.file_name()).is_none_or(|digest| !needed.contains(&digest))
+        })
+        .map(|entry| entry.path())
+        .collect()
+}
+
+impl Shared {
+    /// Partial downloads that no pull is writing now.
+    fn idle_partials(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.layout.staging()) else {
+            return Vec::new();
+        };
+        let state = self.state();
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == PARTIAL)
+            })
+            .filter(|path| {
+                let digest = path.file_stem().and_then(digest_from_name);
+                digest.is_none_or(|digest| !state.transfers.contains(&digest))
+            })
+            .collect()
+    }
+}
+
+/// Removes a file or tree without following links; returns the bytes it occupied.
+pub(crate) fn remove_counting(path: &Path) -> u64 {
+    let freed = occupied(path);
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Ok(()) => freed,
+        Err(error) => {
+            warn!(path = %path.display(), %error, "not removed; the next start tries again");
+            0
+        }
+    }
+}
+
+fn occupied(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return 0;
+    };
+    let own = metadata.blocks() * 512 / metadata.nlink().max(1).min(u64::MAX);
+    if !metadata.is_dir() {
+        return own;
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.fold(metadata.blocks() * 512, |sum, entry| {
+        sum + occupied(&entry.path())
+    })
+}

@@ -1,0 +1,279 @@
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mayfly_host_api::{ImageInfo, PullProgress, RegistryLogin};
+use mayfly_types::{Digest, ImageRef};
+
+use crate::blobs::{Layout, PARTIAL, digest_from_name};
+use crate::index::{Image, Index};
+use crate::pin::Pin;
+use crate::prune::remove_counting;
+use crate::{ImageConfig, ImageError, Pinned, Pruning, StoreConfig};
+
+/// The images of one host. Clones share the store; one process at a time may have a directory open.
+#[derive(Clone)]
+pub struct ImageStore(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) config: StoreConfig,
+    pub(crate) layout: Layout,
+    state: Mutex<State>,
+    /// Held while blobs and the index change together.
+    pub(crate) writer: Arc<tokio::sync::Mutex<IndexWriter>>,
+}
+
+/// The right to change the index.
+pub(crate) struct IndexWriter;
+
+/// What is known in memory; the disk is changed first, then this.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) index: Index,
+    pub(crate) images: HashMap<Digest, Arc<Image>>,
+    /// Diff ids of unpacked layers.
+    pub(crate) layers: HashSet<Digest>,
+    pub(crate) pins: HashMap<Digest, usize>,
+    /// Images pinned since a prune began.
+    pub(crate) touched: Option<HashSet<Digest>>,
+    /// Blobs being downloaded.
+    pub(crate) transfers: HashSet<Digest>,
+}
+
+impl ImageStore {
+    /// Opens the store in `directory`, making it if needed, and removes what an earlier process left unfinished.
+    pub async fn open(directory: &Path, config: StoreConfig) -> Result<ImageStore, ImageError> {
+        let directory = directory.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let layout =
+                Layout::create(&directory).map_err(ImageError::disk("create", &directory))?;
+            sweep(&layout.staging(), |path| {
+                path.extension()
+                    .is_some_and(|extension| extension == PARTIAL)
+            })?;
+            let state = load(&layout)?;
+            Ok(ImageStore(Arc::new(Shared {
+                config,
+                layout,
+                state: Mutex::new(state),
+                writer: Arc::new(tokio::sync::Mutex::new(IndexWriter)),
+            })))
+        })
+        .await
+        .expect("opening does not panic")
+    }
+
+    /// Finds what a name stands for now and makes its manifest and configuration local.
+    ///
+    /// A name with a digest that is here, and a name given to an import, is answered without asking anybody. For other
+    /// names the registry is asked; if it does not answer and an earlier answer is known, that is used.
+    pub async fn resolve(
+        &self,
+        image: &ImageRef,
+        _login: Option<&RegistryLogin>,
+    ) -> Result<Pinned, ImageError> {
+        self.find(image)
+            .ok_or_else(|| ImageError::UnknownName(image.clone()))
+    }
+
+    /// Like [`ImageStore::resolve`], and returns once all layers are unpacked. Concurrent calls share one pull.
+    ///
+    /// # Cancellation
+    /// Dropping the future stops the waiting; the pull goes on.
+    pub async fn ensure(
+        &self,
+        image: &ImageRef,
+        login: Option<&RegistryLogin>,
+    ) -> Result<Pinned, ImageError> {
+        self.resolve(image, login).await
+    }
+
+    /// The directories of an image's layers for overlayfs, topmost first. All of them exist.
+    ///
+    /// A layer that an image lists twice appears once, at its highest place: overlayfs refuses repetitions.
+    pub fn layers(&self, image: Digest) -> Result<Vec<PathBuf>, ImageError> {
+        let state = self.0.state();
+        let image = state.image(image)?;
+        let mut seen = BTreeSet::new();
+        let mut paths = Vec::with_capacity(image.layers.len());
+        for layer in image.layers.iter().rev() {
+            if !state.layers.contains(&layer.diff_id) {
+                return Err(ImageError::NotReady {
+                    image: image.digest,
+                    layer: layer.diff_id,
+                });
+            }
+            if seen.insert(layer.diff_id) {
+                paths.push(self.0.layout.layer(layer.diff_id));
+            }
+        }
+        Ok(paths)
+    }
+
+    /// How an image wants to be run.
+    pub fn config(&self, image: Digest) -> Result<ImageConfig, ImageError> {
+        Ok(self.0.state().image(image)?.config.clone())
+    }
+
+    /// What is known of an image; `used_by` is the caller's to fill in.
+    pub fn info(&self, image: Digest) -> Result<ImageInfo, ImageError> {
+        let state = self.0.state();
+        let found = state.image(image)?;
+        Ok(state.info_of(found))
+    }
+
+    /// All images under all their names, ordered by name. An image whose name went to a newer one is listed under its
+    /// last name.
+    pub fn list(&self) -> Vec<ImageInfo> {
+        let state = self.0.state();
+        let named = state.index.names.iter();
+        let mut list: Vec<ImageInfo> = named
+            .filter_map(|(name, named)| {
+                let image = state.images.get(&named.digest)?;
+                Some(ImageInfo {
+                    image: name.pinned(named.digest),
+                    ..state.info_of(image)
+                })
+            })
+            .collect();
+        let with_name: HashSet<Digest> = list.iter().map(|info| info.digest).collect();
+        list.extend(
+            state
+                .images
+                .values()
+                .filter(|image| !with_name.contains(&image.digest))
+                .map(|image| state.info_of(image)),
+        );
+        list.sort_by(|a, b| a.image.cmp(&b.image));
+        list
+    }
+
+    /// Pulls under way, and those that failed and were not tried again.
+    pub fn pulls(&self) -> Vec<PullProgress> {
+        Vec::new()
+    }
+
+    /// Begins to reclaim space: call it before reading which images are in use. See [`Pruning`].
+    pub async fn begin_prune(&self) -> Pruning {
+        let writer = self.0.writer.clone().lock_owned().await;
+        self.0.state().touched = Some(HashSet::new());
+        Pruning {
+            shared: self.0.clone(),
+            _writer: writer,
+        }
+    }
+
+    /// Keeps an image that is here from being pruned.
+    pub fn pin(&self, image: Digest) -> Result<Pinned, ImageError> {
+        self.0.pin(image).ok_or(ImageError::UnknownDigest(image))
+    }
+
+    /// The image a name stands for by what is known here.
+    fn find(&self, image: &ImageRef) -> Option<Pinned> {
+        let digest = {
+            let state = self.0.state();
+            let named = state.index.names.get(image).map(|named| named.digest);
+            named.or(image.digest())?
+        };
+        let mut pinned = self.0.pin(digest)?;
+        pinned.info.image = image.pinned(digest);
+        Some(pinned)
+    }
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    pub(crate) fn pin(self: &Arc<Self>, digest: Digest) -> Option<Pinned> {
+        let mut state = self.state();
+        let info = state.info_of(state.images.get(&digest)?);
+        *state.pins.entry(digest).or_default() += 1;
+        if let Some(touched) = &mut state.touched {
+            touched.insert(digest);
+        }
+        Some(Pinned {
+            info,
+            _pin: Pin {
+                shared: self.clone(),
+                digest,
+            },
+        })
+    }
+}
+
+impl State {
+    fn image(&self, digest: Digest) -> Result<&Arc<Image>, ImageError> {
+        self.images
+            .get(&digest)
+            .ok_or(ImageError::UnknownDigest(digest))
+    }
+
+    pub(crate) fn is_ready(&self, image: &Image) -> bool {
+        image
+            .layers
+            .iter()
+            .all(|layer| self.layers.contains(&layer.diff_id))
+    }
+
+    pub(crate) fn info_of(&self, image: &Image) -> ImageInfo {
+        let name = self
+            .index
+            .images
+            .get(&image.digest)
+            .expect("images in memory are in the index");
+        ImageInfo {
+            image: name.pinned(image.digest),
+            digest: image.digest,
+            labels: image.config.labels.clone(),
+            size_bytes: image.size_bytes(),
+            layers: image.layers.len(),
+            architecture: image.config.architecture.clone(),
+            created_at: image.config.created_at,
+            ready: self.is_ready(image),
+            used_by: 0,
+        }
+    }
+}
+
+fn load(layout: &Layout) -> Result<State, ImageError> {
+    let mut index = Index::load(layout).map_err(ImageError::disk("read", layout.index()))?;
+    let digests: Vec<Digest> = index.images.keys().copied().collect();
+    let mut images = HashMap::new();
+    for digest in digests {
+        match Image::load(layout, digest) {
+            Some(image) => {
+                images.insert(digest, Arc::new(image));
+            }
+            None => index.forget(digest),
+        }
+    }
+    index
+        .names
+        .retain(|_, named| images.contains_key(&named.digest));
+    let entries =
+        fs::read_dir(layout.layers()).map_err(ImageError::disk("read", layout.layers()))?;
+    let layers = entries
+        .flatten()
+        .filter_map(|entry| digest_from_name(&entry.file_name()))
+        .collect();
+    Ok(State {
+        index,
+        images,
+        layers,
+        ..State::default()
+    })
+}
+
+/// Removes everything in `directory` that need not be kept.
+fn sweep(directory: &Path, keep: impl Fn(&Path) -> bool) -> Result<(), ImageError> {
+    let entries = fs::read_dir(directory).map_err(ImageError::disk("read", directory))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if !keep(&path) {
+            remove_counting(&path);
+        }
+    }
+    Ok(())
+}
