@@ -4,6 +4,9 @@
 //! and `mayfly-init`, `fake` for tests of the supervisor. The driver knows nothing of phases, restarts or users. Every
 //! call may be repeated: it finds what an earlier, interrupted call left and finishes it.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
