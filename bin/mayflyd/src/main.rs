@@ -36,24 +36,35 @@ enum Command {
         /// Configuration file; <data dir>/config.toml if that exists.
         #[arg(long)]
         config: Option<PathBuf>,
+        /// Leave the terminal's session, so that closing it ends nothing.
+        #[arg(long, hide = true)]
+        own_session: bool,
         #[command(flatten)]
         overrides: Overrides,
     },
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let ended = match Arguments::parse().command {
         Command::Run {
             data_dir,
             config,
+            own_session,
             overrides,
-        } => match run(&data_dir, config.as_deref(), &overrides) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("mayflyd: {error:#}");
-                ExitCode::FAILURE
+        } => {
+            if own_session {
+                // Fails only for the leader of a session, which is what is wanted.
+                rustix::process::setsid().ok();
             }
-        },
+            run(&data_dir, config.as_deref(), &overrides)
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mayflyd: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,0 +1,213 @@
+//! The cloud of this server: `up`, `down`, `install`, and what runs here.
+
+mod daemon;
+mod systemd;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use mayfly_types::Secret;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use daemon::{DataDir, Found, Status};
+pub(crate) use systemd::{InstallArgs, install};
+
+/// Where a cloud of this server keeps everything.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct DataDirFlag {
+    /// Directory with everything this cloud keeps
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        default_value = "/var/lib/mayfly",
+        env = "MAYFLY_DATA_DIR"
+    )]
+    data_dir: PathBuf,
+}
+
+/// Start the cloud of this server
+///
+/// Starts mayflyd in the background and waits until it serves. The first start creates a user, an organization and a
+/// token, and signs the command line in.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    data_dir: DataDirFlag,
+    /// Configuration file instead of config.toml in the data directory
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Region that this server's machines report
+    #[arg(long, value_name = "CODE")]
+    region: Option<String>,
+    /// Where the Machines API listens
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    api_listen: Option<String>,
+    /// Where requests for apps arrive
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http_listen: Option<String>,
+    /// Apps are reached as APP.DOMAIN
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+    /// Leave the command line's own configuration as it is
+    #[arg(long)]
+    no_cli_config: bool,
+}
+
+/// Stop the cloud of this server
+///
+/// Stops its machines and then nothing of it runs any more; everything it keeps stays, and the next `up` starts the
+/// machines that ran. With --keep-machines only the daemon ends.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct DownArgs {
+    #[command(flatten)]
+    data_dir: DataDirFlag,
+    /// End the daemon only; machines run on and keep their connections
+    #[arg(long)]
+    keep_machines: bool,
+}
+
+impl UpArgs {
+    /// The options that mayflyd takes as they are.
+    fn daemon_options(&self) -> Vec<std::ffi::OsString> {
+        let mut options = Vec::new();
+        let mut add = |name: &str, value: Option<std::ffi::OsString>| {
+            if let Some(value) = value {
+                options.extend([name.into(), value]);
+            }
+        };
+        add("--config", self.config.clone().map(Into::into));
+        add("--region", self.region.clone().map(Into::into));
+        add("--api-listen", self.api_listen.clone().map(Into::into));
+        add("--http-listen", self.http_listen.clone().map(Into::into));
+        add("--domain", self.domain.clone().map(Into::into));
+        options
+    }
+}
+
+pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<()> {
+    require_root("start a cloud")?;
+    let data_dir = DataDir::make(&args.data_dir.data_dir)?;
+    if let Found::Running(status) = data_dir.find_daemon()? {
+        context.out.line(&format!(
+            "Mayfly runs already on {} (pid {}): {}",
+            data_dir.shown(),
+            status.pid,
+            status.api_url.as_deref().unwrap_or("still starting")
+        ))?;
+        return Ok(());
+    }
+    let status = data_dir
+        .start_daemon(&args.daemon_options(), |step| context.out.note(step))
+        .await?;
+    let signed_in = if args.no_cli_config {
+        "left as it is (--no-cli-config)".to_owned()
+    } else {
+        sign_in(context, &data_dir, &status)?
+    };
+    context
+        .out
+        .text(&welcome(context, &data_dir, &status, &signed_in))?;
+    Ok(())
+}
+
+/// Points the command line at this cloud, as its first user.
+fn sign_in(context: &Context, data_dir: &DataDir, status: &Status) -> anyhow::Result<String> {
+    let token = data_dir.admin_token()?;
+    let url = status.api_url.as_deref().unwrap_or_default();
+    let mut config = context.config_file()?;
+    config.set("access_token", Secret::reveal(&token));
+    for key in ["api_base_url", "flaps_base_url"] {
+        config.set(key, url);
+    }
+    config.save()?;
+    Ok("signed in as the first user".to_owned())
+}
+
+fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &str) -> String {
+    let app_url = |app: &str| {
+        status
+            .app_url
+            .as_deref()
+            .unwrap_or_default()
+            .replace("{app}", app)
+    };
+    let title = context
+        .out
+        .bold(&format!("Mayfly is up (pid {}).", status.pid));
+    format!(
+        "{title}\n  \
+         API      {}\n  \
+         Apps     {}\n  \
+         Data     {}\n  \
+         Log      {}\n  \
+         mayfly   {signed_in}\n\n\
+         Next, for example:\n  \
+         mayfly apps create my-app\n  \
+         mayfly machine run <image> --app my-app\n  \
+         curl {}\n",
+        status.api_url.as_deref().unwrap_or_default(),
+        app_url("<app>"),
+        data_dir.shown(),
+        data_dir.log_path().display(),
+        app_url("my-app"),
+    )
+}
+
+pub(crate) async fn down(context: &Context, args: DownArgs) -> anyhow::Result<()> {
+    require_root("stop a cloud")?;
+    let data_dir = DataDir::existing(&args.data_dir.data_dir)?;
+    let ended = match data_dir.find_daemon()? {
+        Found::Running(status) => {
+            context
+                .out
+                .note(&format!("ending mayflyd (pid {}) …", status.pid));
+            data_dir.end_daemon(&status).await?;
+            true
+        }
+        Found::Nothing => false,
+    };
+    if args.keep_machines {
+        context.out.line(if ended {
+            "Mayfly is down; its machines run on."
+        } else {
+            "Mayfly does not run here."
+        })?;
+        return Ok(());
+    }
+    let halted = data_dir.halt_machines().await?;
+    context.out.line(match (ended, halted) {
+        (false, 0) => "Mayfly does not run here.".to_owned(),
+        (_, 0) => "Mayfly is down.".to_owned(),
+        (_, 1) => "Mayfly is down; one machine was stopped and starts again with the next `mayfly up`.".to_owned(),
+        (_, count) => format!(
+            "Mayfly is down; {count} machines were stopped and start again with the next `mayfly up`."
+        ),
+    }.as_str())?;
+    Ok(())
+}
+
+fn require_root(wanted: &str) -> anyhow::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("to {wanted} you must be root"))
+        .remedy("Machines need namespaces, cgroups and mounts: run this command with sudo.")
+        .into())
+}
+
+/// The program `name` beside this one, where the build and the installation put it.
+fn program_beside(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()
+        .and_then(|path| path.canonicalize())
+        .context("find the directory of this program")?;
+    let path = own.with_file_name(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(
+        Failure::new(format!("there is no {name} beside {}", own.display()))
+            .remedy("Build all programs with `./dev up`, or install them into one directory.")
+            .into(),
+    )
+}

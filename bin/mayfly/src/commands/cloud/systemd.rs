@@ -1,0 +1,163 @@
+//! The daemon as a service of systemd.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use super::{DataDirFlag, program_beside, require_root};
+use crate::context::Context;
+use crate::failure::Failure;
+
+const UNIT: &str = "mayfly.service";
+
+/// The programs that belong together in one directory.
+const PROGRAMS: [&str; 3] = ["mayfly", "mayflyd", "mayfly-init"];
+
+/// Install the cloud of this server as a systemd service
+///
+/// Copies the programs, writes the unit, enables and starts it. Running it again upgrades: machines run on.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct InstallArgs {
+    #[command(flatten)]
+    data_dir: DataDirFlag,
+    /// Where the programs are copied to
+    #[arg(long, value_name = "DIRECTORY", default_value = "/usr/local/bin")]
+    bin_dir: PathBuf,
+    /// Also make the names `fly` and `flyctl` for `mayfly`
+    #[arg(long)]
+    fly_names: bool,
+    /// Only print the unit
+    #[arg(long)]
+    print: bool,
+}
+
+pub(crate) async fn install(context: &Context, args: InstallArgs) -> anyhow::Result<()> {
+    let unit = unit_text(&args.bin_dir, &args.data_dir.data_dir);
+    if args.print {
+        return Ok(context.out.text(&unit)?);
+    }
+    require_root("install the service")?;
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Err(Failure::new("systemd does not run on this server")
+            .remedy("Start the cloud with `mayfly up`, or give `mayfly install --print` to your service manager.")
+            .into());
+    }
+    for name in PROGRAMS {
+        put(&program_beside(name)?, &args.bin_dir.join(name))?;
+        context
+            .out
+            .note(&format!("installed {}", args.bin_dir.join(name).display()));
+    }
+    if args.fly_names {
+        for name in ["fly", "flyctl"] {
+            link(&args.bin_dir.join(name))?;
+        }
+    }
+    let path = Path::new("/etc/systemd/system").join(UNIT);
+    fs::write(&path, unit).with_context(|| format!("write {}", path.display()))?;
+    context.out.note(&format!("wrote {}", path.display()));
+    systemctl(&["daemon-reload"])?;
+    systemctl(&["enable", UNIT])?;
+    // `restart` also starts; it returns once the daemon said that it serves.
+    systemctl(&["restart", UNIT])?;
+    context.out.line(&format!(
+        "Mayfly runs as {UNIT} and starts with the server. Sign in with `mayfly auth login`, or as root:\n  \
+         mayfly auth login --token \"$(cat {}/admin-token)\"",
+        args.data_dir.data_dir.display()
+    ))?;
+    Ok(())
+}
+
+/// `KillMode=process` is what keeps machines alive when the daemon ends or is upgraded; `Delegate` leaves the cgroups
+/// below the service to us.
+fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
+    format!(
+        "[Unit]\n\
+         Description=Mayfly application cloud\n\
+         After=network-online.target\n\
+         Wants=network-online.target\n\
+         \n\
+         [Service]\n\
+         Type=notify\n\
+         ExecStart={bin}/mayflyd run --data-dir {data}\n\
+         # Machines outlive the daemon: only its own process is ended.\n\
+         KillMode=process\n\
+         Delegate=yes\n\
+         Restart=always\n\
+         RestartSec=1\n\
+         TimeoutStartSec=300\n\
+         LimitNOFILE=1048576\n\
+         TasksMax=infinity\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n",
+        bin = bin_dir.display(),
+        data = data_dir.display()
+    )
+}
+
+/// Replaces a program that may be running: its old file lives on until the last process of it ends.
+fn put(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if from == to {
+        return Ok(());
+    }
+    let draft = to.with_extension("new");
+    fs::copy(from, &draft)
+        .and_then(|_| fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)))
+        .and_then(|()| fs::rename(&draft, to))
+        .with_context(|| format!("install {}", to.display()))
+}
+
+fn link(path: &Path) -> anyhow::Result<()> {
+    if path.exists() && !path.is_symlink() {
+        return Err(
+            Failure::new(format!("{} exists and is not ours", path.display()))
+                .remedy("Remove it, or leave out --fly-names.")
+                .into(),
+        );
+    }
+    fs::remove_file(path).ok();
+    std::os::unix::fs::symlink("mayfly", path).with_context(|| format!("make {}", path.display()))
+}
+
+fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
+    let shown = arguments.join(" ");
+    let status = Command::new("systemctl")
+        .args(arguments)
+        .status()
+        .with_context(|| format!("run systemctl {shown}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("systemctl {shown} failed"))
+        .remedy(format!("See `journalctl -u {UNIT}`."))
+        .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_leaves_machines_alone() {
+        let unit = unit_text(Path::new("/opt/bin"), Path::new("/data"));
+        assert!(unit.contains("\nExecStart=/opt/bin/mayflyd run --data-dir /data\n"));
+        assert!(unit.contains("\nKillMode=process\n"));
+        assert!(unit.contains("\nDelegate=yes\n"));
+    }
+
+    #[test]
+    fn a_foreign_fly_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fly");
+        link(&path).unwrap();
+        link(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "other").unwrap();
+        assert!(link(&path).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+    }
+}
