@@ -7,6 +7,7 @@ mod binaries;
 mod cli;
 mod cloud;
 mod http;
+mod image;
 mod leftovers;
 mod wait;
 
@@ -14,5 +15,6 @@ pub use binaries::binaries;
 pub use cli::{CliAnswer, CliRunner};
 pub use cloud::{CloudOptions, TestCloud};
 pub use http::{Answer, HttpError, Method, send};
+pub use image::TestImage;
 pub use leftovers::Leftovers;
 pub use wait::{wait_for, wait_until};
