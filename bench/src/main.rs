@@ -1,0 +1,69 @@
+//! The measurements behind `SPECIFICATION.md`: each beside a named peer, in turns, in one run.
+//!
+//! Absolute times on a shared machine say little; the ratio of medians of interleaved rounds does. Every line printed
+//! gives both medians, the ratio, and the least and greatest ratio of a single round.
+
+mod bundle;
+mod cloud;
+mod create;
+mod memory;
+mod peer;
+mod rows;
+mod start;
+mod stats;
+mod suspend;
+
+use anyhow::{Result, bail};
+
+type Measurement = (&'static str, &'static str, fn() -> Result<()>);
+
+const ALL: [Measurement; 5] = [
+    (
+        "start",
+        "start of a stopped machine beside crun",
+        start::run,
+    ),
+    (
+        "resume",
+        "thaw of a suspended machine beside its start",
+        suspend::run,
+    ),
+    (
+        "create",
+        "create and start, machines per second, beside podman",
+        create::run,
+    ),
+    (
+        "memory",
+        "our memory per idle machine, and 500 of them",
+        memory::run,
+    ),
+    (
+        "rows",
+        "list and get at 100 and at 10,000 machines",
+        rows::run,
+    ),
+];
+
+fn main() -> Result<()> {
+    let mut names: Vec<String> = std::env::args().skip(1).collect();
+    if names.first().is_some_and(|name| name == peer::ROLE) {
+        return peer::serve();
+    }
+    if names.is_empty() {
+        names = ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();
+    }
+    for name in &names {
+        let Some((_, what, run)) = ALL.iter().find(|(known, _, _)| known == name) else {
+            let known: Vec<&str> = ALL.iter().map(|(known, _, _)| *known).collect();
+            bail!(
+                "no measurement is called {name}; there are {}",
+                known.join(", ")
+            );
+        };
+        println!("## {name}: {what}");
+        run()?;
+        println!();
+    }
+    Ok(())
+}
