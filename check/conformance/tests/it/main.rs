@@ -1,0 +1,11 @@
+//! The real daemon, real machines and real sockets, by public command only. Needs root.
+
+mod bad_input;
+mod body;
+mod crash;
+mod fault_loop;
+mod isolation;
+mod lifecycle;
+mod one_server;
+mod walk_cli;
+mod walk_http;
