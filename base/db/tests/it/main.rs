@@ -1,0 +1,3 @@
+//! The layer over a real SQLite file: transactions, migrations, errors.
+
+mod sqlite;
