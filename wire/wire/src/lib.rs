@@ -1,1 +1,46 @@
+//! The JSON of the Machines API and the one door from it to what Mayfly obeys.
+//!
+//! [`read`] turns a body into a typed request and says exactly what is wrong with it: an unknown field by its path and
+//! the field that was probably meant, a wrong type by what was wanted. [`MachineConfig::check`] turns a configuration
+//! into a [`mayfly_machine::MachineSpec`], holding every rule of its fields. The stored configuration is the JSON as it
+//! was given: nothing here writes one back. This crate knows neither HTTP nor a database.
 
+mod app;
+mod config;
+mod duration;
+mod error;
+mod event;
+mod lease;
+mod machine;
+mod machine_event;
+mod optional_fields;
+mod platform;
+mod read;
+mod request;
+mod shell;
+mod spec;
+mod suggest;
+
+pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization};
+pub use config::{
+    Autostop, CacheDrive, Check, Container, ContainerDependency, ContainerHealthcheck,
+    ContainerMount, Dns, DnsForwardRule, DnsOption, EnvFrom, ExecProbe, File, Guest, HttpHeader,
+    HttpOptions, HttpProbe, HttpResponseOptions, Init, MachineConfig, Metrics, Mount, Port,
+    Process, ProxyProtoOptions, ReplayCache, Restart, Rootfs, RootfsPersist, SecretEnv, Service,
+    ServiceConcurrency, Spot, Static, StopConfig, TcpProbe, TempDir, TlsOptions, Volume,
+};
+pub use duration::{GoDuration, InvalidDuration};
+pub use error::ErrorBody;
+pub use event::{EventPage, LoggedEvent};
+pub use lease::{Lease, LeaseData, TakeLease};
+pub use machine::{CheckStatus, ContainerStatus, Machine, MachineImage, MachineLease, Version};
+pub use machine_event::{ExitEvent, MachineEvent, MachineRequest};
+pub use platform::{RegionInfo, Regions, VmSize};
+pub use read::{InvalidBody, read, read_value};
+pub use request::{
+    CreateMachine, ExecMachine, ExecResult, MetadataPatch, MetadataValue, ReclaimMemory, SetMemory,
+    SignalMachine, SignalName, StartResult, StopMachine, UpdateMachine,
+};
+pub use shell::{UnbalancedQuote, shell_split};
+pub use spec::InvalidConfig;
+pub use suggest::closest;
