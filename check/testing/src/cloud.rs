@@ -97,7 +97,7 @@ impl TestCloud {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// Starts the daemon on the same data directory and waits until it serves.
+    /// Starts the daemon on the same data directory and ports and waits until it serves.
     ///
     /// # Panics
     /// If one runs already or the new one does not come up.
@@ -113,12 +113,8 @@ impl TestCloud {
             .arg("run")
             .arg("--data-dir")
             .arg(self.data_dir())
-            .args([
-                "--api-listen",
-                "127.0.0.1:0",
-                "--http-listen",
-                "127.0.0.1:0",
-            ])
+            .args(["--api-listen", &self.api.to_string()])
+            .args(["--http-listen", &self.edge.to_string()])
             .args(&self.options.arguments)
             .env("RUST_BACKTRACE", "1")
             .env("HOME", self.home())

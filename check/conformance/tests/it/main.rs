@@ -7,5 +7,5 @@ mod fault_loop;
 mod isolation;
 mod lifecycle;
 mod one_server;
-mod walk_cli;
+
 mod walk_http;
