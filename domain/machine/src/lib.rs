@@ -4,11 +4,21 @@
 //! machine is. How a machine moves from phase to phase, when it restarts, when a schedule is due and how many seconds
 //! of burst a shared CPU has left are functions of values: nothing here performs an effect.
 
+mod burst;
+mod command;
+mod environment;
+mod etc_files;
+mod schedule;
 mod signal;
 mod size;
 mod spec;
 mod state;
 
+pub use burst::{BurstBudget, CpuLimit};
+pub use command::{ImageDefaults, NothingToRun, Overrides};
+pub use environment::{Facts, environment, expanded};
+pub use etc_files::{etc_hosts, etc_resolv_conf};
+pub use schedule::{Cron, InvalidSchedule, Schedule};
 pub use signal::{InvalidSignal, Signal};
 pub use size::{CpuKind, GuestSize, InvalidSize};
 pub use spec::{
