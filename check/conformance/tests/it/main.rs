@@ -8,4 +8,5 @@ mod isolation;
 mod lifecycle;
 mod one_server;
 
+mod walk_cli;
 mod walk_http;
