@@ -4,20 +4,38 @@
 //! machine is. How a machine moves from phase to phase, when it restarts, when a schedule is due and how many seconds
 //! of burst a shared CPU has left are functions of values: nothing here performs an effect.
 
+mod address;
 mod burst;
 mod command;
 mod environment;
 mod etc_files;
+mod event;
+mod history;
+mod machine;
+mod pending;
+mod phase;
+mod restart;
 mod schedule;
 mod signal;
 mod size;
 mod spec;
 mod state;
+mod step;
 
+#[cfg(test)]
+mod tests;
+
+pub use address::private_ip;
 pub use burst::{BurstBudget, CpuLimit};
 pub use command::{ImageDefaults, NothingToRun, Overrides};
 pub use environment::{Facts, environment, expanded};
 pub use etc_files::{etc_hosts, etc_resolv_conf};
+pub use event::{Body, Decision, Effect, Event, Fault, Refusal};
+pub use history::{Actor, EventKind, ExitEvent, Happening, RunChange};
+pub use machine::{Identity, Launch, Machine, Timetable, Version};
+pub use pending::{pending, wake_at};
+pub use phase::{AfterStop, Cause, Exit, GuestRef, Phase, Tries};
+pub use restart::{HEALTHY_AFTER, RETRIES_DEFAULT, Verdict};
 pub use schedule::{Cron, InvalidSchedule, Schedule};
 pub use signal::{InvalidSignal, Signal};
 pub use size::{CpuKind, GuestSize, InvalidSize};
@@ -27,3 +45,4 @@ pub use spec::{
     RestartPolicy, RootfsSpec, SecretEnv, ServiceSpec, StopSpec,
 };
 pub use state::MachineState;
+pub use step::{LAUNCH_FAILED_KEPT, step};

@@ -24,9 +24,10 @@ pub use exec::{
 pub use image::{ImageInfo, ImageSource, Pruned, PullProgress, RegistryLogin};
 pub use log::{LogEntry, LogPage, LogQuery};
 pub use machine::{
-    Actor, CatalogEntry, ContainerReport, CreateMachine, EventKind, ExitEvent, HostEvent,
-    HostStatus, Launch, MachineReport, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
+    CatalogEntry, ContainerReport, CreateMachine, HostEvent, HostStatus, MachineReport,
+    RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
 };
+pub use mayfly_machine::{Actor, EventKind, ExitEvent, Launch};
 
 #[async_trait]
 pub trait HostApi: Send + Sync + 'static {

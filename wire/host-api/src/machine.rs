@@ -1,30 +1,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mayfly_machine::{MachineSpec, MachineState, Signal};
+use mayfly_machine::{Actor, EventKind, Launch, MachineSpec, MachineState, Signal};
 use mayfly_types::{
     AppId, AppName, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, OrgSlug, Region,
     Secret, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-
-/// Who caused a change: the word in an event's `source`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Actor {
-    User,
-    /// Our own loops: restarts, schedules, standbys. Rendered `flyd`, as clients expect.
-    Platform,
-    Proxy,
-}
-
-/// Whether a new or changed machine is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Launch {
-    Now,
-    Skip,
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CreateMachine {
@@ -110,37 +92,6 @@ pub struct HostEvent {
     pub event: Option<EventKind>,
     pub by: Actor,
     pub report: MachineReport,
-}
-
-/// What users see in a machine's history. Rendered by the API as `type` and `status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    Launch,
-    Start,
-    Exit(ExitEvent),
-    Stop,
-    Restart,
-    Update,
-    Suspend,
-    Resume,
-    Destroy,
-    LaunchFailed { reason: String },
-}
-
-/// How a guest ended, and what follows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExitEvent {
-    pub exit_code: i32,
-    pub guest_exit_code: i32,
-    pub guest_signal: i32,
-    pub oom_killed: bool,
-    pub requested_stop: bool,
-    pub restarting: bool,
-    /// -1 when no signal ended it.
-    pub signal: i32,
-    pub exited_at: Timestamp,
-    pub restart_count: u32,
 }
 
 /// One run of a scheduled machine.
