@@ -1,1 +1,22 @@
+//! The private network of one host's machines.
+//!
+//! Each machine has a network namespace of its own, kept by a mount, and a pair of virtual interfaces into it. There is
+//! no bridge: the host routes one IPv6 and one IPv4 address to each machine, so what may pass is decided in one place,
+//! the nftables table of this daemon. A machine reaches the machines of its own network over IPv6 and, translated, the
+//! world; nothing else: no other network, no address of the host, no neighbour's link. The host itself reaches all.
+//!
+//! [`Mesh`] is started once per data directory and claims an instance tag that names its table and interfaces, so
+//! several daemons share a server without touching each other's. All calls may be repeated; what exists is completed.
 
+mod address;
+mod error;
+mod firewall;
+mod instance;
+mod mesh;
+mod namespace;
+mod netlink;
+mod route;
+
+pub use address::{Ipv4Pool, private_ip};
+pub use error::MeshError;
+pub use mesh::{Attachment, Mesh};

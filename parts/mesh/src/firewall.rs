@@ -1,0 +1,188 @@
+//! The nftables table that decides what machines reach.
+//!
+//! The table's chains are written once at start with `nft`, in one transaction that keeps the sets; what changes per
+//! machine are set elements, sent by netlink. A machine without elements reaches nothing, so the order of an
+//! interrupted attachment never opens anything. The rules, each proved by a test of this crate:
+//!
+//! - a packet must carry the address of the machine whose interface it came through;
+//! - addresses of the host are refused before any port forwarding of the host could rewrite them;
+//! - machine to machine only over IPv6 and only inside one network;
+//! - from outside only answers; the host itself reaches every machine.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::process::{Command, Stdio};
+
+use crate::address::{Ipv4Pool, network_prefix};
+use crate::netlink::{ACK, CREATE, DUMP, EXCL, Message, Socket, attributes};
+
+const SUBSYSTEM: u16 = 10;
+const NEW_TABLE: u16 = SUBSYSTEM << 8;
+const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
+const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
+const GET_ELEMENT: u16 = SUBSYSTEM << 8 | 13;
+const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const FAMILY_INET: u8 = 1;
+const HEADER: [u8; 4] = [FAMILY_INET, 0, 0, 0];
+const BATCH_HEADER: [u8; 4] = [0, 0, 0, SUBSYSTEM as u8];
+/// Interface names fill this much of a key: `IFNAMSIZ`.
+const NAME_BYTES: usize = 16;
+
+/// The sets of the table, each keyed by interface and address.
+const SETS: [&str; 3] = ["sources6", "sources4", "networks6"];
+
+/// What one interface may send as, and to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admission<'a> {
+    pub(crate) interface: &'a str,
+    pub(crate) private_ip: Ipv6Addr,
+    pub(crate) ipv4: Ipv4Addr,
+}
+
+impl Admission<'_> {
+    fn elements(&self) -> [(&'static str, Vec<u8>); 3] {
+        let key = |address: &[u8]| {
+            let mut key = vec![0; NAME_BYTES];
+            key[..self.interface.len()].copy_from_slice(self.interface.as_bytes());
+            key.extend(address);
+            key
+        };
+        [
+            (SETS[0], key(&self.private_ip.octets())),
+            (SETS[1], key(&self.ipv4.octets())),
+            (SETS[2], key(&network_prefix(self.private_ip).octets())),
+        ]
+    }
+}
+
+/// Makes the table of a new instance; `AlreadyExists` if somebody has one of this name.
+pub(crate) fn claim_table(socket: &mut Socket, table: &str) -> io::Result<()> {
+    let create = Message::new(NEW_TABLE, ACK | CREATE | EXCL, &HEADER).text(1, table);
+    batch(socket, vec![create])
+}
+
+/// Deletes the table and all in it; absent is success.
+pub(crate) fn delete_table(socket: &mut Socket, table: &str) -> io::Result<()> {
+    absent_is_fine(batch(
+        socket,
+        vec![Message::new(DELETE_TABLE, ACK, &HEADER).text(1, table)],
+    ))
+}
+
+/// Brings the table's chains into the wanted form and keeps the sets' elements, as one transaction.
+pub(crate) fn load_rules(table: &str, prefix: &str, pool: Ipv4Pool) -> Result<(), String> {
+    let mut nft = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{error} (package nftables)"))?;
+    let mut input = nft.stdin.take().expect("stdin is piped");
+    let written = input.write_all(rules(table, prefix, pool).as_bytes());
+    drop(input);
+    let output = nft.wait_with_output().map_err(|error| error.to_string())?;
+    if output.status.success() && written.is_ok() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(text.lines().take(4).collect::<Vec<_>>().join("; "))
+}
+
+fn rules(table: &str, prefix: &str, pool: Ipv4Pool) -> String {
+    let lines = include_str!("firewall.nft")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n");
+    lines
+        .replace("TABLE", table)
+        .replace("PREFIX", prefix)
+        .replace("POOL", &pool.to_string())
+}
+
+pub(crate) fn admit(socket: &mut Socket, table: &str, who: &Admission<'_>) -> io::Result<()> {
+    let messages = who
+        .elements()
+        .map(|(set, key)| element(NEW_ELEMENT, ACK | CREATE, table, set, &key));
+    batch(socket, messages.into())
+}
+
+/// Takes back an admission, whole or what is left of it.
+pub(crate) fn dismiss(socket: &mut Socket, table: &str, who: &Admission<'_>) -> io::Result<()> {
+    let delete = |(set, key): &(&str, Vec<u8>)| element(DELETE_ELEMENT, ACK, table, set, key);
+    let elements = who.elements();
+    if batch(socket, elements.iter().map(delete).collect()).is_ok() {
+        return Ok(());
+    }
+    // A batch is all or nothing, and nothing when one element is gone already.
+    for one in &elements {
+        absent_is_fine(batch(socket, vec![delete(one)]))?;
+    }
+    Ok(())
+}
+
+/// Removes the elements of interfaces for which `alive` says no; how many.
+pub(crate) fn sweep(
+    socket: &mut Socket,
+    table: &str,
+    alive: impl Fn(&str) -> bool,
+) -> io::Result<usize> {
+    let mut swept = 0;
+    for set in SETS {
+        for key in keys(socket, table, set)? {
+            let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
+            if !alive(&String::from_utf8_lossy(name)) {
+                let delete = element(DELETE_ELEMENT, ACK, table, set, &key);
+                absent_is_fine(batch(socket, vec![delete]))?;
+                swept += 1;
+            }
+        }
+    }
+    Ok(swept)
+}
+
+fn keys(socket: &mut Socket, table: &str, set: &str) -> io::Result<Vec<Vec<u8>>> {
+    let mut keys = Vec::new();
+    let query = Message::new(GET_ELEMENT, DUMP, &HEADER)
+        .text(1, table)
+        .text(2, set);
+    socket.query(query, |_, body| {
+        let elements = attributes(body.get(HEADER.len()..).unwrap_or_default())
+            .filter(|(kind, _)| *kind == 3)
+            .flat_map(|(_, list)| attributes(list));
+        for (_, element) in elements {
+            let key = attributes(element).find(|(kind, _)| *kind == 1);
+            let value = key.and_then(|(_, data)| attributes(data).next());
+            keys.extend(value.map(|(_, bytes)| bytes.to_vec()));
+        }
+    })?;
+    Ok(keys)
+}
+
+fn element(kind: u16, flags: u16, table: &str, set: &str, key: &[u8]) -> Message {
+    Message::new(kind, flags, &HEADER)
+        .text(1, table)
+        .text(2, set)
+        .nested(3, |list| {
+            list.nested(1, |element| {
+                element.nested(1, |data| data.attribute(1, key))
+            })
+        })
+}
+
+fn batch(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {
+    let mut all = vec![Message::new(BATCH_BEGIN, 0, &BATCH_HEADER)];
+    all.extend(messages);
+    all.push(Message::new(BATCH_END, 0, &BATCH_HEADER));
+    socket.apply(all)
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,133 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::MeshError;
+use crate::address::Ipv4Pool;
+use crate::firewall::claim_table;
+use crate::netlink::Socket;
+use crate::route;
+
+/// What names one daemon's network among others on the same server; chosen once and kept in the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    version: u32,
+    /// Four hexadecimal digits.
+    tag: String,
+    pub(crate) pool: Ipv4Pool,
+}
+
+const VERSION: u32 = 1;
+const FILE: &str = "network.json";
+/// Tags and pools tried before giving up; each try fails only if another daemon holds that very one.
+const TRIES: u32 = 64;
+
+impl Instance {
+    /// The instance of a data directory, claimed in the kernel when the directory has none yet.
+    pub(crate) fn claim(data_dir: &Path) -> Result<Instance, MeshError> {
+        let failed = |source| MeshError::Claim {
+            directory: data_dir.display().to_string(),
+            source,
+        };
+        Instance::load_or_choose(data_dir).map_err(failed)
+    }
+
+    fn load_or_choose(data_dir: &Path) -> io::Result<Instance> {
+        let file = data_dir.join(FILE);
+        let mut route_socket = Socket::route()?;
+        let instance = match fs::read(&file) {
+            Ok(bytes) => {
+                let instance: Instance = serde_json::from_slice(&bytes)?;
+                if instance.version != VERSION {
+                    return Err(io::Error::other(format!(
+                        "{FILE} has version {}, this program knows {VERSION}",
+                        instance.version
+                    )));
+                }
+                instance
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let seed = fingerprint(&fs::canonicalize(data_dir)?);
+                let instance = Instance {
+                    version: VERSION,
+                    tag: claim_tag(seed)?,
+                    pool: claim_pool(&mut route_socket, seed)?,
+                };
+                let beside = file.with_extension("json.new");
+                fs::write(&beside, serde_json::to_vec_pretty(&instance)?)?;
+                fs::rename(&beside, &file)?;
+                instance
+            }
+            Err(error) => return Err(error),
+        };
+        // After a reboot the file is all there is.
+        match reserve(&mut route_socket, instance.pool) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(instance),
+        }
+    }
+
+    pub(crate) fn table(&self) -> String {
+        format!("mayfly_{}", self.tag)
+    }
+
+    /// What the names of our host-side interfaces begin with.
+    pub(crate) fn interface_prefix(&self) -> String {
+        format!("mf{}", self.tag)
+    }
+
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        Path::new("/run/mayfly").join(&self.tag)
+    }
+
+    /// Gives table and pool back and forgets them.
+    pub(crate) fn release(&self, data_dir: &Path) -> io::Result<()> {
+        crate::firewall::delete_table(&mut Socket::netfilter()?, &self.table())?;
+        let freed = route::delete_unreachable(self.pool.first(), Ipv4Pool::PREFIX_LENGTH);
+        match Socket::route()?.send_one(freed) {
+            Err(error) if error.raw_os_error() != Some(3) => return Err(error), // ESRCH: not there
+            _ => {}
+        }
+        fs::remove_file(data_dir.join(FILE))
+    }
+}
+
+fn claim_tag(seed: u32) -> io::Result<String> {
+    let mut socket = Socket::netfilter()?;
+    for attempt in 0..TRIES {
+        let tag = format!("{:04x}", seed.wrapping_add(attempt) & 0xffff);
+        match claim_table(&mut socket, &format!("mayfly_{tag}")) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(()) => return Ok(tag),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// The route that refuses the pool's unused addresses is also the mark that it is taken.
+fn claim_pool(socket: &mut Socket, seed: u32) -> io::Result<Ipv4Pool> {
+    for attempt in 0..TRIES {
+        let pool = Ipv4Pool::numbered(seed.wrapping_add(attempt));
+        match reserve(socket, pool) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(()) => return Ok(pool),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn reserve(socket: &mut Socket, pool: Ipv4Pool) -> io::Result<()> {
+    socket.send_one(route::unreachable(pool.first(), Ipv4Pool::PREFIX_LENGTH))
+}
+
+/// FNV-1a of the path, folded: a start for the search that differs between directories.
+fn fingerprint(path: &Path) -> u32 {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    bytes.iter().fold(0x811c_9dc5, |hash: u32, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}

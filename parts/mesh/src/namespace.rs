@@ -1,0 +1,79 @@
+//! Network namespaces that live as long as a mount does: the file's path is what others enter them by.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::thread;
+
+use mayfly_sys::{Namespaces, unshare};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::netlink::Socket;
+
+/// Magic number of the file system of namespaces, `linux/magic.h`.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+/// Whether `path` keeps a namespace.
+pub(crate) fn exists(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == NSFS_MAGIC)
+}
+
+/// Makes a namespace, keeps it at `path`, and returns a socket inside it.
+///
+/// Programs in it may listen on every port whatever their user: a machine's ports are its own.
+pub(crate) fn create(path: &Path) -> io::Result<Socket> {
+    File::create(path)?;
+    in_own_thread(|| {
+        unshare(Namespaces {
+            network: true,
+            ..Namespaces::default()
+        })?;
+        mount_bind("/proc/thread-self/ns/net", path)?;
+        fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
+        Socket::route()
+    })
+}
+
+/// A socket inside the namespace kept at `path`.
+pub(crate) fn enter(path: &Path) -> io::Result<Socket> {
+    let namespace = File::open(path)?;
+    in_own_thread(|| {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Socket::route()
+    })
+}
+
+/// Lets the namespace go and removes the file; absent is success.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    while exists(path) {
+        unmount(path, UnmountFlags::DETACH)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes `directory` a mount of its own whose contents no other mount namespace is told of: a copy elsewhere would keep
+/// a namespace alive after its removal here.
+pub(crate) fn prepare_directory(directory: &Path) -> io::Result<()> {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    fs::create_dir_all(directory)?;
+    if mount_change(directory, MountPropagationFlags::PRIVATE).is_err() {
+        mount_bind(directory, directory)?;
+        mount_change(directory, MountPropagationFlags::PRIVATE)?;
+    }
+    Ok(())
+}
+
+/// Namespaces belong to threads: the change ends with the thread that made it.
+fn in_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let worker = thread::Builder::new().spawn_scoped(scope, work)?;
+        worker
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the namespace thread panicked")))
+    })
+}

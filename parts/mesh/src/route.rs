@@ -1,0 +1,210 @@
+//! The messages that make links, addresses and routes: `rtnetlink(7)`, numbers from `linux/if_link.h` and neighbours.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::netlink::{ACK, CREATE, DUMP, EXCL, Message, REPLACE, Socket, attributes};
+
+const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
+const GET_LINK: u16 = 18;
+const SET_LINK: u16 = 19;
+const NEW_ADDRESS: u16 = 20;
+const NEW_ROUTE: u16 = 24;
+const DELETE_ROUTE: u16 = 25;
+
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const ADDR_GEN_MODE_NONE: u8 = 1;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const FLAG_UP: u32 = 1;
+const NO_DUPLICATE_DETECTION: u32 = 2;
+const ONLINK: u32 = 4;
+const SCOPE_LINK: u8 = 253;
+const UNREACHABLE: u8 = 7;
+
+/// A link as the kernel lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: i32,
+    pub(crate) name: String,
+    pub(crate) alias: String,
+}
+
+fn link_header(index: i32, flags: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+/// A pair of virtual interfaces: `name` here, `peer` in the namespace. Fails if `name` exists.
+pub(crate) fn new_pair(name: &str, peer: &str, namespace: BorrowedFd<'_>) -> Message {
+    let descriptor = namespace.as_raw_fd().to_ne_bytes();
+    Message::new(NEW_LINK, ACK | CREATE | EXCL, &link_header(0, 0))
+        .text(IFLA_IFNAME, name)
+        .nested(IFLA_LINKINFO, |info| {
+            info.text(IFLA_INFO_KIND, "veth")
+                .nested(IFLA_INFO_DATA, |data| {
+                    data.nested(VETH_INFO_PEER, |other| {
+                        other
+                            .raw(&link_header(0, 0))
+                            .text(IFLA_IFNAME, peer)
+                            .attribute(IFLA_NET_NS_FD, &descriptor)
+                    })
+                })
+        })
+}
+
+/// Brings a link up without any address of its own making, under an alias if one is given.
+pub(crate) fn set_up(index: i32, alias: Option<&str>) -> Message {
+    let message = Message::new(SET_LINK, ACK, &link_header(index, FLAG_UP)).nested(
+        IFLA_AF_SPEC,
+        |families| {
+            families.nested(u16::from(AF_INET6), |ipv6| {
+                ipv6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE])
+            })
+        },
+    );
+    match alias {
+        Some(alias) => message.attribute(IFLA_IFALIAS, alias.as_bytes()),
+        None => message,
+    }
+}
+
+pub(crate) fn loopback_up() -> Message {
+    Message::new(SET_LINK, ACK, &link_header(1, FLAG_UP))
+}
+
+pub(crate) fn delete_link(index: i32) -> Message {
+    Message::new(DELETE_LINK, ACK, &link_header(index, 0))
+}
+
+/// An address that is usable at once. Setting it again changes nothing.
+pub(crate) fn address(index: i32, address: IpAddr, prefix_length: u8, scope: Scope) -> Message {
+    let (family, bytes) = family_and_bytes(address);
+    let scope = match scope {
+        Scope::Universe => 0,
+        Scope::Link => SCOPE_LINK,
+    };
+    let mut header = vec![family, prefix_length, 0, scope];
+    header.extend(index.to_ne_bytes());
+    let message = Message::new(NEW_ADDRESS, ACK | CREATE | REPLACE, &header)
+        .attribute(1, &bytes)
+        .attribute(2, &bytes);
+    if family == AF_INET6 {
+        message.attribute(8, &NO_DUPLICATE_DETECTION.to_ne_bytes())
+    } else {
+        message
+    }
+}
+
+/// How far an address or a route is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Universe,
+    Link,
+}
+
+/// A route to one address, directly over a link.
+pub(crate) fn route_to(index: i32, destination: IpAddr) -> Message {
+    let (family, bytes) = family_and_bytes(destination);
+    let length = 8 * u8::try_from(bytes.len()).expect("4 or 16");
+    let scope = if family == AF_INET { SCOPE_LINK } else { 0 };
+    route(REPLACE, family, length, scope, 1, 0)
+        .attribute(1, &bytes)
+        .attribute(4, &index.to_ne_bytes())
+}
+
+/// The default route through a gateway that is taken to be on the link whatever its address.
+pub(crate) fn default_route(index: i32, gateway: IpAddr) -> Message {
+    let (family, bytes) = family_and_bytes(gateway);
+    route(REPLACE, family, 0, 0, 1, ONLINK)
+        .attribute(5, &bytes)
+        .attribute(4, &index.to_ne_bytes())
+}
+
+/// A route that refuses, so that addresses nobody has are not looked for elsewhere.
+///
+/// Answered with `AlreadyExists` if there is one.
+pub(crate) fn unreachable(destination: Ipv4Addr, prefix_length: u8) -> Message {
+    route(EXCL, AF_INET, prefix_length, 0, UNREACHABLE, 0).attribute(1, &destination.octets())
+}
+
+pub(crate) fn delete_unreachable(destination: Ipv4Addr, prefix_length: u8) -> Message {
+    let mut header = vec![AF_INET, prefix_length, 0, 0, 254, 4, 0, UNREACHABLE];
+    header.extend(0u32.to_ne_bytes());
+    Message::new(DELETE_ROUTE, ACK, &header).attribute(1, &destination.octets())
+}
+
+fn route(existing: u16, family: u8, prefix_length: u8, scope: u8, kind: u8, flags: u32) -> Message {
+    // Table `main`, protocol `static`.
+    let mut header = vec![family, prefix_length, 0, 0, 254, 4, scope, kind];
+    header.extend(flags.to_ne_bytes());
+    Message::new(NEW_ROUTE, ACK | CREATE | existing, &header)
+}
+
+fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+    }
+}
+
+/// The link called `name`; `None` if there is none.
+pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<Link>> {
+    let mut found = None;
+    let query = Message::new(GET_LINK, 0, &link_header(0, 0)).text(IFLA_IFNAME, name);
+    match socket.query(query, |_, body| found = parse_link(body)) {
+        Ok(()) => Ok(found),
+        Err(error) if error.raw_os_error() == Some(19) => Ok(None), // ENODEV
+        Err(error) => Err(error),
+    }
+}
+
+/// Every link whose name begins with `prefix`.
+pub(crate) fn list_links(socket: &mut Socket, prefix: &str) -> io::Result<Vec<Link>> {
+    let mut links = Vec::new();
+    let query = Message::new(GET_LINK, DUMP, &link_header(0, 0));
+    socket.query(query, |_, body| {
+        links.extend(parse_link(body).filter(|link| link.name.starts_with(prefix)));
+    })?;
+    Ok(links)
+}
+
+fn parse_link(body: &[u8]) -> Option<Link> {
+    let index = i32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+    let mut link = Link {
+        index,
+        name: String::new(),
+        alias: String::new(),
+    };
+    for (kind, value) in attributes(body.get(16..)?) {
+        let text = || {
+            let value = value.strip_suffix(&[0]).unwrap_or(value);
+            String::from_utf8_lossy(value).into_owned()
+        };
+        match kind {
+            IFLA_IFNAME => link.name = text(),
+            IFLA_IFALIAS => link.alias = text(),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// The gateway machines see over IPv6, on every host-side interface.
+pub(crate) const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// The gateway machines see over IPv4, on every host-side interface.
+pub(crate) const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);

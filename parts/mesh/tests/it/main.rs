@@ -1,0 +1,238 @@
+//! The network against the real kernel; needs root. Every test makes an instance of its own and leaves nothing.
+
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod world;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use mayfly_mesh::{Attachment, Mesh, private_ip};
+use mayfly_types::{HostId, MachineId, NetworkId};
+
+use crate::world::{Internet, connects, inside, ip_inside, links_with, receives, shell, unique};
+
+struct Cloud {
+    mesh: Option<Mesh>,
+    directory: tempfile::TempDir,
+    host: HostId,
+}
+
+impl Cloud {
+    fn new() -> Cloud {
+        let directory = tempfile::tempdir().unwrap();
+        let mesh = Mesh::start(directory.path()).unwrap();
+        Cloud {
+            mesh: Some(mesh),
+            directory,
+            host: format!("{:08x}", unique()).parse().unwrap(),
+        }
+    }
+
+    fn mesh(&self) -> &Mesh {
+        self.mesh.as_ref().unwrap()
+    }
+
+    async fn machine(&self, network: u32, number: u8) -> Attachment {
+        let attachment = Attachment {
+            machine_id: MachineId::from_random([number; 14]),
+            private_ip: private_ip(NetworkId(network), self.host, u32::from(number)),
+            ipv4: self.mesh().ipv4_pool().nth(u32::from(number)).unwrap(),
+        };
+        self.mesh().attach(attachment).await.unwrap();
+        attachment
+    }
+
+    fn listen(&self, machine: Attachment, address: IpAddr) -> TcpListener {
+        let path = self.mesh().namespace_path(machine.machine_id);
+        inside(&path, || TcpListener::bind((address, 8080)).unwrap())
+    }
+
+    fn reaches(&self, machine: Attachment, target: impl Into<SocketAddr>) -> bool {
+        let path = self.mesh().namespace_path(machine.machine_id);
+        let target = target.into();
+        inside(&path, || connects(target))
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        if let Some(mesh) = self.mesh.take() {
+            mesh.dismantle().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_reaches_its_own_network_and_no_other() {
+    let cloud = Cloud::new();
+    let (alice, bob) = (cloud.machine(1, 1).await, cloud.machine(1, 2).await);
+    let mallory = cloud.machine(2, 3).await;
+    let _web = cloud.listen(alice, Ipv6Addr::UNSPECIFIED.into());
+    assert!(cloud.reaches(bob, (alice.private_ip, 8080)));
+    assert!(
+        !cloud.reaches(mallory, (alice.private_ip, 8080)),
+        "other network"
+    );
+    assert!(!cloud.reaches(mallory, (alice.ipv4, 8080)), "by IPv4");
+    assert!(
+        !cloud.reaches(bob, (alice.ipv4, 8080)),
+        "IPv4 is for the way out"
+    );
+}
+
+#[tokio::test]
+async fn the_host_reaches_machines_and_machines_do_not_reach_the_host() {
+    let cloud = Cloud::new();
+    let machine = cloud.machine(1, 1).await;
+    let _web = cloud.listen(machine, Ipv6Addr::UNSPECIFIED.into());
+    assert!(connects((machine.private_ip, 8080).into()));
+    assert!(connects((machine.ipv4, 8080).into()));
+
+    let api = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let port = api.local_addr().unwrap().port();
+    assert!(connects((Ipv4Addr::LOCALHOST, port).into()), "control");
+    let internet = Internet::new();
+    assert!(connects((internet.host_v4, port).into()), "control");
+    for address in [
+        IpAddr::from(Ipv4Addr::new(169, 254, 1, 1)),
+        internet.host_v4.into(),
+        internet.host_v6.into(),
+    ] {
+        assert!(!cloud.reaches(machine, (address, port)), "{address}");
+    }
+    let link_local: SocketAddr = format!("[fe80::1%2]:{port}").parse().unwrap();
+    assert!(!cloud.reaches(machine, link_local));
+}
+
+#[tokio::test]
+async fn the_world_sees_the_host_s_address_and_gets_in_nowhere() {
+    let cloud = Cloud::new();
+    let machine = cloud.machine(1, 1).await;
+    let internet = Internet::new();
+    for (address, seen_as) in [
+        (
+            IpAddr::from(internet.world_v4),
+            IpAddr::from(internet.host_v4),
+        ),
+        (internet.world_v6.into(), internet.host_v6.into()),
+    ] {
+        let server = inside(&internet.namespace, || {
+            TcpListener::bind((address, 80)).unwrap()
+        });
+        assert!(cloud.reaches(machine, (address, 80)), "{address}");
+        assert_eq!(server.accept().unwrap().1.ip(), seen_as);
+    }
+    let _web = cloud.listen(machine, Ipv6Addr::UNSPECIFIED.into());
+    internet.route_back(&machine.private_ip.to_string(), &machine.ipv4.to_string());
+    for target in [IpAddr::from(machine.ipv4), machine.private_ip.into()] {
+        let target = SocketAddr::new(target, 8080);
+        assert!(
+            !inside(&internet.namespace, || connects(target)),
+            "{target}"
+        );
+        assert!(connects(target), "control: the host reaches {target}");
+    }
+}
+
+#[tokio::test]
+async fn a_forged_source_gets_nowhere() {
+    let cloud = Cloud::new();
+    let (alice, bob) = (cloud.machine(1, 1).await, cloud.machine(1, 2).await);
+    let (alice_path, bob_path) = (
+        cloud.mesh().namespace_path(alice.machine_id),
+        cloud.mesh().namespace_path(bob.machine_id),
+    );
+    assert!(receives(
+        &bob_path,
+        alice.private_ip,
+        &alice_path,
+        bob.private_ip
+    ));
+    let forged: Ipv6Addr = private_ip(NetworkId(1), HostId::from_random([9; 8]), 77);
+    ip_inside(&bob_path, &format!("addr add {forged}/128 dev eth0 nodad"));
+    assert!(!receives(&bob_path, alice.private_ip, &alice_path, forged));
+
+    // An address of the other network's prefix must not open that network either.
+    let mallory = cloud.machine(2, 3).await;
+    let mallory_path = cloud.mesh().namespace_path(mallory.machine_id);
+    ip_inside(
+        &mallory_path,
+        &format!("addr add {forged}/128 dev eth0 nodad"),
+    );
+    assert!(!receives(
+        &mallory_path,
+        alice.private_ip,
+        &alice_path,
+        forged
+    ));
+}
+
+#[tokio::test]
+async fn attaching_again_completes_and_detaching_leaves_nothing() {
+    let mut cloud = Cloud::new();
+    let machine = cloud.machine(1, 1).await;
+    let other = cloud.machine(1, 2).await;
+    let path = cloud.mesh().namespace_path(machine.machine_id);
+    let prefix = machine.private_ip.to_string();
+    let prefix = prefix.strip_suffix("1:2").unwrap();
+    assert_eq!(links_with(prefix), 2);
+    // As a daemon that was killed: nothing is remembered, half of it is missing.
+    let again = Mesh::start(cloud.directory.path()).unwrap();
+    ip_inside(&path, "route del default");
+    again.attach(machine).await.unwrap();
+    assert_eq!(links_with(prefix), 2);
+    let _web = cloud.listen(other, Ipv6Addr::UNSPECIFIED.into());
+    assert!(cloud.reaches(machine, (other.private_ip, 8080)));
+    let mut machines = again.machines().await.unwrap();
+    machines.sort();
+    assert_eq!(machines, [machine.machine_id, other.machine_id]);
+
+    // A lost namespace, as after a reboot, is made anew.
+    shell(&format!("umount -l {0} && rm {0}", path.display()));
+    let restarted = Mesh::start(cloud.directory.path()).unwrap();
+    restarted.attach(machine).await.unwrap();
+    assert!(cloud.reaches(machine, (other.private_ip, 8080)));
+
+    let table = shell("nft list tables");
+    let pool = restarted.ipv4_pool().to_string();
+    let table = table
+        .lines()
+        .map(|line| line.rsplit(' ').next().unwrap())
+        .find(|name| shell(&format!("nft list table inet {name}")).contains(&pool))
+        .unwrap();
+    let sets = shell(&format!("nft list table inet {table}"));
+    assert!(sets.contains(&machine.ipv4.to_string()));
+    restarted.detach(machine.machine_id).await.unwrap();
+    restarted.detach(machine.machine_id).await.unwrap();
+    let sets = shell(&format!("nft list table inet {table}"));
+    assert!(!sets.contains(&machine.ipv4.to_string()));
+    assert!(sets.contains(&other.ipv4.to_string()), "only its own");
+    assert!(!path.exists());
+    assert_eq!(links_with(prefix), 1);
+
+    cloud.mesh.take().unwrap().dismantle().unwrap();
+    assert!(!shell("nft list tables").contains(table));
+    assert!(!shell("ip route show table main").contains(&pool));
+    assert!(!shell("cat /proc/mounts").contains(path.parent().unwrap().to_str().unwrap()));
+}
+
+#[tokio::test]
+async fn two_daemons_share_a_server() {
+    let (ours, theirs) = (Cloud::new(), Cloud::new());
+    assert_ne!(ours.mesh().ipv4_pool(), theirs.mesh().ipv4_pool());
+    let (a, b) = (ours.machine(1, 1).await, ours.machine(1, 2).await);
+    let stranger = theirs.machine(1, 3).await;
+    let _web = ours.listen(a, Ipv6Addr::UNSPECIFIED.into());
+    let _their_web = theirs.listen(stranger, Ipv6Addr::UNSPECIFIED.into());
+    assert!(
+        !theirs.reaches(stranger, (a.private_ip, 8080)),
+        "same number, other cloud"
+    );
+    assert!(!ours.reaches(b, (stranger.private_ip, 8080)));
+    assert_eq!(
+        theirs.mesh().machines().await.unwrap(),
+        [stranger.machine_id]
+    );
+    drop(theirs);
+    assert!(ours.reaches(b, (a.private_ip, 8080)));
+}
