@@ -19,7 +19,7 @@ pub struct ReceivedSignal {
 impl SignalFd {
     /// Blocks every signal for this thread, and makes a descriptor that is readable (without blocking) when one waits.
     ///
-    /// A program executed later starts with nothing blocked if `std::process::Command` executes it.
+    /// Programs executed later inherit the blocking, unless [`default_signals`] comes first.
     pub fn block_all() -> io::Result<Self> {
         let mut all = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigfillset initialises the set it is given, which the next calls only read; the descriptor is new and
@@ -67,13 +67,20 @@ impl AsFd for SignalFd {
     }
 }
 
-/// Gives every signal its default effect again, so that a program executed next does not inherit what some ancestor
-/// ignores.
+/// Gives every signal its default effect again and blocks none, so that a program executed next does not inherit what
+/// some ancestor ignores.
 pub fn default_signals() {
     for signal in 1..=64 {
         // SAFETY: SIG_DFL is a valid disposition that runs no code of this process; the call fails without effect for
         // signals that cannot be changed. rustix has no dispositions. Run by `ignored_signals_are_restored`.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set, which the next call only reads; both cannot fail with these arguments.
+    // rustix has no signal masks. Run by the signal tests of bin/mayfly-init.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
     }
 }
 

@@ -17,9 +17,8 @@
 //!
 //! # Starting
 //!
-//! The host gives the monitor a pipe as file descriptor [`STATUS_FD`] and reads one line from it: [`STARTED`] once
-//! `guest.json` is there and the program runs, or [`FAILED`] followed by a blank and the reason, once `exit.json` with
-//! that reason is there. End of file without a line means the monitor itself died. The process the host started
+//! The monitor's standard output is a pipe from which the host reads one line: [`STARTED`] once `guest.json` is there and
+//! the program runs, or [`FAILED`] followed by a blank and the reason, once `exit.json` with that reason is there. End of file without a line means the monitor itself died. The process the host started
 //! detaches and ends with code 0 at once; the host waits for it, and for nothing else of the monitor.
 //!
 //! The program that must run is the first process of the first container, or, if that container waits for others, of
@@ -44,7 +43,7 @@ pub mod frame;
 mod launch;
 mod record;
 
-pub use frame::{ExecOutcome, ExecStart, Frame, Reply, Request, Window};
+pub use frame::{ContainerState, ExecOutcome, ExecStart, FRAME_MAX, Frame, Reply, Request, Window};
 pub use launch::{
     ContainerLaunch, FileEntry, LaunchSpec, MountEntry, ProcessLaunch, RestartRule, RootLaunch,
 };
@@ -55,7 +54,7 @@ pub const GUEST_FILE: &str = "guest.json";
 pub const EXIT_FILE: &str = "exit.json";
 pub const CONTROL_SOCKET: &str = "control.sock";
 
-/// The descriptor on which a monitor says whether the program runs.
-pub const STATUS_FD: i32 = 3;
+/// What a monitor says on its standard output when the program runs.
 pub const STARTED: &str = "started";
+/// What it says, followed by a blank and the reason, when nothing could run.
 pub const FAILED: &str = "failed";
