@@ -1,0 +1,173 @@
+//! The commands, and which function answers which.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::commands::{
+    apps, auth, cloud, cloud_status, completion, docs, events, image, info, logs, machine, man,
+    orgs, platform, status, version,
+};
+use crate::context::Context;
+use crate::program;
+
+/// Run apps on a cloud of your own.
+///
+/// Mayfly gives every app its own machines, started from container images. `mayfly up` starts a cloud on this server;
+/// the other commands work on it, or on the one FLY_FLAPS_BASE_URL names.
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    disable_version_flag = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "A first machine:\n  mayfly apps create hello\n  mayfly machine run nginx --app hello --port \
+                  80/tcp:http\n  mayfly logs --app hello"
+)]
+pub(crate) struct Cli {
+    /// Token to use instead of the one signed in with
+    #[arg(
+        short = 't',
+        long,
+        global = true,
+        value_name = "TOKEN",
+        hide_env = true
+    )]
+    access_token: Option<String>,
+    /// Say on stderr which calls are made
+    #[arg(long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Made once per process, so its largest variant costs nothing.
+#[allow(clippy::large_enum_variant)]
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Manage apps
+    #[command(subcommand, alias = "app")]
+    Apps(apps::AppsCommand),
+    /// Manage authentication
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+    /// Show where the documentation is
+    Docs(docs::Docs),
+    Down(cloud::DownArgs),
+    /// Show what changed in the cloud: every change, oldest first
+    Events(events::Events),
+    /// Manage the images on the host
+    #[command(subcommand, alias = "images")]
+    Image(image::ImageCommand),
+    /// Show details of an app
+    Info(info::Info),
+    Install(cloud::InstallArgs),
+    /// View the logs of an app
+    #[command(alias = "log")]
+    Logs(logs::Logs),
+    /// Manage machines
+    #[command(subcommand, visible_aliases = ["machines", "m"])]
+    Machine(machine::MachineCommand),
+    /// Write the manual pages
+    Man(man::Man),
+    /// Open an app in the browser
+    Open(apps::open::Open),
+    /// Manage organizations
+    #[command(subcommand, alias = "org")]
+    Orgs(orgs::OrgsCommand),
+    /// Show what the cloud offers
+    #[command(subcommand)]
+    Platform(platform::PlatformCommand),
+    /// List the releases of an app
+    Releases(apps::releases::Releases),
+    /// Show the status of an app, or of the cloud when no app is named
+    Status(status::Status),
+    Up(cloud::UpArgs),
+    /// Show the version of this program
+    Version(version::Version),
+}
+
+/// The whole command line under the name it was called by.
+pub(crate) fn definition() -> clap::Command {
+    let name = program::name();
+    Cli::command().name(name).bin_name(name)
+}
+
+/// Reads the command line and does what it says. A wrong one ends the process with clap's message.
+pub(crate) async fn run() -> anyhow::Result<ExitCode> {
+    let matches = definition().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let context = Context::new(cli.access_token, cli.verbose);
+    match cli.command {
+        Command::Apps(command) => command.run(&context).await?,
+        Command::Auth(command) => command.run(&context).await?,
+        Command::Completion(command) => command.run(&context)?,
+        Command::Down(args) => cloud::down(&context, args).await?,
+        Command::Docs(command) => command.run(&context)?,
+        Command::Events(command) => command.run(&context).await?,
+        Command::Image(command) => command.run(&context).await?,
+        Command::Info(command) => command.run(&context).await?,
+        Command::Install(args) => cloud::install(&context, args).await?,
+        Command::Logs(command) => command.run(&context).await?,
+        Command::Machine(command) => return Box::pin(command.run(&context)).await,
+        Command::Man(command) => command.run(&context)?,
+        Command::Open(command) => command.run(&context).await?,
+        Command::Orgs(command) => command.run(&context).await?,
+        Command::Platform(command) => command.run(&context).await?,
+        Command::Releases(command) => command.run(&context).await?,
+        Command::Status(command) => match command.app.find()? {
+            Some(app) => command.run(&context, &app).await?,
+            None => cloud_status::run(&context, command.json).await?,
+        },
+        Command::Up(args) => cloud::up(&context, args).await?,
+        Command::Version(command) => command.run(&context)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn aliases_and_flags_of_upstream_parse() {
+        for line in [
+            "fly m list -a web -q",
+            "fly machines ls --json",
+            "fly machine run nginx -a web -p 80/tcp:http -e A=1 --memory 512 --cpus 2 --rm --detach",
+            "fly machine run alpine -a web -- sh -c 'echo hi'",
+            "fly machine run alpine --autostop --autostart=false -- sleep inf",
+            "fly machine run alpine --autostop=suspend --skip-dns-registration",
+            "fly machine update 3d8d7a11 -C 'sleep 1' -y --skip-start",
+            "fly machine clone 3d8d7a11 --region lhr --standby-for source",
+            "fly machine exec 3d8d7a11 'ls -l' --timeout 5",
+            "fly machine exec 3d8d7a11 --tty -- /bin/sh -l",
+            "fly m rm 3d8d7a11 other --force",
+            "fly machine leases clear 3d8d7a11",
+            "fly machine lease list",
+            "fly machine stop 3d8d7a11 -s SIGTERM --timeout 10 -w 30s",
+            "fly apps destroy a b -y",
+            "fly apps rm a --yes",
+            "fly logs -a web -n -i 3d8d7a11 -r iad -j",
+            "fly status --app web --all --watch --rate 2",
+            "fly status",
+            "fly orgs show personal",
+            "fly auth login -t token",
+            "fly image import ./app.tar --name web:1",
+            "fly platform vm-sizes --json",
+            "fly completion zsh",
+        ] {
+            let words = shlex::split(line).unwrap();
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The cloud's API as typed calls.
+//!
+//! Answers stay JSON documents with accessors for what we show: a newer server's fields survive a read, edit and write
+//! by an older command line, and `--json` prints what the server said.
+
+mod api_error;
+mod apps;
+mod events;
+mod exec_stream;
+mod images;
+mod log_page;
+mod machine;
+mod machines;
+mod orgs;
+
+use std::time::Duration;
+
+use mayfly_net::{Body, ClientConfig, HttpClient, Method, Request, Response};
+use mayfly_types::Secret;
+use serde_json::Value;
+
+use crate::program;
+
+pub(crate) use api_error::ApiError;
+pub(crate) use apps::{App, CreateApp};
+pub(crate) use events::EventFilter;
+pub(crate) use exec_stream::{ExecEnd, ExecStream, FromProgram};
+pub(crate) use log_page::{LogFilter, LogLine};
+pub(crate) use machine::Machine;
+pub(crate) use machines::{Launch, Stop};
+pub(crate) use orgs::Org;
+
+/// Answers are documents about one app or host; a longer one is a mistake.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Tries after the first, for answers that ask to come back.
+const RETRIES: u32 = 4;
+
+/// Where the Machines API and the platform's API answer, without a slash at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) machines: String,
+    pub(crate) platform: String,
+}
+
+/// One cloud, as one user. Clones share connections.
+#[derive(Clone)]
+pub(crate) struct Api {
+    http: HttpClient,
+    endpoints: Endpoints,
+    authorization: Secret,
+    verbose: bool,
+}
+
+/// A call to be completed and sent.
+struct Call<'a> {
+    api: &'a Api,
+    method: Method,
+    url: String,
+    body: Option<Value>,
+    patience: Duration,
+}
+
+impl Api {
+    pub(crate) fn new(endpoints: Endpoints, token: Secret, verbose: bool) -> Self {
+        let http = HttpClient::new(ClientConfig {
+            user_agent: format!("{}/{}", program::name(), env!("CARGO_PKG_VERSION")),
+            ..ClientConfig::default()
+        });
+        Self {
+            http,
+            endpoints,
+            authorization: authorization(&token),
+            verbose,
+        }
+    }
+
+    fn call(&self, method: Method, path: &str) -> Call<'_> {
+        Call {
+            api: self,
+            method,
+            url: format!("{}{path}", self.endpoints.machines),
+            body: None,
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    fn get(&self, path: &str) -> Call<'_> {
+        self.call(Method::GET, path)
+    }
+
+    fn post(&self, path: &str) -> Call<'_> {
+        self.call(Method::POST, path)
+    }
+
+    fn delete(&self, path: &str) -> Call<'_> {
+        self.call(Method::DELETE, path)
+    }
+
+    /// A request for an answer that streams, or that upgrades to another protocol.
+    fn request(&self, method: Method, path: &str) -> Request {
+        let url = format!("{}{path}", self.endpoints.machines);
+        self.http
+            .request(method, url)
+            .authorization(self.authorization.reveal())
+    }
+
+    /// Sends a request as it is, once.
+    async fn stream(&self, request: Request) -> Result<Response, ApiError> {
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| ApiError::transport(&self.endpoints.machines, error))?;
+        if answer.status().as_u16() <= 299 {
+            return Ok(answer);
+        }
+        Err(ApiError::refusal(answer).await)
+    }
+
+    /// What the cloud's daemon says of itself.
+    pub(crate) async fn cloud_status(&self) -> Result<Value, ApiError> {
+        self.get("/v1/status").send().await
+    }
+
+    pub(crate) async fn current_token(&self) -> Result<Value, ApiError> {
+        self.get("/v1/tokens/current").send().await
+    }
+
+    pub(crate) async fn regions(&self) -> Result<Value, ApiError> {
+        self.get("/v1/platform/regions").send().await
+    }
+
+    pub(crate) async fn placements(&self, request: Value) -> Result<Value, ApiError> {
+        self.post("/v1/platform/placements")
+            .json(request)
+            .send()
+            .await
+    }
+}
+
+impl Call<'_> {
+    fn json(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// Marks a create, so that repeating it makes nothing twice.
+    fn idempotent(mut self) -> Self {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the kernel has random bytes");
+        let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(body) = &mut self.body {
+            body["idempotency_key"] = Value::from(key);
+        }
+        self
+    }
+
+    /// On the platform's address instead of the Machines API's.
+    fn on_platform(mut self) -> Self {
+        let Endpoints { machines, platform } = &self.api.endpoints;
+        if let Some(path) = self.url.strip_prefix(machines.as_str()) {
+            self.url = format!("{platform}{path}");
+        }
+        self
+    }
+
+    /// How long the server may take to answer.
+    fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sends the call, again after a pause while the answer is 429, 502 or 503, and returns the answer's JSON (`null`
+    /// if it is empty).
+    ///
+    /// Those answers say that nothing was done; a create carries its key besides.
+    async fn send(self) -> Result<Value, ApiError> {
+        let mut attempt = 0;
+        loop {
+            match self.send_once().await {
+                Err(error) if error.is_worth_repeating() && attempt < RETRIES => {
+                    let pause = Duration::from_millis(250 << attempt);
+                    if self.api.verbose {
+                        eprintln!("{error}; again in {pause:?}");
+                    }
+                    tokio::time::sleep(pause).await;
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn send_once(&self) -> Result<Value, ApiError> {
+        let mut request = self
+            .api
+            .http
+            .request(self.method.clone(), self.url.clone())
+            .authorization(self.api.authorization.reveal())
+            .head_timeout(Some(self.patience));
+        if self.api.verbose {
+            eprintln!("{} {}", self.method, self.url);
+        }
+        request = match &self.body {
+            Some(body) => request.json(body),
+            None => request.body(Body::empty()),
+        };
+        let unreachable = |error| ApiError::transport(&self.url, error);
+        let answer = request.send().await.map_err(unreachable)?;
+        if answer.status().as_u16() > 299 {
+            return Err(ApiError::refusal(answer).await);
+        }
+        let bytes = answer.bytes(ANSWER_BYTES_MAX).await.map_err(unreachable)?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|source| ApiError::NotJson {
+            url: self.url.clone(),
+            source,
+        })
+    }
+}
+
+/// Macaroons travel alone under their own scheme, anything else as a bearer token.
+fn authorization(token: &Secret) -> Secret {
+    let plain = |item: &str| {
+        let item = item.trim();
+        let item = item.strip_prefix("Bearer ").unwrap_or(item).trim();
+        item.strip_prefix("FlyV1 ")
+            .unwrap_or(item)
+            .trim()
+            .to_owned()
+    };
+    let items: Vec<String> = token.reveal().split(',').map(plain).collect();
+    let is_macaroon = |item: &&String| {
+        ["fm1r_", "fm1a_", "fm2_"]
+            .iter()
+            .any(|mark| item.starts_with(mark))
+    };
+    let macaroons: Vec<&str> = items
+        .iter()
+        .filter(is_macaroon)
+        .map(String::as_str)
+        .collect();
+    Secret::new(if macaroons.is_empty() {
+        format!("Bearer {}", items.join(","))
+    } else {
+        format!("FlyV1 {}", macaroons.join(","))
+    })
+}
+
+/// `text` as one segment or value of a URL: <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            safe.push(char::from(byte));
+        } else {
+            safe.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    safe
+}
+
+/// `?a=b&c=d` of the pairs that have a value; empty if none has.
+fn query(pairs: &[(&str, Option<String>)]) -> String {
+    let given: Vec<String> = pairs
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))))
+        .collect();
+    if given.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", given.join("&"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_travel_in_the_scheme_of_their_kind() {
+        for (token, header) in [
+            ("fo1_abc", "Bearer fo1_abc"),
+            ("Bearer fo1_abc", "Bearer fo1_abc"),
+            ("FlyV1 fm2_a,fm2_b", "FlyV1 fm2_a,fm2_b"),
+            ("Bearer FlyV1 fm2_a", "FlyV1 fm2_a"),
+            ("FlyV1 fm2_a,fo1_b", "FlyV1 fm2_a"),
+        ] {
+            assert_eq!(
+                authorization(&Secret::new(token)).reveal(),
+                header,
+                "{token}"
+            );
+        }
+    }
+
+    #[test]
+    fn queries_hold_only_what_is_given() {
+        let limit = Some("5".to_owned());
+        assert_eq!(query(&[("after", None), ("limit", limit)]), "?limit=5");
+        assert_eq!(
+            query(&[("app", Some("a b/ü".to_owned()))]),
+            "?app=a%20b%2F%C3%BC"
+        );
+        assert_eq!(query(&[("app", None)]), "");
+    }
+}

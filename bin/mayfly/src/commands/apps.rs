@@ -1,0 +1,43 @@
+mod create;
+mod destroy;
+mod list;
+pub(crate) mod open;
+pub(crate) mod releases;
+mod restart;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+
+pub(crate) use list::document as list_document;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AppsCommand {
+    /// Create an app
+    Create(create::Create),
+    /// List apps
+    #[command(alias = "ls")]
+    List(list::List),
+    /// Destroy apps and everything they own
+    #[command(visible_aliases = ["delete", "remove", "rm"])]
+    Destroy(destroy::Destroy),
+    /// Open an app in the browser
+    Open(open::Open),
+    /// List the releases of an app
+    Releases(releases::Releases),
+    /// Restart the running machines of an app, one after another
+    Restart(restart::Restart),
+}
+
+impl AppsCommand {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            AppsCommand::Create(command) => command.run(context).await,
+            AppsCommand::List(command) => command.run(context).await,
+            AppsCommand::Destroy(command) => command.run(context).await,
+            AppsCommand::Open(command) => command.run(context).await,
+            AppsCommand::Releases(command) => command.run(context).await,
+            AppsCommand::Restart(command) => command.run(context).await,
+        }
+    }
+}

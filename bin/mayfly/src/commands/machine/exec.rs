@@ -1,0 +1,250 @@
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::client::{Api, ExecEnd, ExecStream, FromProgram};
+use crate::context::{AppFlags, Context, JsonFlag};
+use crate::failure::Failure;
+use crate::machine_config::pairs;
+
+use super::select::{self, Selected};
+use super::terminal::{self, RawTerminal};
+
+/// Typed text is short; a pipe fills this while the connection is slower.
+const INPUT_QUEUE_DEPTH: usize = 8;
+const INPUT_BYTES: usize = 32 << 10;
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  machine exec 3d8d7a11 'ls -l /'\n  machine exec 3d8d7a11 --tty /bin/sh\n  tar c . | \
+                        machine exec 3d8d7a11 --interactive -- tar x -C /data\n\nThe exit code is the command's. With \
+                        --tty or --interactive the words after the ID are the program and its arguments; otherwise one \
+                        text is split as a shell does."
+)]
+pub(crate) struct Exec {
+    /// Id or name of the machine
+    id: String,
+    /// Command to run; after `--` if it begins with a dash
+    command: Vec<String>,
+    #[command(flatten)]
+    app: AppFlags,
+    /// Give the command your terminal
+    #[arg(long, group = "attached")]
+    tty: bool,
+    /// Pass standard input on to the command
+    #[arg(short, long, group = "attached")]
+    interactive: bool,
+    /// Seconds the command may take
+    #[arg(long, value_name = "SECONDS", conflicts_with = "attached")]
+    timeout: Option<u32>,
+    /// Container to run the command in
+    #[arg(long, value_name = "NAME")]
+    container: Option<String>,
+    /// Run the command in the machine itself rather than in one of its containers
+    #[arg(long, conflicts_with = "container")]
+    no_container: bool,
+    /// User to run the command as
+    #[arg(short, long, requires = "attached")]
+    user: Option<String>,
+    /// Directory to run the command in
+    #[arg(short = 'w', long, value_name = "PATH", requires = "attached")]
+    workdir: Option<String>,
+    /// Environment variable for the command as NAME=VALUE. May be given several times
+    #[arg(short, long, value_name = "NAME=VALUE", requires = "attached")]
+    env: Vec<String>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+impl Exec {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let api = context.api()?;
+        // As upstream: a single word is the command, for a machine to be picked.
+        let (id, command) = match self.command.as_slice() {
+            [] => (None, std::slice::from_ref(&self.id)),
+            words => (Some(self.id.as_str()), words),
+        };
+        let selected = select::one(context, &api, &self.app, id).await?;
+        if self.tty || self.interactive {
+            self.attached(context, &api, &selected, command).await
+        } else {
+            self.to_the_end(context, &api, &selected, command).await
+        }
+    }
+
+    async fn to_the_end(
+        &self,
+        context: &Context,
+        api: &Api,
+        selected: &Selected,
+        command: &[String],
+    ) -> anyhow::Result<ExitCode> {
+        let mut request = Map::new();
+        match command {
+            // One text is split by the server, as upstream has it; several words are the program and its arguments.
+            [text] => request.insert("cmd".to_owned(), Value::from(text.as_str())),
+            words => request.insert("command".to_owned(), Value::from(words)),
+        };
+        if let Some(seconds) = self.timeout {
+            request.insert("timeout".to_owned(), Value::from(seconds));
+        }
+        if let Some(container) = &self.container {
+            request.insert("container".to_owned(), Value::from(container.as_str()));
+        }
+        if self.no_container {
+            request.insert("machine".to_owned(), Value::from(true));
+        }
+        let id = selected.machine.id();
+        let answer = api.exec(&selected.app, id, Value::from(request)).await;
+        let answer = answer.with_context(|| format!("could not exec command on machine {id}"))?;
+        let exit_code = answer
+            .get("exit_code")
+            .and_then(Value::as_i64)
+            .unwrap_or_default();
+        if self.json.json {
+            context.out.json(&answer)?;
+        } else {
+            let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+            context.out.text(text("stdout"))?;
+            io::stderr().write_all(text("stderr").as_bytes())?;
+            let signal = answer
+                .get("exit_signal")
+                .and_then(Value::as_i64)
+                .unwrap_or_default();
+            if signal > 0 {
+                context
+                    .out
+                    .note(&format!("The command was ended by signal {signal}"));
+            }
+        }
+        Ok(exit_code_of(i32::try_from(exit_code).unwrap_or(1)))
+    }
+
+    async fn attached(
+        &self,
+        context: &Context,
+        api: &Api,
+        selected: &Selected,
+        command: &[String],
+    ) -> anyhow::Result<ExitCode> {
+        if self.tty && !context.out.is_interactive() {
+            return Err(
+                Failure::new("--tty needs a terminal on standard input and output")
+                    .remedy("Leave it out, and pass data on with --interactive.")
+                    .into(),
+            );
+        }
+        let (rows, columns) = terminal::size();
+        let tty = self
+            .tty
+            .then(|| json!({ "rows": rows, "columns": columns }));
+        let request = json!({
+            "command": command,
+            "env": pairs(&self.env, "--env")?,
+            "user": self.user,
+            "cwd": self.workdir,
+            "container": self.container,
+            "tty": tty,
+        });
+        let id = selected.machine.id();
+        let stream = api.exec_stream(&selected.app, id, request).await;
+        let stream = stream.with_context(|| format!("could not exec command on machine {id}"))?;
+        let raw = self.tty.then(RawTerminal::enter).transpose()?;
+        let end = converse(stream, self.tty, self.interactive || self.tty).await;
+        drop(raw);
+        match end? {
+            ExecEnd::Code(code) => Ok(exit_code_of(code)),
+            // As shells report it.
+            ExecEnd::Signal(signal) => Ok(exit_code_of(128 + signal)),
+            ExecEnd::Error(error) => {
+                Err(Failure::new(format!("the command could not run: {error}")).into())
+            }
+        }
+    }
+}
+
+fn exit_code_of(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code & 0xff).expect("masked to eight bits"))
+}
+
+/// Carries bytes, sizes and signals between us and the program until it ends.
+async fn converse(mut stream: ExecStream, tty: bool, reads_input: bool) -> anyhow::Result<ExecEnd> {
+    let mut input = if reads_input {
+        Some(stdin_pieces())
+    } else {
+        stream.input_ended().await?;
+        None
+    };
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    loop {
+        let piece = next_piece(&mut input);
+        tokio::select! {
+            said = stream.next() => match said? {
+                FromProgram::Stdout(bytes) => write_through(io::stdout().lock(), &bytes)?,
+                FromProgram::Stderr(bytes) => write_through(io::stderr().lock(), &bytes)?,
+                FromProgram::End(end) => return Ok(end),
+            },
+            piece = piece => match piece {
+                Some(bytes) => stream.input(&bytes).await?,
+                None => {
+                    input = None;
+                    stream.input_ended().await?;
+                }
+            },
+            () = arrived(&mut resized), if tty => {
+                let (rows, columns) = terminal::size();
+                stream.resize(rows, columns).await?;
+            }
+            () = arrived(&mut interrupted) => stream.signal("SIGINT").await?,
+            () = arrived(&mut terminated) => stream.signal("SIGTERM").await?,
+        }
+    }
+}
+
+async fn arrived(signal: &mut Signal) {
+    if signal.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The next piece of input; `None` at its end. Without input it never comes.
+async fn next_piece(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    match input {
+        Some(pieces) => pieces.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn write_through(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Standard input as it comes. A read of a terminal cannot be taken back, so it has a thread of its own, which ends
+/// with the process.
+fn stdin_pieces() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(INPUT_QUEUE_DEPTH);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; INPUT_BYTES];
+        loop {
+            match io::stdin().lock().read(&mut buffer) {
+                Ok(0) => return,
+                Ok(length) => {
+                    if sender.blocking_send(buffer[..length].to_vec()).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,118 @@
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use crate::client::Org;
+use crate::context::{Context, JsonFlag};
+use crate::output::{Table, fields};
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum OrgsCommand {
+    /// List the organizations you belong to
+    #[command(alias = "ls")]
+    List(List),
+    /// Show an organization and its members
+    Show(Show),
+    /// Create an organization
+    Create(Create),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// Slug of the organization
+    #[arg(env = "FLY_ORG", hide_env = true, default_value = "personal")]
+    slug: String,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// Name of the organization; its slug is made from it
+    name: Option<String>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+impl OrgsCommand {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            OrgsCommand::List(command) => command.run(context).await,
+            OrgsCommand::Show(command) => command.run(context).await,
+            OrgsCommand::Create(command) => command.run(context).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let orgs = context.api()?.orgs().await?;
+        if self.json.json {
+            let by_slug: Map<String, Value> = orgs
+                .iter()
+                .map(|org| (org.slug().to_owned(), Value::from(org.name())))
+                .collect();
+            return Ok(context.out.json(&Value::from(by_slug))?);
+        }
+        let mut table = Table::new(&["Name", "Slug", "Type"]).optional(&["Type"]);
+        for org in &orgs {
+            table.row([org.name(), org.slug(), org.kind()]);
+        }
+        Ok(table.print(&context.out)?)
+    }
+}
+
+impl Show {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let org = context.api()?.org(&self.slug).await?;
+        if self.json.json {
+            return Ok(context.out.json(org.document())?);
+        }
+        show(context, &org)
+    }
+}
+
+fn show(context: &Context, org: &Org) -> anyhow::Result<()> {
+    let mut pairs = vec![
+        ("Name", org.name()),
+        ("Slug", org.slug()),
+        ("Type", org.kind()),
+    ];
+    if !org.role().is_empty() {
+        pairs.push(("Your role", org.role()));
+    }
+    fields(&context.out, "Organization", &pairs)?;
+    let members = org.members();
+    if members.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["Name", "Email", "Role"]).title("Organization Members");
+    for member in members {
+        table.row(member);
+    }
+    Ok(table.print(&context.out)?)
+}
+
+impl Create {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let name = match self.name {
+            Some(name) => name,
+            None => context.out.ask("Name of the organization:", "NAME")?,
+        };
+        let org = context.api()?.create_org(&name).await?;
+        if self.json.json {
+            return Ok(context.out.json(org.document())?);
+        }
+        let line = format!(
+            "Your organization {} ({}) was created successfully",
+            org.name(),
+            org.slug()
+        );
+        Ok(context.out.line(&line)?)
+    }
+}
