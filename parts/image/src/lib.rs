@@ -17,6 +17,7 @@ mod manifest;
 mod pin;
 mod prune;
 mod store;
+mod tar;
 
 pub use config::{LayerLimits, RegistryConfig, StoreConfig};
 pub use error::ImageError;
@@ -25,3 +26,4 @@ pub use manifest::InvalidManifest;
 pub use pin::Pinned;
 pub use prune::Pruning;
 pub use store::ImageStore;
+pub use tar::TarError;
