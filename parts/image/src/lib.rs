@@ -18,6 +18,7 @@ mod pin;
 mod prune;
 mod store;
 mod tar;
+mod unpack;
 
 pub use config::{LayerLimits, RegistryConfig, StoreConfig};
 pub use error::ImageError;
@@ -27,3 +28,4 @@ pub use pin::Pinned;
 pub use prune::Pruning;
 pub use store::ImageStore;
 pub use tar::TarError;
+pub use unpack::{EntryError, InvalidPath, UnpackError};
