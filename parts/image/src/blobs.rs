@@ -35,10 +35,6 @@ impl Layout {
         Ok(layout)
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
     pub(crate) fn index(&self) -> PathBuf {
         self.root.join("index.json")
     }

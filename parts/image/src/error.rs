@@ -3,15 +3,31 @@ use std::path::PathBuf;
 
 use mayfly_types::{Digest, ErrorKind, ImageRef};
 
+use crate::import::ImportError;
+use crate::unpack::UnpackError;
+
 /// Why the store does not have, get or take in an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     #[error("this host has no image {0}")]
     UnknownDigest(Digest),
     #[error("this host has no image `{0}`")]
-    UnknownName(ImageRef),
+    UnknownName(Box<ImageRef>),
     #[error("image {image} is not unpacked yet: layer {layer} is missing")]
     NotReady { image: Digest, layer: Digest },
+    #[error("import {path}")]
+    Import {
+        path: PathBuf,
+        #[source]
+        source: Box<ImportError>,
+    },
+    #[error("unpack layer {layer} of image `{image}`")]
+    Layer {
+        image: String,
+        layer: Digest,
+        #[source]
+        source: Box<UnpackError>,
+    },
     #[error("{action} {path}")]
     Disk {
         action: &'static str,
@@ -26,6 +42,8 @@ impl ImageError {
         match self {
             ImageError::UnknownDigest(_) | ImageError::UnknownName(_) => ErrorKind::NotFound,
             ImageError::NotReady { .. } => ErrorKind::Conflict,
+            ImageError::Import { source, .. } => source.kind(),
+            ImageError::Layer { source, .. } => source.kind(),
             ImageError::Disk { source, .. } => disk_kind(source),
         }
     }

@@ -67,24 +67,13 @@ impl Pruning {
                 state.images.remove(&digest);
             }
             state.index = index.clone();
-            let layers: HashSet<Digest> = state
-                .images
-                .values()
-                .flat_map(|image| image.layers.iter().map(|layer| layer.diff_id))
-                .collect();
+            let layers = state.needed_layers();
             let orphans: Vec<Digest> = state.layers.difference(&layers).copied().collect();
             for layer in orphans {
-                // Moved while the lock is held: whoever needs it a moment later unpacks it anew, at its place.
-                let away = layout.scratch("trash");
-                match fs::rename(layout.layer(layer), &away) {
-                    Ok(()) => trash.push(away),
-                    Err(error) => {
-                        warn!(%layer, %error, "layer not removed");
-                        continue;
-                    }
+                if let Some(away) = shared.discard_layer(&mut state, layer) {
+                    trash.push(away);
+                    pruned.layers += 1;
                 }
-                state.layers.remove(&layer);
-                pruned.layers += 1;
             }
             let blobs: HashSet<Digest> = state
                 .images
@@ -174,7 +163,7 @@ fn occupied(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return 0;
     };
-    let own = metadata.blocks() * 512 / metadata.nlink().max(1).min(u64::MAX);
+    let own = metadata.blocks() * 512 / metadata.nlink().max(1);
     if !metadata.is_dir() {
         return own;
     }

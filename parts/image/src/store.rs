@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use mayfly_host_api::{ImageInfo, PullProgress, RegistryLogin};
+use mayfly_runtime::Stop;
 use mayfly_types::{Digest, ImageRef};
+use tokio::sync::Semaphore;
 
 use crate::blobs::{Layout, PARTIAL, digest_from_name};
-use crate::index::{Image, Index};
+use crate::index::{Image, Index, Named, Origin};
+use crate::layer::LayerLocks;
 use crate::pin::Pin;
 use crate::prune::remove_counting;
 use crate::{ImageConfig, ImageError, Pinned, Pruning, StoreConfig};
@@ -22,6 +25,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Held while blobs and the index change together.
     pub(crate) writer: Arc<tokio::sync::Mutex<IndexWriter>>,
+    pub(crate) unpacks: Arc<Semaphore>,
+    pub(crate) stop: Stop,
 }
 
 /// The right to change the index.
@@ -39,6 +44,9 @@ pub(crate) struct State {
     pub(crate) touched: Option<HashSet<Digest>>,
     /// Blobs being downloaded.
     pub(crate) transfers: HashSet<Digest>,
+    /// Layers needed by images that are not recorded yet.
+    pub(crate) claims: HashMap<Digest, usize>,
+    pub(crate) locks: LayerLocks,
 }
 
 impl ImageStore {
@@ -54,6 +62,8 @@ impl ImageStore {
             })?;
             let state = load(&layout)?;
             Ok(ImageStore(Arc::new(Shared {
+                unpacks: Arc::new(Semaphore::new(config.unpacks_max.max(1))),
+                stop: Stop::new(),
                 config,
                 layout,
                 state: Mutex::new(state),
@@ -74,7 +84,7 @@ impl ImageStore {
         _login: Option<&RegistryLogin>,
     ) -> Result<Pinned, ImageError> {
         self.find(image)
-            .ok_or_else(|| ImageError::UnknownName(image.clone()))
+            .ok_or_else(|| ImageError::UnknownName(Box::new(image.clone())))
     }
 
     /// Like [`ImageStore::resolve`], and returns once all layers are unpacked. Concurrent calls share one pull.
@@ -154,6 +164,11 @@ impl ImageStore {
         Vec::new()
     }
 
+    /// Ends pulls and unpackings soon; what they did so far is found by the next start.
+    pub fn stop(&self) {
+        self.0.stop.cancel();
+    }
+
     /// Begins to reclaim space: call it before reading which images are in use. See [`Pruning`].
     pub async fn begin_prune(&self) -> Pruning {
         let writer = self.0.writer.clone().lock_owned().await;
@@ -204,11 +219,70 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Writes an image's documents and puts it into the index under `names`; returns it pinned, once for each name.
+    pub(crate) async fn record(
+        self: &Arc<Self>,
+        image: Image,
+        manifest: Vec<u8>,
+        config: Vec<u8>,
+        names: Vec<(ImageRef, Origin)>,
+    ) -> Result<Vec<Pinned>, ImageError> {
+        let writer = self.writer.clone().lock_owned().await;
+        let shared = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let _writer = writer;
+            let layout = &shared.layout;
+            let digest = image.digest;
+            for (digest, bytes) in [(digest, manifest), (image.config_digest, config)] {
+                let path = layout.blob(digest);
+                layout
+                    .write_durably(&path, &bytes)
+                    .map_err(ImageError::disk("write", path))?;
+            }
+            let mut index = shared.state().index.clone();
+            for (name, origin) in &names {
+                let origin = *origin;
+                index.names.insert(name.clone(), Named { digest, origin });
+                index.images.insert(digest, name.clone());
+            }
+            if index != shared.state().index {
+                index
+                    .store(layout)
+                    .map_err(ImageError::disk("write", layout.index()))?;
+            }
+            let mut state = shared.state();
+            state.index = index;
+            state.images.insert(digest, Arc::new(image));
+            drop(state);
+            Ok(names
+                .into_iter()
+                .filter_map(|(name, _)| {
+                    let mut pinned = shared.pin(digest)?;
+                    pinned.info.image = name.pinned(digest);
+                    Some(pinned)
+                })
+                .collect())
+        })
+        .await
+        .expect("recording does not panic")
+    }
+}
+
 impl State {
     fn image(&self, digest: Digest) -> Result<&Arc<Image>, ImageError> {
         self.images
             .get(&digest)
             .ok_or(ImageError::UnknownDigest(digest))
+    }
+
+    /// Layers of recorded images, and of those about to be.
+    pub(crate) fn needed_layers(&self) -> HashSet<Digest> {
+        let images = self.images.values();
+        images
+            .flat_map(|image| image.layers.iter().map(|layer| layer.diff_id))
+            .chain(self.claims.keys().copied())
+            .collect()
     }
 
     pub(crate) fn is_ready(&self, image: &Image) -> bool {

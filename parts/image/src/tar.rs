@@ -135,8 +135,8 @@ impl<R: Read> TarReader<R> {
         self.position
     }
 
-    /// Stored bytes of the current entry still to be read.
-    pub(crate) fn left(&self) -> u64 {
+    #[cfg(test)]
+    fn left(&self) -> u64 {
         self.left
     }
 

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::LayerLimits;
 use crate::error::disk_kind;
 use crate::tar::{Entry, EntryKind, TarError, TarReader};
-use decompress::decompress;
+pub(crate) use decompress::{COMPRESSED, decompress};
 use metered::{Meter, Metered};
 use path::EntryPath;
 pub use path::InvalidPath;

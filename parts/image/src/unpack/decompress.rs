@@ -4,6 +4,8 @@ use flate2::read::MultiGzDecoder;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// How compressed archives begin.
+pub(crate) const COMPRESSED: [&[u8]; 2] = [GZIP, ZSTD];
 /// Large enough that the cost of a read does not matter.
 const BUFFER: usize = 256 * 1024;
 /// 128 MiB: what zstd's own tools accept without being told to. A frame that wants more is refused.

@@ -148,7 +148,7 @@ fn unpack_blob(
 }
 
 impl Unpacked {
-    fn path(&self, path: &str) -> std::path::PathBuf {
+    fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join("layer").join(path)
     }
 

@@ -104,8 +104,8 @@ impl Tree {
         if made == Made::OverWhiteout {
             set_opaque(fd.as_fd())?;
         }
-        let path = joined(parent, name);
-        self.directory_times.insert(path.clone(), entry.mtime);
+        self.directory_times
+            .insert(joined(parent, name), entry.mtime);
         self.done(parent, parent_fd);
         Ok(())
     }
