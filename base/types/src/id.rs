@@ -99,6 +99,10 @@ hex_id!(
     UserId, "user", 16
 );
 hex_id!(
+    /// A token, by the id that lists show and revoking takes; the token's text is never stored.
+    TokenId, "token", 16
+);
+hex_id!(
     /// An enrolled host. Eight digits, since it is part of every private address (32 bits).
     HostId, "host", 8
 );

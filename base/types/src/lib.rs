@@ -15,7 +15,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use error::ErrorKind;
 pub use id::{
     AppId, EventSeq, HostId, HostSeq, InstanceId, InvalidId, LaunchId, MachineId, NetworkId,
-    OperationId, OrgId, UserId, VolumeId,
+    OperationId, OrgId, TokenId, UserId, VolumeId,
 };
 pub use image_ref::{ImageRef, InvalidImageRef};
 pub use name::{AppName, InvalidName, MachineName, OrgSlug, Region};

@@ -1,1 +1,47 @@
+//! Intent: what users asked for, and the one event log of everything that changed.
+//!
+//! [`ControlStore`] holds users, organizations, networks, tokens, apps, hosts and machines in SQLite or PostgreSQL.
+//! Every call that changes something takes a [`By`] (when, who, on whose request) and appends one row to the log in
+//! the same transaction. What hosts report arrives through [`ControlStore::apply_host_events`] and is kept beside the
+//! intent, so that a list is one query.
+//!
+//! It decides nothing about machines, asks no clock and no random generator, and knows no JSON of the API beyond the
+//! configuration, which it keeps as the user wrote it. Who may see what is decided by its callers.
 
+mod app;
+mod bootstrap;
+mod by;
+mod config;
+mod error;
+mod event;
+mod host;
+mod idempotency;
+mod machine;
+mod machine_event;
+mod network;
+mod organization;
+mod reality;
+mod retention;
+mod schema;
+mod store;
+mod token;
+mod user;
+
+pub use app::{App, AppFilter, AppStatus, NewApp};
+pub use bootstrap::FirstStart;
+pub use by::By;
+pub use error::StoreError;
+pub use event::{Event, EventFilter};
+pub use host::Host;
+pub use idempotency::IdempotencyKey;
+pub use machine::{
+    Created, Lease, Machine, MachineFilter, MachineVersion, NewLease, NewMachine, NewVersion,
+};
+pub use machine_event::MachineEvent;
+pub use network::Network;
+pub use organization::{Member, NewOrg, Org, OrgKind, Role};
+pub use reality::Applied;
+pub use retention::{Expired, Keep};
+pub use store::ControlStore;
+pub use token::{Caller, NewToken, Token};
+pub use user::User;

@@ -1,0 +1,31 @@
+use mayfly_types::Timestamp;
+
+/// When a change is made, by whom and on which request: the first columns of its row in the event log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    pub at: Timestamp,
+    /// `user:<id>`, `host:<id>` or `platform`.
+    pub actor: String,
+    /// The id of the request or of the event that led to this.
+    pub cause: Option<String>,
+}
+
+impl By {
+    /// One of our own loops, or the operator's command line.
+    pub fn platform(at: Timestamp) -> By {
+        By {
+            at,
+            actor: "platform".to_owned(),
+            cause: None,
+        }
+    }
+
+    /// A person or robot with a token.
+    pub fn user(at: Timestamp, user: mayfly_types::UserId, cause: Option<String>) -> By {
+        By {
+            at,
+            actor: format!("user:{user}"),
+            cause,
+        }
+    }
+}

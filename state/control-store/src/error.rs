@@ -1,0 +1,62 @@
+use mayfly_db::DbError;
+use mayfly_types::{ErrorKind, InstanceId, MachineId, Timestamp};
+
+/// Why the store does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{what} `{name}` does not exist")]
+    NotFound { what: &'static str, name: String },
+    #[error("{what} `{name}` has already been taken")]
+    Taken { what: &'static str, name: String },
+    #[error("app `{app}` still has {machines} machines")]
+    NotEmpty { app: String, machines: i64 },
+    #[error("lease currently held by {owner}, expires at {until}")]
+    Leased { owner: String, until: Timestamp },
+    /// No lease, or not one with this nonce.
+    #[error("lease not found")]
+    NoLease,
+    #[error("machine {machine_id} has version {current}, not the expected one")]
+    VersionMoved {
+        machine_id: MachineId,
+        current: InstanceId,
+    },
+    #[error("machine {0} is destroyed")]
+    Destroyed(MachineId),
+    #[error("idempotency key `{0}` was used for another request")]
+    KeyReused(String),
+    /// An organization must keep at least one admin.
+    #[error("the last admin of an organization can neither leave nor become a member")]
+    LastAdmin,
+    #[error("control store")]
+    Db(#[from] DbError),
+}
+
+impl StoreError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            StoreError::NotFound { .. } | StoreError::NoLease => ErrorKind::NotFound,
+            StoreError::Taken { .. }
+            | StoreError::NotEmpty { .. }
+            | StoreError::Leased { .. }
+            | StoreError::VersionMoved { .. }
+            | StoreError::Destroyed(_)
+            | StoreError::LastAdmin => ErrorKind::Conflict,
+            StoreError::KeyReused(_) => ErrorKind::Invalid,
+            StoreError::Db(error) => error.kind(),
+        }
+    }
+
+    pub(crate) fn not_found(what: &'static str, name: impl ToString) -> Self {
+        StoreError::NotFound {
+            what,
+            name: name.to_string(),
+        }
+    }
+
+    pub(crate) fn taken(what: &'static str, name: impl ToString) -> Self {
+        StoreError::Taken {
+            what,
+            name: name.to_string(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+use mayfly_db::Migration;
+
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "intent",
+    sql: include_str!("schema/0001_intent.sql"),
+}];
