@@ -69,9 +69,8 @@ fn an_app_and_its_machines_by_command_line() {
 
     // Exec, update, clone.
     let on = |command: &[&str]| {
-        let mut arguments = vec!["machine", command[0], id.as_str()];
+        let mut arguments = vec!["machine", command[0], "--app", "walk", id.as_str()];
         arguments.extend(&command[1..]);
-        arguments.extend(["--app", "walk"]);
         cli.run(arguments)
     };
     assert_eq!(on(&["exec", "echo hi"]).ok(), "hi\n");
@@ -138,7 +137,7 @@ fn logs_and_events_are_shown() {
         "{}",
         logs.stdout
     );
-    let events = cli.run(["events", "--no-tail"]);
+    let events = cli.run(["events"]);
     assert!(events.ok().contains(&id), "{}", events.stdout);
 }
 
