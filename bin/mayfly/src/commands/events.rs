@@ -22,12 +22,12 @@ pub(crate) struct Events {
     /// Begin after this event
     #[arg(long, value_name = "SEQ")]
     after: Option<u64>,
-    /// Show at most this many
+    /// Print what there is and exit, instead of following
+    #[arg(short, long)]
+    no_tail: bool,
+    /// Print at most this many and exit
     #[arg(short, long, value_name = "COUNT")]
     limit: Option<usize>,
-    /// Keep showing events as they happen
-    #[arg(short, long, conflicts_with = "limit")]
-    follow: bool,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -41,7 +41,7 @@ impl Events {
             app: self.app.clone(),
             machine: self.machine.clone(),
         };
-        if self.follow {
+        if !self.no_tail && self.limit.is_none() {
             let mut stream = api.follow_events(&filter).await?;
             while let Some(event) = stream.next().await? {
                 if self.json.json {

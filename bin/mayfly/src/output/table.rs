@@ -10,6 +10,8 @@ pub(crate) struct Table {
     headers: Vec<&'static str>,
     /// Columns that may be left out of a narrow terminal, the first to go first.
     optional: Vec<&'static str>,
+    /// Columns that are left out wherever nothing is in them.
+    rare: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
@@ -19,6 +21,7 @@ impl Table {
             title: String::new(),
             headers: headers.to_vec(),
             optional: Vec::new(),
+            rare: Vec::new(),
             rows: Vec::new(),
         }
     }
@@ -33,6 +36,13 @@ impl Table {
     pub(crate) fn optional(self, columns: &[&'static str]) -> Self {
         Self {
             optional: columns.to_vec(),
+            ..self
+        }
+    }
+
+    pub(crate) fn rare(self, columns: &[&'static str]) -> Self {
+        Self {
+            rare: columns.to_vec(),
             ..self
         }
     }
@@ -59,20 +69,22 @@ impl Table {
     }
 
     fn width_of(&self, column: usize) -> usize {
-        let cells = self.rows.iter().map(|row| row[column].chars().count());
+        let cells = self.rows.iter().map(|row| shown_width(&row[column]));
         cells
-            .chain([self.headers[column].chars().count()])
+            .chain([shown_width(self.headers[column])])
             .max()
             .unwrap_or_default()
     }
 
     /// The columns to draw, and whether one with something in it is left out.
     fn columns_for(&self, width: Option<usize>) -> (Vec<usize>, bool) {
-        let mut columns: Vec<usize> = (0..self.headers.len()).collect();
+        let is_empty = |column: usize| self.rows.iter().all(|row| row[column].is_empty());
+        let mut columns: Vec<usize> = (0..self.headers.len())
+            .filter(|column| !(self.rare.contains(&self.headers[*column]) && is_empty(*column)))
+            .collect();
         let Some(width) = width else {
             return (columns, false);
         };
-        let is_empty = |column: usize| self.rows.iter().all(|row| row[column].is_empty());
         let droppable: Vec<usize> = self
             .optional
             .iter()
@@ -102,13 +114,23 @@ impl Table {
         for row in std::iter::once(&headers).chain(&self.rows) {
             let cells: Vec<String> = columns
                 .iter()
-                .map(|column| format!(" {:<1$} ", row[*column], self.width_of(*column)))
+                .map(|column| {
+                    let cell = &row[*column];
+                    let gap = self.width_of(*column).saturating_sub(shown_width(cell));
+                    format!(" {cell}{} ", " ".repeat(gap))
+                })
                 .collect();
             text.push_str(cells.join("│").trim_end());
             text.push('\n');
         }
         text
     }
+}
+
+/// Places in a row of the terminal: emoji take two, everything else we print one.
+fn shown_width(text: &str) -> usize {
+    let emoji = text.chars().filter(|letter| *letter >= '\u{1f000}').count();
+    text.chars().count() + emoji
 }
 
 /// A cell holds one line: what a program wrote must not break the table or reach the terminal's controls.
@@ -155,6 +177,18 @@ mod tests {
             " 17ab90 │ worker [2J │      │ redis:7\n",
         ];
         assert_eq!(table.draw(&columns), lines.concat());
+    }
+
+    #[test]
+    fn rare_columns_show_only_when_they_say_something() {
+        let mut table = Table::new(&["Name", "Network"]).rare(&["Network"]);
+        table.row(["a💀", ""]);
+        assert_eq!(table.draw(&table.columns_for(None).0), " NAME\n a💀\n");
+        table.row(["b", "own"]);
+        assert_eq!(
+            table.draw(&table.columns_for(None).0),
+            " NAME │ NETWORK\n a💀  │\n b    │ own\n"
+        );
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl List {
             return Ok(out.line("No apps found")?);
         }
         let mut table = Table::new(&["Name", "Owner", "Status", "Network", "Latest Deploy"])
-            .optional(&["Network", "Latest Deploy"]);
+            .optional(&["Network", "Latest Deploy"])
+            .rare(&["Network"]);
         for app in &apps {
             let deployed = app
                 .latest_deploy()

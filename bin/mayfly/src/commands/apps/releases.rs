@@ -36,7 +36,7 @@ impl Releases {
                 .line(&format!("No releases of app {name} yet"))?);
         }
         let mut table = Table::new(&["Version", "Status", "User", "Date", "Docker Image"])
-            .optional(&["Docker Image"]);
+            .rare(&["Docker Image"]);
         let now = context.now();
         for release in &releases {
             let text = |key: &str| release.get(key).and_then(Value::as_str).unwrap_or_default();
