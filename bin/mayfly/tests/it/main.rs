@@ -1,0 +1,14 @@
+//! The program as users and scripts see it, against a cloud that says what each test wrote down.
+
+mod answers;
+mod changes;
+mod exec;
+mod images;
+mod names;
+mod runner;
+mod sample;
+mod server;
+mod session;
+mod streams;
+mod terminal;
+mod without_terminal;
