@@ -1,39 +1,16 @@
-use std::io;
-use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::checked;
+static DONE: AtomicBool = AtomicBool::new(false);
 
-/// Makes all descriptors from `first` on close when this process executes another program.
-///
-/// A process started by a careless parent calls it so that nothing of the parent's reaches what it starts in turn.
-/// Descriptors stay open and usable until then.
-pub fn close_from(first: RawFd) -> io::Result<()> {
-    // SAFETY: with CLOSE_RANGE_CLOEXEC no descriptor is closed, so no owner of one is deceived. rustix has no
-    // close_range. Run by `marked_descriptors_close_on_exec`.
-    let result = unsafe {
-        libc::close_range(
-            first.unsigned_abs(),
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC as libc::c_int,
-        )
-    };
-    checked(result)?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::AsRawFd;
-
-    use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
-
-    use super::*;
-
-    #[test]
-    fn marked_descriptors_close_on_exec() {
-        let file = std::fs::File::open("/dev/null").unwrap();
-        fcntl_setfd(&file, FdFlags::empty()).unwrap();
-        close_from(file.as_raw_fd()).unwrap();
-        assert_eq!(fcntl_getfd(&file).unwrap(), FdFlags::CLOEXEC);
+/// Closes every descriptor from 3 on that this process was started with, so that nothing of a careless parent stays open
+/// in it. Must be the first thing `main` does: what this process has opened itself would be closed too. Only the first
+/// call does anything.
+pub fn close_inherited() {
+    if DONE.swap(true, Ordering::Relaxed) {
+        return;
     }
+    // SAFETY: called first, there is no owner of a descriptor above the standard ones in this process yet whom it could
+    // deceive. A failure leaves them open, which is how it was. rustix has no close_range. Run by
+    // `nothing_of_the_starter_stays_open` of bin/mayfly-init.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
 }

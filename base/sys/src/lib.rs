@@ -15,7 +15,7 @@ mod seccomp;
 mod signals;
 
 pub use arguments::replace_arguments;
-pub use descriptors::close_from;
+pub use descriptors::close_inherited;
 pub use fork::{Fork, Namespaces, fork, unshare};
 pub use loop_device::attach_loop_device;
 pub use loopback::raise_loopback;

@@ -70,10 +70,21 @@ impl AsFd for SignalFd {
 /// Gives every signal its default effect again and blocks none, so that a program executed next does not inherit what
 /// some ancestor ignores.
 pub fn default_signals() {
+    /// `struct sigaction` of the kernel: all zeros is SIG_DFL without flags.
+    const DEFAULT: [u64; 4] = [0; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is a valid disposition that runs no code of this process; the call fails without effect for
-        // signals that cannot be changed. rustix has no dispositions. Run by `ignored_signals_are_restored`.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads 32 bytes of DEFAULT, which runs no code of this process on any signal; the call fails
+        // without effect for signals that cannot be changed. Past libc, which hides the two signals it keeps for itself.
+        // rustix has no dispositions. Run by `ignored_signals_are_restored`.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                std::mem::size_of::<u64>(),
+            )
+        };
     }
     let mut none = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set, which the next call only reads; both cannot fail with these arguments.

@@ -14,7 +14,7 @@ use std::process::{ExitCode, exit};
 use std::time::Duration;
 
 use mayfly_guest::{ContainerExit, ExitRecord, LaunchSpec};
-use mayfly_sys::{Fork, Namespaces, SignalFd, close_from, fork, unshare};
+use mayfly_sys::{Fork, Namespaces, SignalFd, close_inherited, fork, unshare};
 use rustix::event::poll;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -38,6 +38,7 @@ const FIRST_OWN_DESCRIPTOR: i32 = 3;
 
 /// Detaches, and answers on standard output whether the program runs.
 pub(crate) fn start(run_dir: &Path) -> ExitCode {
+    close_inherited();
     // A copy: the standard output itself becomes /dev/null.
     let pipe = fcntl_dupfd_cloexec(rustix::stdio::stdout(), FIRST_OWN_DESCRIPTOR).ok();
     let mut status = Status::new(pipe);
@@ -60,7 +61,6 @@ pub(crate) fn start(run_dir: &Path) -> ExitCode {
 
 /// Returns the launch in the process that goes on, `None` in the one the host waits for.
 fn detach(run_dir: &Path) -> Result<Option<LaunchSpec>, Failure> {
-    close_from(FIRST_OWN_DESCRIPTOR).when("keep descriptors to ourselves")?;
     let spec = records::read_launch(run_dir)?;
     if let Fork::Parent { .. } = fork().when("detach")? {
         return Ok(None);

@@ -9,6 +9,7 @@ use mayfly_guest::{ExecOutcome, FRAME_MAX, Frame, Reply, Request, Window};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
+use rustix::net::Shutdown;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
@@ -48,7 +49,7 @@ pub(crate) enum Kind {
     /// Waits for the init's answer.
     Asked,
     Session(Session),
-    /// Has been answered; to be closed when the peer has taken it.
+    /// Has been answered. It is the peer who hangs up, lest it be told so while it is still sending.
     Done,
 }
 
@@ -170,8 +171,8 @@ impl Connection {
         demands
     }
 
-    /// Whether everything is said.
-    pub(crate) fn is_finished(&self) -> bool {
+    /// Whether everything is said and taken.
+    pub(crate) fn has_said_all(&self) -> bool {
         matches!(self.kind, Kind::Done) && self.outbox.is_empty()
     }
 
@@ -253,7 +254,7 @@ impl Connection {
                 [number] => Some(Demand::Signal(i32::from(*number))),
                 _ => Some(Demand::Close),
             },
-            // What was under way when the session ended.
+            // What was under way when it ended.
             (Frame::StdinEnd | Frame::Resize | Frame::Signal, Kind::Done) => None,
             _ => Some(Demand::Close),
         }
@@ -343,6 +344,9 @@ impl Connection {
         self.outbox.drain(..written);
         if self.outbox.is_empty() {
             self.outbox.shrink_to(CHUNK_BYTES);
+        }
+        if written > 0 && self.has_said_all() {
+            let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         }
         result
     }

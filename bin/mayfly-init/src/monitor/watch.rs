@@ -288,7 +288,7 @@ impl<'a> Monitor<'a> {
                 let id = connection.id;
                 channel.send(&Order::KillSession { id }, Vec::new());
             }
-            !closed && !connection.is_finished()
+            !closed
         });
     }
 
@@ -481,8 +481,9 @@ impl<'a> Monitor<'a> {
         loop {
             let turns: Vec<PollFlags> = vec![PollFlags::empty(); self.connections.len()];
             self.serve(&turns);
-            self.connections
-                .retain(|connection| !matches!(connection.kind, Kind::New));
+            self.connections.retain(|connection| {
+                !matches!(connection.kind, Kind::New) && !connection.has_said_all()
+            });
             if self.connections.is_empty() || Moment::now() >= until {
                 return;
             }

@@ -310,8 +310,9 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn send(&mut self, frame: Frame, payload: &[u8]) {
-        self.socket.write_all(&frame.header(payload.len())).unwrap();
-        self.socket.write_all(payload).unwrap();
+        // The machine may have ended meanwhile; what it said is still there to read.
+        let _ = self.socket.write_all(&frame.header(payload.len()));
+        let _ = self.socket.write_all(payload);
     }
 
     pub(crate) fn receive(&mut self) -> (Frame, Vec<u8>) {
@@ -342,6 +343,15 @@ impl Session {
                 other => panic!("unexpected frame {other:?}"),
             }
         }
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).unwrap();
+    }
+
+    /// Whether the other side hangs up without a word.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        !matches!(self.socket.read(&mut [0]), Ok(1..))
     }
 
     /// Reads output until `text` has come.

@@ -1,0 +1,242 @@
+//! Several processes in one root, several containers in one machine.
+
+use std::time::Duration;
+
+use mayfly_guest::{ContainerState, ExecOutcome, Reply, Request, RestartRule};
+use mayfly_machine::{Condition, Dependency, Healthcheck, Probe};
+
+use crate::harness::{Machine, command, process, shell, wait_for};
+
+fn sh(script: &str) -> mayfly_guest::ProcessLaunch {
+    process(&["/bin/sh", "-c", script])
+}
+
+fn on(name: &str, condition: Condition) -> Dependency {
+    Dependency {
+        name: name.into(),
+        condition,
+    }
+}
+
+fn check(probe: Probe) -> Healthcheck {
+    Healthcheck {
+        name: None,
+        interval: Duration::from_millis(50),
+        grace_period: Duration::ZERO,
+        timeout: Duration::from_millis(500),
+        success_threshold: 1,
+        failure_threshold: 2,
+        stop_when_unhealthy: false,
+        probe,
+    }
+}
+
+fn http(port: u16, path: &str) -> Probe {
+    Probe::Http {
+        port,
+        method: "GET".into(),
+        path: path.into(),
+        headers: Default::default(),
+        tls: false,
+        tls_skip_verify: false,
+        tls_server_name: None,
+    }
+}
+
+fn states(machine: &Machine) -> Vec<(String, String)> {
+    match machine.ask(&Request::Containers) {
+        Reply::Containers(states) => states
+            .into_iter()
+            .map(|ContainerState { name, state, .. }| (name, state))
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn several_processes_share_a_root_and_end_with_the_first() {
+    let mut machine = shell("while [ ! -e /tmp/ready ]; do sleep 0.02; done; echo first; exit 2");
+    let second =
+        sh("trap 'echo stopping; exit 0' TERM; touch /tmp/ready; while :; do sleep 0.02; done");
+    machine.main().processes.push(second);
+    let (exit, mut lines) = machine.run();
+    lines.sort();
+    assert_eq!(exit.exit_code, Some(2));
+    assert_eq!(lines, ["first", "stopping"]);
+}
+
+#[test]
+fn a_process_that_does_not_stop_is_killed() {
+    let mut machine = shell("while [ ! -e /tmp/ready ]; do sleep 0.02; done; exit 0");
+    machine.main().stop_patience_ms = 100;
+    let deaf = sh("trap '' TERM; touch /tmp/ready; while :; do sleep 0.02; done");
+    machine.main().processes.push(deaf);
+    let (exit, _) = machine.run();
+    assert_eq!(exit.exit_code, Some(0));
+}
+
+#[test]
+fn containers_have_their_own_roots_and_one_network() {
+    let mut machine =
+        shell("echo one > /mark; while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 0");
+    machine.add_container(
+        "side",
+        sh("hostname; ls /mark; id -u; nc -l -p 81 -e echo hello"),
+    );
+    machine.start();
+    let line = machine.wait_for_line("/mark");
+    assert_eq!(line.container.as_deref(), Some("side"));
+    assert!(line.message.contains("No such file"));
+    wait_for("the side container answers", || {
+        let (outcome, output, _) = machine.sh("nc 127.0.0.1 81 </dev/null");
+        (outcome == ExecOutcome::Exited { code: 0 } && output == "hello\n").then_some(())
+    });
+    let mut inside = command(&["ls", "/mark"]);
+    inside.container = Some("side".into());
+    let (outcome, ..) = machine.exec(inside).finish();
+    assert_eq!(outcome, ExecOutcome::Exited { code: 1 });
+    assert_eq!(machine.sh("cat /mark").1, "one\n");
+    machine.sh("touch /tmp/go");
+    let exit = machine.exit();
+    assert_eq!(exit.exit_code, Some(0));
+    let names: Vec<_> = exit.containers.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["main", "side"]);
+    assert_eq!(exit.containers[1].exit_code, Some(0));
+}
+
+#[test]
+fn containers_wait_for_what_they_depend_on() {
+    let mut machine = shell("echo main; sleep 0.1");
+    machine.main().depends_on = vec![
+        on("setup", Condition::ExitedSuccessfully),
+        on("server", Condition::Healthy),
+    ];
+    machine.add_container("setup", sh("sleep 0.2; echo setup"));
+    let server = machine.add_container(
+        "server",
+        sh("sleep 0.2; echo server; while :; do printf 'HTTP/1.1 200 OK\\r\\n\\r\\n' | nc -l -p 8088; done"),
+    );
+    server.healthchecks = vec![check(http(8088, "/health"))];
+    let (exit, lines) = machine.run();
+    assert_eq!(exit.exit_code, Some(0));
+    let place = |text: &str| lines.iter().position(|line| line == text).unwrap();
+    assert!(place("main") > place("setup"), "{lines:?}");
+    assert!(place("main") > place("GET /health HTTP/1.1"), "{lines:?}");
+}
+
+#[test]
+fn a_dependency_that_fails_ends_the_machine() {
+    let mut machine = shell("echo never");
+    machine.main().depends_on = vec![on("setup", Condition::ExitedSuccessfully)];
+    machine.add_container("setup", sh("exit 3"));
+    let (exit, lines) = machine.run();
+    assert_eq!(exit.exit_code, Some(127));
+    assert_eq!(exit.containers[1].exit_code, Some(3));
+    assert!(!lines.contains(&"never".to_owned()));
+    assert!(
+        lines.iter().any(|line| line.contains("waits for")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn containers_that_wait_for_each_other_are_refused() {
+    let mut machine = shell("true");
+    machine.main().depends_on = vec![on("side", Condition::Started)];
+    machine.add_container("side", sh("true")).depends_on = vec![on("main", Condition::Started)];
+    assert_eq!(
+        machine.launch(),
+        "failed every container waits for another one"
+    );
+}
+
+#[test]
+fn a_container_restarts_by_its_rule() {
+    let mut machine = shell("while [ ! -e /tmp/go ]; do sleep 0.02; done");
+    machine
+        .add_container("side", sh("echo try; exit 1"))
+        .restart = RestartRule::OnFailure { max_retries: 1 };
+    machine.start();
+    wait_for("the side container has given up", || {
+        states(&machine)
+            .contains(&("side".into(), "exited".into()))
+            .then_some(())
+    });
+    let tries = machine
+        .messages()
+        .iter()
+        .filter(|line| *line == "try")
+        .count();
+    assert_eq!(tries, 2);
+    assert_eq!(states(&machine)[0], ("main".into(), "running".into()));
+    machine.sh("touch /tmp/go");
+    assert_eq!(machine.exit().containers[1].exit_code, Some(1));
+}
+
+#[test]
+fn health_is_reported_and_may_stop_a_container() {
+    let mut machine = shell("while :; do sleep 1; done");
+    let side = machine.add_container("side", sh("touch /tmp/well; while :; do sleep 0.02; done"));
+    let mut exec = check(Probe::Exec {
+        command: vec!["test".into(), "-e".into(), "/tmp/well".into()],
+    });
+    exec.stop_when_unhealthy = true;
+    side.healthchecks = vec![exec];
+    machine.start();
+    let reach = |wanted: &str| {
+        wait_for(wanted, || {
+            states(&machine)
+                .contains(&("side".into(), wanted.into()))
+                .then_some(())
+        });
+    };
+    reach("healthy");
+    let mut sick = command(&["rm", "/tmp/well"]);
+    sick.container = Some("side".into());
+    machine.exec(sick).finish();
+    reach("exited");
+    assert!(
+        machine
+            .messages()
+            .iter()
+            .any(|line| line.contains("health check failed"))
+    );
+}
+
+#[test]
+fn a_probe_that_hangs_counts_as_failed() {
+    let mut machine = shell("while :; do sleep 1; done");
+    let mut hangs = check(Probe::Exec {
+        command: vec!["sleep".into(), "1000".into()],
+    });
+    hangs.timeout = Duration::from_millis(50);
+    machine.main().healthchecks = vec![hangs];
+    machine.start();
+    wait_for("unhealthy", || {
+        (states(&machine)[0].1 == "unhealthy").then_some(())
+    });
+}
+
+#[test]
+fn https_probes_are_refused() {
+    let mut machine = shell("true");
+    let mut probe = http(443, "/");
+    if let Probe::Http { tls, .. } = &mut probe {
+        *tls = true;
+    }
+    machine.main().healthchecks = vec![check(probe)];
+    let line = machine.launch();
+    assert!(line.contains("https are not supported"), "{line}");
+}
+
+#[test]
+fn the_init_passes_on_the_host_s_sigterm_as_the_stop_signal() {
+    let mut machine =
+        shell("trap 'echo int; exit 0' INT; echo ready; while :; do sleep 0.02; done");
+    let guest = machine.start();
+    machine.wait_for_line("ready");
+    let init = rustix::process::Pid::from_raw(guest.init_pid as i32).unwrap();
+    rustix::process::kill_process(init, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(machine.exit().exit_code, Some(0));
+    assert_eq!(machine.messages(), ["ready", "int"]);
+}
