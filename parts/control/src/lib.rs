@@ -1,1 +1,4 @@
-
+mod pump;
+mod retention;
+mod standby;
+mod turn;
