@@ -9,6 +9,7 @@ mod cloud;
 mod http;
 mod image;
 mod leftovers;
+mod postgres;
 mod wait;
 
 pub use binaries::binaries;
@@ -17,4 +18,5 @@ pub use cloud::{CloudOptions, TestCloud};
 pub use http::{Answer, HttpError, Method, send};
 pub use image::TestImage;
 pub use leftovers::Leftovers;
+pub use postgres::postgres_url;
 pub use wait::{wait_for, wait_until};

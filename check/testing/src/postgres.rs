@@ -1,0 +1,139 @@
+//! A private PostgreSQL for tests, from the Debian package.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The address of a new, empty database in a server that this process shares.
+///
+/// The server listens on a socket in a temporary directory only. It stops, and the directory goes, when this process
+/// ends, however it ends.
+///
+/// # Panics
+/// When PostgreSQL is not installed (Debian's package `postgresql`) or does not start.
+pub fn postgres_url() -> String {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    static DATABASES: AtomicU32 = AtomicU32::new(0);
+    let server = SERVER.get_or_init(Server::start);
+    let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    let made = Command::new(server.programs.join("createdb"))
+        .arg("--host")
+        .arg(&server.directory)
+        .args(["--username", "postgres", &name])
+        .output()
+        .expect("createdb is installed beside initdb");
+    assert!(
+        made.status.success(),
+        "createdb: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    format!(
+        "postgres://postgres@localhost/{name}?host={}",
+        server.directory.display()
+    )
+}
+
+struct Server {
+    programs: PathBuf,
+    directory: PathBuf,
+    /// Ends the server when its standard input, whose other end this process holds, is closed.
+    _guard: Child,
+}
+
+/// Runs the server until standard input ends, then stops it and removes its directory ($1); $2 is the program.
+/// PostgreSQL refuses to run as root.
+const GUARD: &str = r#"
+    trap '' INT TERM HUP
+    if [ "$(id -u)" = 0 ]; then
+        set -- "$1" setpriv --reuid=postgres --regid=postgres --clear-groups "$2"
+    fi
+    directory=$1
+    shift
+    "$@" -D "$directory/data" -k "$directory" -c listen_addresses= -c fsync=off -c max_connections=200 \
+        </dev/null >"$directory/server.log" 2>&1 &
+    server=$!
+    read -r _
+    kill -INT "$server"
+    wait "$server"
+    rm -rf "$directory"
+"#;
+
+impl Server {
+    fn start() -> Server {
+        let programs = programs();
+        let directory = std::env::temp_dir().join(format!("mayfly-pg-{}", std::process::id()));
+        fs::create_dir(&directory).expect("the directory's name has this process's id");
+        // The server's user must be able to write here; its own data directory is private.
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777))
+            .expect("the directory is ours");
+        let mut guard = Command::new("sh")
+            .args(["-c", &format!("{INITDB}{GUARD}"), "sh"])
+            .arg(&directory)
+            .arg(programs.join("postgres"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell is installed");
+        wait_for_socket(&directory, &mut guard);
+        Server {
+            programs,
+            directory,
+            _guard: guard,
+        }
+    }
+}
+
+const INITDB: &str = r#"
+    as_postgres() {
+        if [ "$(id -u)" = 0 ]; then
+            setpriv --reuid=postgres --regid=postgres --clear-groups "$@"
+        else
+            "$@"
+        fi
+    }
+    cd "$1" || exit 1
+    as_postgres "$(dirname "$2")/initdb" -D "$1/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
+        >"$1/initdb.log" 2>&1 || exit 1
+"#;
+
+/// The newest installed version's programs.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").map(|entries| {
+        entries
+            .flatten()
+            .map(|entry| entry.path().join("bin"))
+            .filter(|path| path.join("initdb").exists())
+            .max()
+    });
+    versions
+        .ok()
+        .flatten()
+        .expect("PostgreSQL is installed: apt-get install postgresql")
+}
+
+fn wait_for_socket(directory: &Path, guard: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let accepted =
+            std::os::unix::net::UnixStream::connect(directory.join(".s.PGSQL.5432")).is_ok();
+        // The postmaster makes the socket before it can serve; its pid file says `ready` last.
+        let pid_file = fs::read_to_string(directory.join("data/postmaster.pid"));
+        if accepted && pid_file.is_ok_and(|text| text.contains("ready")) {
+            return;
+        }
+        let ended = guard.try_wait().expect("the guard is our child");
+        assert!(
+            ended.is_none() && Instant::now() < deadline,
+            "PostgreSQL did not start in {}: {}{}",
+            directory.display(),
+            fs::read_to_string(directory.join("initdb.log")).unwrap_or_default(),
+            fs::read_to_string(directory.join("server.log")).unwrap_or_default(),
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

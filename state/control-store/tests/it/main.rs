@@ -1,0 +1,13 @@
+//! The store over real databases: every test runs on SQLite and on PostgreSQL.
+#![allow(clippy::unwrap_used)] // in helpers of the tests
+
+mod apps;
+mod crash;
+mod events;
+mod fixture;
+mod leases;
+mod machines;
+mod people;
+mod reality;
+mod retention;
+mod schema;
