@@ -249,6 +249,21 @@ fn authorization(token: &Secret) -> Secret {
     })
 }
 
+/// The list under `key`; some calls answer with the bare list.
+fn list_in(answer: Value, key: &str, call: &str) -> Result<Vec<Value>, ApiError> {
+    let listed = match answer {
+        Value::Object(mut fields) => fields.remove(key).unwrap_or_default(),
+        answer => answer,
+    };
+    match listed {
+        Value::Array(list) => Ok(list),
+        _ => Err(ApiError::Unexpected {
+            call: call.to_owned(),
+            what: "there is no list in it",
+        }),
+    }
+}
+
 /// `text` as one segment or value of a URL: <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>.
 pub(crate) fn encoded(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());

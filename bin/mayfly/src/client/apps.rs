@@ -1,7 +1,7 @@
 use mayfly_types::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, encoded, query};
+use super::{Api, ApiError, encoded, list_in, query};
 
 /// An app as the API describes it.
 #[derive(Clone, Debug)]
@@ -90,16 +90,7 @@ impl Api {
     /// The apps of one organization, or of all the user can see, by name.
     pub(crate) async fn apps(&self, org: Option<&str>) -> Result<Vec<App>, ApiError> {
         let path = format!("/v1/apps{}", query(&[("org_slug", org.map(str::to_owned))]));
-        let mut answer = self.get(&path).send().await?;
-        let listed = match answer.get_mut("apps").map(Value::take) {
-            Some(Value::Array(apps)) => apps,
-            _ => {
-                return Err(ApiError::Unexpected {
-                    call: path,
-                    what: "there is no list of apps",
-                });
-            }
-        };
+        let listed = list_in(self.get(&path).send().await?, "apps", &path)?;
         let mut apps: Vec<App> = listed.into_iter().map(App).collect();
         apps.sort_by(|one, other| one.name().cmp(other.name()));
         Ok(apps)

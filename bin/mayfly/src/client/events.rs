@@ -1,7 +1,7 @@
 use mayfly_net::{Method, Response, header};
 use serde_json::Value;
 
-use super::{Api, ApiError, query};
+use super::{Api, ApiError, list_in, query};
 
 /// Which entries of the event log to read.
 #[derive(Clone, Debug, Default)]
@@ -37,15 +37,9 @@ impl Api {
         filter: &EventFilter,
     ) -> Result<(Vec<Value>, Option<u64>), ApiError> {
         let path = filter.path();
-        let mut answer = self.get(&path).send().await?;
+        let answer = self.get(&path).send().await?;
         let next = answer.get("next").and_then(Value::as_u64);
-        match answer.get_mut("events").map(Value::take) {
-            Some(Value::Array(events)) => Ok((events, next)),
-            _ => Err(ApiError::Unexpected {
-                call: path,
-                what: "there is no list of events",
-            }),
-        }
+        Ok((list_in(answer, "events", &path)?, next))
     }
 
     /// The entries after the filter's position, and every one to come.

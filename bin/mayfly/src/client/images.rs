@@ -5,12 +5,11 @@ use futures_util::Stream;
 use mayfly_net::{Body, Method, header};
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, query};
+use super::{Api, ApiError, list_in, query};
 
 impl Api {
     pub(crate) async fn images(&self) -> Result<Vec<Value>, ApiError> {
-        let mut answer = self.get("/v1/images").send().await?;
-        list_in(&mut answer, "/v1/images")
+        list_in(self.get("/v1/images").send().await?, "images", "/v1/images")
     }
 
     pub(crate) async fn image(&self, image: &str) -> Result<Value, ApiError> {
@@ -35,11 +34,11 @@ impl Api {
             .head_timeout(None)
             .body(Body::stream(archive));
         let answer = self.stream(request).await?;
-        let mut answer: Value = answer
+        let answer: Value = answer
             .json(super::ANSWER_BYTES_MAX)
             .await
             .map_err(|error| ApiError::transport(&self.endpoints.machines, error))?;
-        list_in(&mut answer, "/v1/images")
+        list_in(answer, "images", &path)
     }
 
     /// Brings an image onto the host; returns when it is there.
@@ -59,28 +58,14 @@ impl Api {
 
     /// The pulls under way.
     pub(crate) async fn pulls(&self) -> Result<Vec<Value>, ApiError> {
-        let mut answer = self.get("/v1/images/pulls").send().await?;
-        match answer.take() {
-            Value::Array(pulls) => Ok(pulls),
-            Value::Object(mut fields) => match fields.remove("pulls") {
-                Some(Value::Array(pulls)) => Ok(pulls),
-                _ => Ok(Vec::new()),
-            },
-            _ => Ok(Vec::new()),
-        }
+        list_in(
+            self.get("/v1/images/pulls").send().await?,
+            "pulls",
+            "/v1/images/pulls",
+        )
     }
 
     pub(crate) async fn prune_images(&self) -> Result<Value, ApiError> {
         self.post("/v1/images/prune").send().await
-    }
-}
-
-fn list_in(answer: &mut Value, call: &str) -> Result<Vec<Value>, ApiError> {
-    match answer.get_mut("images").map(Value::take) {
-        Some(Value::Array(images)) => Ok(images),
-        _ => Err(ApiError::Unexpected {
-            call: call.to_owned(),
-            what: "there is no list of images",
-        }),
     }
 }

@@ -102,8 +102,7 @@ impl Api {
         ];
         let path = format!("/api/v1/apps/{}/logs{}", encoded(app), query(&pairs));
         let call = self.get(&path).on_platform();
-        let answer = call.patience(wait + Duration::from_secs(30)).send().await;
-        let answer = answer.map_err(|error| error.about_app(app))?;
+        let answer = call.patience(wait + Duration::from_secs(30)).send().await?;
         let entries = answer.get("data").and_then(Value::as_array);
         let lines = entries
             .into_iter()

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{Api, ApiError, Machine, encoded, query};
+use super::{Api, ApiError, Machine, encoded, list_in, query};
 
 /// The server holds a wait at most this long; we come back until our own patience ends.
 const WAIT_STEP: Duration = Duration::from_secs(60);
@@ -61,14 +61,10 @@ impl Api {
     ) -> Result<Vec<Machine>, ApiError> {
         let include = include_destroyed.then(|| "true".to_owned());
         let path = machines_path(app) + &query(&[("include_deleted", include)]);
-        match self.get(&path).send().await {
-            Ok(Value::Array(machines)) => Ok(machines.into_iter().map(Machine::new).collect()),
-            Ok(_) => Err(ApiError::Unexpected {
-                call: path,
-                what: "there is no list of machines",
-            }),
-            Err(error) => Err(error.about_app(app)),
-        }
+        let answer = self.get(&path).send().await;
+        let answer = answer.map_err(|error| error.about_app(app))?;
+        let machines = list_in(answer, "machines", &path)?;
+        Ok(machines.into_iter().map(Machine::new).collect())
     }
 
     pub(crate) async fn machine(&self, app: &str, id: &str) -> Result<Machine, ApiError> {

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, encoded};
+use super::{Api, ApiError, encoded, list_in};
 
 /// An organization as the API describes it.
 #[derive(Clone, Debug)]
@@ -48,14 +48,9 @@ impl Org {
 
 impl Api {
     pub(crate) async fn orgs(&self) -> Result<Vec<Org>, ApiError> {
-        let mut answer = self.get("/v1/orgs").send().await?;
-        match answer.get_mut("organizations").map(Value::take) {
-            Some(Value::Array(orgs)) => Ok(orgs.into_iter().map(Org).collect()),
-            _ => Err(ApiError::Unexpected {
-                call: "/v1/orgs".to_owned(),
-                what: "there is no list of organizations",
-            }),
-        }
+        let answer = self.get("/v1/orgs").send().await?;
+        let orgs = list_in(answer, "organizations", "/v1/orgs")?;
+        Ok(orgs.into_iter().map(Org).collect())
     }
 
     pub(crate) async fn org(&self, slug: &str) -> Result<Org, ApiError> {

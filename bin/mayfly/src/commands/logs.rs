@@ -3,9 +3,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::client::{LogFilter, LogLine};
+use crate::commands::machine::select;
 use crate::context::{AppFlags, Context, JsonFlag};
-use crate::failure::Failure;
-use crate::program;
 
 /// Lines of history shown first.
 const HISTORY_LINES: usize = 200;
@@ -55,16 +54,22 @@ impl Logs {
             region: self.region.clone().filter(|_| self.machine.is_none()),
             machine: self.machine.clone(),
         };
-        let (lines, mut cursor) = api
+        let first = api
             .log_page(&app, &filter, None, HISTORY_LINES, Duration::ZERO)
-            .await?;
-        if lines.is_empty() {
-            // Silence has two reasons; only one of them is a mistake.
+            .await;
+        let silent = first.as_ref().is_ok_and(|(lines, _)| lines.is_empty());
+        if silent
+            || first
+                .as_ref()
+                .is_err_and(|error| error.status() == Some(404))
+        {
+            // Silence has two reasons; only one of them is a mistake, and that one is named.
             api.app(&app).await?;
             if let Some(machine) = &self.machine {
-                self.check_machine(&api, &app, machine).await?;
+                select::one(context, &api, &self.app, Some(machine)).await?;
             }
         }
+        let (lines, mut cursor) = first?;
         self.print(context, &lines)?;
         if self.no_tail {
             return Ok(());
@@ -94,25 +99,6 @@ impl Logs {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
-        }
-    }
-
-    async fn check_machine(
-        &self,
-        api: &crate::client::Api,
-        app: &str,
-        machine: &str,
-    ) -> anyhow::Result<()> {
-        match api.machine(app, machine).await {
-            Err(error) if error.status() == Some(404) => Err(Failure::new(format!(
-                "machine {machine} could not be found in app {app}"
-            ))
-            .remedy(format!(
-                "See its machines with `{} machine list --app {app}`.",
-                program::name()
-            ))
-            .into()),
-            outcome => Ok(outcome.map(drop)?),
         }
     }
 

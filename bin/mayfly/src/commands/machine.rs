@@ -9,7 +9,7 @@ mod list;
 mod place;
 mod restart;
 mod schedule;
-mod select;
+pub(crate) mod select;
 mod start;
 mod status;
 mod stop;

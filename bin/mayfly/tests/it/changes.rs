@@ -73,6 +73,28 @@ fn run_creates_a_machine_and_waits_for_it() {
 }
 
 #[test]
+fn a_machine_that_fails_to_start_fails_the_command() {
+    let server = cloud();
+    let mut failed = sample::machine();
+    failed["state"] = json!("failed");
+    server
+        .says("GET /v1/apps/bad", 200, sample::app())
+        .says("POST /v1/apps/bad/machines", 200, &failed)
+        .says("GET /v1/apps/bad/machines/", 200, &failed)
+        .says(
+            &format!("GET /v1/apps/bad/machines/{ID}/wait"),
+            200,
+            json!({ "ok": true }),
+        );
+    let ran = User::of(&server).run("machine run nginx -a bad");
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.stderr.contains("did not start") && ran.stderr.contains("logs --app bad"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn create_does_not_start() {
     let server = cloud();
     User::of(&server).run("machine create nginx -a web").ok();

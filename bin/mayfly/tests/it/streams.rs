@@ -78,11 +78,7 @@ fn silence_of_an_unknown_machine_or_app_is_an_error() {
     let server = Server::start();
     server
         .says("GET /v1/apps/web", 200, sample::app())
-        .says(
-            "GET /v1/apps/web/machines/",
-            404,
-            json!({ "error": "not found" }),
-        )
+        .says("GET /v1/apps/web/machines", 200, json!([]))
         .says("GET /api/v1/apps/web/logs", 200, page(&[], ""))
         .says("GET /v1/apps/none", 404, json!({ "error": "not found" }))
         .says("GET /api/v1/apps/none/logs", 200, page(&[], ""));

@@ -28,9 +28,9 @@ pub(super) struct SomeMachines {
 }
 
 /// A machine and the app it belongs to.
-pub(super) struct Selected {
-    pub(super) app: String,
-    pub(super) machine: Machine,
+pub(crate) struct Selected {
+    pub(crate) app: String,
+    pub(crate) machine: Machine,
 }
 
 impl OneMachine {
@@ -58,7 +58,7 @@ impl SomeMachines {
 }
 
 /// The machine called `id`, or the one the user picks from the app's.
-pub(super) async fn one(
+pub(crate) async fn one(
     context: &Context,
     api: &Api,
     app: &AppFlags,

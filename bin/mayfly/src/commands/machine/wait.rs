@@ -81,25 +81,19 @@ pub(crate) async fn wait_until_started(
 ) -> anyhow::Result<()> {
     let id = machine.id();
     let until = Instant::now() + patience;
-    let states = ["started", "stopped", "destroyed"];
+    let states = ["started", "stopped", "destroyed", "failed"];
     match api.wait_for(app, id, &states, patience).await {
         // A machine that removes itself may be gone before we look.
         Err(error) if error.status() == Some(404) && machine.is_auto_destroyed() => return Ok(()),
-        outcome => outcome.map_err(|error| {
-            anyhow::Error::new(error).context(Failure::new(format!("machine {id} did not start")).remedy(format!(
-                "See why with `{0} logs --app {app} --machine {id}` and `{0} machine status {id} --app {app}`.",
-                program::name()
-            )))
-        })?,
-    }
-    if !checks {
-        return Ok(());
+        outcome => outcome.map_err(|error| anyhow::Error::new(error).context(no_start(app, id)))?,
     }
     loop {
         let now = api.machine(app, id).await?;
         let counts = now.check_counts();
-        if counts.passing == counts.total || now.state() != "started" {
-            return Ok(());
+        match now.state() {
+            "failed" => return Err(no_start(app, id).into()),
+            "started" if checks && counts.passing < counts.total => {}
+            _ => return Ok(()),
         }
         if Instant::now() > until {
             return Err(Failure::new(format!(
@@ -118,6 +112,13 @@ pub(crate) async fn wait_until_started(
         ));
         tokio::time::sleep(CHECK_PAUSE).await;
     }
+}
+
+fn no_start(app: &str, id: &str) -> Failure {
+    let name = program::name();
+    Failure::new(format!("machine {id} did not start")).remedy(format!(
+        "See why with `{name} logs --app {app} --machine {id}` and `{name} machine status {id} --app {app}`."
+    ))
 }
 
 #[cfg(test)]
