@@ -12,15 +12,20 @@ use crate::{Body, HttpClient, HttpError, Response};
 /// One request: completed by chained calls, done by [`Request::send`].
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
-    client: HttpClient,
-    method: Method,
+    head: Head,
     url: String,
-    headers: HeaderMap,
     body: Body,
-    head_timeout: Option<Duration>,
     body_timeout: Option<Duration>,
     redirects: usize,
     broken: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What is the same for every step of a chain of redirects, but for the headers left behind.
+struct Head {
+    client: HttpClient,
+    method: Method,
+    headers: HeaderMap,
+    timeout: Option<Duration>,
 }
 
 impl Request {
@@ -28,15 +33,17 @@ impl Request {
         let config = client.config();
         let (head_timeout, body_timeout) = (config.head_timeout, config.body_timeout);
         Self {
-            method,
+            head: Head {
+                client,
+                method,
+                headers: HeaderMap::new(),
+                timeout: Some(head_timeout),
+            },
             url,
-            headers: HeaderMap::new(),
             body: Body::empty(),
-            head_timeout: Some(head_timeout),
             body_timeout: Some(body_timeout),
             redirects: 0,
             broken: None,
-            client,
         }
     }
 
@@ -44,7 +51,7 @@ impl Request {
     pub fn header(mut self, name: HeaderName, value: impl AsRef<[u8]>) -> Self {
         match HeaderValue::from_bytes(value.as_ref()) {
             Ok(value) => {
-                self.headers.insert(name, value);
+                self.head.headers.insert(name, value);
             }
             Err(error) => self.broken = Some(Box::new(error)),
         }
@@ -70,7 +77,7 @@ impl Request {
         match HeaderValue::from_str(value) {
             Ok(mut value) => {
                 value.set_sensitive(true);
-                self.headers.insert(AUTHORIZATION, value);
+                self.head.headers.insert(AUTHORIZATION, value);
             }
             Err(error) => self.broken = Some(Box::new(error)),
         }
@@ -92,7 +99,7 @@ impl Request {
 
     /// How long to wait for the head of the answer; `None` waits as long as the connection lives.
     pub fn head_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.head_timeout = limit;
+        self.head.timeout = limit;
         self
     }
 
@@ -115,42 +122,46 @@ impl Request {
     ///
     /// # Cancellation
     /// Dropping the future closes the connection.
-    pub async fn send(mut self) -> Result<Response, HttpError> {
-        if let Some(source) = self.broken.take() {
-            return Err(HttpError::InvalidRequest {
-                url: self.url,
-                source,
-            });
+    pub async fn send(self) -> Result<Response, HttpError> {
+        let Request {
+            mut head,
+            url,
+            mut body,
+            body_timeout,
+            redirects,
+            broken,
+        } = self;
+        if let Some(source) = broken {
+            return Err(HttpError::InvalidRequest { url, source });
         }
-        let mut uri = checked_uri(&self.url).ok_or(HttpError::InvalidUrl {
-            url: self.url.clone(),
-        })?;
-        let mut body = std::mem::replace(&mut self.body, Body::empty());
+        let mut uri = checked_uri(&url).ok_or(HttpError::InvalidUrl { url })?;
         let mut followed = 0;
         loop {
-            let answer = self.send_once(&uri, body).await?;
-            let followable = matches!(self.method, Method::GET | Method::HEAD);
-            if self.redirects == 0 || !followable || !is_redirect(answer.status()) {
-                return Ok(Response::new(answer, &uri, self.body_timeout));
+            let answer = head.send(&uri, body).await?;
+            let followable = matches!(head.method, Method::GET | Method::HEAD);
+            if redirects == 0 || !followable || !is_redirect(answer.status()) {
+                return Ok(Response::new(answer, &uri, body_timeout));
             }
-            if followed == self.redirects {
+            if followed == redirects {
                 return Err(HttpError::TooManyRedirects {
                     authority: authority(&uri),
-                    most: self.redirects,
+                    most: redirects,
                 });
             }
             followed += 1;
             let next = next_uri(&uri, answer.headers())?;
             if (next.scheme(), next.authority()) != (uri.scheme(), uri.authority()) {
-                self.headers.remove(AUTHORIZATION);
-                self.headers.remove(HOST);
+                head.headers.remove(AUTHORIZATION);
+                head.headers.remove(HOST);
             }
             uri = next;
             body = Body::empty();
         }
     }
+}
 
-    async fn send_once(
+impl Head {
+    async fn send(
         &self,
         uri: &Uri,
         body: Body,
@@ -167,7 +178,7 @@ impl Request {
                 .or_insert(agent);
         }
         let exchange = self.client.exchange(request);
-        match self.head_timeout {
+        match self.timeout {
             None => exchange.await,
             Some(limit) => {
                 tokio::time::timeout(limit, exchange)
