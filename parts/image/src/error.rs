@@ -1,9 +1,12 @@
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use mayfly_types::{Digest, ErrorKind, ImageRef};
 
 use crate::import::ImportError;
+use crate::manifest::InvalidManifest;
+use crate::registry::RegistryError;
 use crate::unpack::UnpackError;
 
 /// Why the store does not have, get or take in an image.
@@ -15,6 +18,34 @@ pub enum ImageError {
     UnknownName(Box<ImageRef>),
     #[error("image {image} is not unpacked yet: layer {layer} is missing")]
     NotReady { image: Digest, layer: Digest },
+    #[error("find image `{image}`")]
+    Resolve {
+        image: Box<ImageRef>,
+        #[source]
+        source: Box<RegistryError>,
+    },
+    #[error("fetch layer {layer} of image `{image}`")]
+    Fetch {
+        image: Box<ImageRef>,
+        layer: Digest,
+        #[source]
+        source: Box<RegistryError>,
+    },
+    #[error("pull image `{image}`")]
+    Pull {
+        image: Box<ImageRef>,
+        /// Shared by all who waited for the same pull.
+        #[source]
+        source: Arc<ImageError>,
+    },
+    #[error("image `{image}` is unusable")]
+    Manifest {
+        image: Box<ImageRef>,
+        #[source]
+        source: InvalidManifest,
+    },
+    #[error("the image store is stopping")]
+    Stopping,
     #[error("import {path}")]
     Import {
         path: PathBuf,
@@ -42,6 +73,10 @@ impl ImageError {
         match self {
             ImageError::UnknownDigest(_) | ImageError::UnknownName(_) => ErrorKind::NotFound,
             ImageError::NotReady { .. } => ErrorKind::Conflict,
+            ImageError::Resolve { source, .. } | ImageError::Fetch { source, .. } => source.kind(),
+            ImageError::Pull { source, .. } => source.kind(),
+            ImageError::Manifest { .. } => ErrorKind::Invalid,
+            ImageError::Stopping => ErrorKind::Unavailable,
             ImageError::Import { source, .. } => source.kind(),
             ImageError::Layer { source, .. } => source.kind(),
             ImageError::Disk { source, .. } => disk_kind(source),

@@ -1,10 +1,12 @@
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use mayfly_host_api::{ImageInfo, PullProgress, RegistryLogin};
-use mayfly_runtime::Stop;
+use mayfly_host_api::ImageInfo;
+use mayfly_net::{ClientConfig, HttpClient};
+use mayfly_runtime::{Stop, TaskSet};
 use mayfly_types::{Digest, ImageRef};
 use tokio::sync::Semaphore;
 
@@ -13,6 +15,7 @@ use crate::index::{Image, Index, Named, Origin};
 use crate::layer::LayerLocks;
 use crate::pin::Pin;
 use crate::prune::remove_counting;
+use crate::pull::Pull;
 use crate::{ImageConfig, ImageError, Pinned, Pruning, StoreConfig};
 
 /// The images of one host. Clones share the store; one process at a time may have a directory open.
@@ -26,8 +29,14 @@ pub(crate) struct Shared {
     /// Held while blobs and the index change together.
     pub(crate) writer: Arc<tokio::sync::Mutex<IndexWriter>>,
     pub(crate) unpacks: Arc<Semaphore>,
+    pub(crate) downloads: Arc<Semaphore>,
+    pub(crate) client: HttpClient,
     pub(crate) stop: Stop,
+    pub(crate) tasks: TaskSet,
 }
+
+/// A pull ends between two pieces of a body or two entries of a layer.
+const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The right to change the index.
 pub(crate) struct IndexWriter;
@@ -46,7 +55,11 @@ pub(crate) struct State {
     pub(crate) transfers: HashSet<Digest>,
     /// Layers needed by images that are not recorded yet.
     pub(crate) claims: HashMap<Digest, usize>,
+    /// By diff id, while a layer is unpacked.
     pub(crate) locks: LayerLocks,
+    /// By digest, while a blob is fetched.
+    pub(crate) blob_locks: LayerLocks,
+    pub(crate) pulls: BTreeMap<Digest, Arc<Pull>>,
 }
 
 impl ImageStore {
@@ -61,9 +74,16 @@ impl ImageStore {
                     .is_some_and(|extension| extension == PARTIAL)
             })?;
             let state = load(&layout)?;
+            let stop = Stop::new();
             Ok(ImageStore(Arc::new(Shared {
                 unpacks: Arc::new(Semaphore::new(config.unpacks_max.max(1))),
-                stop: Stop::new(),
+                downloads: Arc::new(Semaphore::new(config.downloads_max.max(1))),
+                client: HttpClient::new(ClientConfig {
+                    ca_file: config.ca_file.clone(),
+                    ..ClientConfig::default()
+                }),
+                tasks: TaskSet::under(&stop),
+                stop,
                 config,
                 layout,
                 state: Mutex::new(state),
@@ -72,31 +92,6 @@ impl ImageStore {
         })
         .await
         .expect("opening does not panic")
-    }
-
-    /// Finds what a name stands for now and makes its manifest and configuration local.
-    ///
-    /// A name with a digest that is here, and a name given to an import, is answered without asking anybody. For other
-    /// names the registry is asked; if it does not answer and an earlier answer is known, that is used.
-    pub async fn resolve(
-        &self,
-        image: &ImageRef,
-        _login: Option<&RegistryLogin>,
-    ) -> Result<Pinned, ImageError> {
-        self.find(image)
-            .ok_or_else(|| ImageError::UnknownName(Box::new(image.clone())))
-    }
-
-    /// Like [`ImageStore::resolve`], and returns once all layers are unpacked. Concurrent calls share one pull.
-    ///
-    /// # Cancellation
-    /// Dropping the future stops the waiting; the pull goes on.
-    pub async fn ensure(
-        &self,
-        image: &ImageRef,
-        login: Option<&RegistryLogin>,
-    ) -> Result<Pinned, ImageError> {
-        self.resolve(image, login).await
     }
 
     /// The directories of an image's layers for overlayfs, topmost first. All of them exist.
@@ -159,14 +154,14 @@ impl ImageStore {
         list
     }
 
-    /// Pulls under way, and those that failed and were not tried again.
-    pub fn pulls(&self) -> Vec<PullProgress> {
-        Vec::new()
-    }
-
-    /// Ends pulls and unpackings soon; what they did so far is found by the next start.
-    pub fn stop(&self) {
+    /// Ends pulls and unpackings and waits for them; the next start goes on from what they brought.
+    pub async fn shut_down(&self) {
         self.0.stop.cancel();
+        self.0.tasks.shut_down(SHUT_DOWN_PATIENCE).await;
+        // Each unpacking holds a permit until it has cleaned up.
+        let all = u32::try_from(self.0.config.unpacks_max.max(1)).unwrap_or(u32::MAX);
+        let ended = self.0.unpacks.acquire_many(all);
+        let _ = tokio::time::timeout(SHUT_DOWN_PATIENCE, ended).await;
     }
 
     /// Begins to reclaim space: call it before reading which images are in use. See [`Pruning`].
@@ -185,7 +180,7 @@ impl ImageStore {
     }
 
     /// The image a name stands for by what is known here.
-    fn find(&self, image: &ImageRef) -> Option<Pinned> {
+    pub(crate) fn find(&self, image: &ImageRef) -> Option<Pinned> {
         let digest = {
             let state = self.0.state();
             let named = state.index.names.get(image).map(|named| named.digest);

@@ -9,18 +9,18 @@ use mayfly_runtime::{Backoff, report};
 use mayfly_types::ImageRef;
 
 /// A store in a directory that goes away with it.
-pub struct TestStore {
-    pub store: ImageStore,
-    pub config: StoreConfig,
+pub(crate) struct TestStore {
+    pub(crate) store: ImageStore,
+    pub(crate) config: StoreConfig,
     directory: tempfile::TempDir,
 }
 
 impl TestStore {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::with(StoreConfig::default()).await
     }
 
-    pub async fn with(config: StoreConfig) -> Self {
+    pub(crate) async fn with(config: StoreConfig) -> Self {
         let config = StoreConfig {
             backoff: Backoff {
                 first: Duration::from_millis(5),
@@ -40,16 +40,16 @@ impl TestStore {
     }
 
     /// A path beside the store for what a test makes.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn path(&self, inside: &str) -> PathBuf {
+    pub(crate) fn path(&self, inside: &str) -> PathBuf {
         self.directory.path().join("images").join(inside)
     }
 
     /// Names of the files in a directory of the store.
-    pub fn files(&self, inside: &str) -> Vec<String> {
+    pub(crate) fn files(&self, inside: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(inside)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.collect();
@@ -58,14 +58,14 @@ impl TestStore {
     }
 
     /// The same directory as a new process would open it.
-    pub async fn reopened(&self) -> ImageStore {
+    pub(crate) async fn reopened(&self) -> ImageStore {
         ImageStore::open(&self.path(""), self.config.clone())
             .await
             .unwrap()
     }
 
     /// Proves that a failed call left neither image, layer, name nor scratch behind.
-    pub fn assert_empty(&self) {
+    pub(crate) fn assert_empty(&self) {
         assert_eq!(self.store.list(), []);
         assert_eq!(self.files("layers"), [""; 0]);
         assert_eq!(self.files("blobs/sha256"), [""; 0]);
@@ -73,15 +73,15 @@ impl TestStore {
     }
 }
 
-pub fn image(name: &str) -> ImageRef {
+pub(crate) fn image(name: &str) -> ImageRef {
     name.parse().unwrap()
 }
 
-pub fn chain(error: &ImageError) -> String {
+pub(crate) fn chain(error: &ImageError) -> String {
     report(error)
 }
 
-pub fn run(program: &str, arguments: &[&str], directory: &Path) {
+pub(crate) fn run(program: &str, arguments: &[&str], directory: &Path) {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(directory)
@@ -92,4 +92,15 @@ pub fn run(program: &str, arguments: &[&str], directory: &Path) {
         "{program} {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Waits until `fact` holds, leaving the runtime to what makes it true.
+pub(crate) async fn wait_until(what: &str, fact: impl Fn() -> bool) {
+    let wait = async {
+        while !fact() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let held = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    assert!(held.is_ok(), "waited in vain: {what}");
 }
