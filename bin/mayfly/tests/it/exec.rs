@@ -128,6 +128,14 @@ fn input_goes_in_and_output_comes_out_by_channel() {
 }
 
 #[test]
+fn without_a_command_there_is_a_shell_on_a_terminal_only() {
+    let server = cloud(json!({}));
+    let user = User::of(&server).with("FLY_APP", "web");
+    let ran = user.run(&format!("machine exec {ID}"));
+    assert!(ran.failed().contains("no command was given"), "{ran:?}");
+}
+
+#[test]
 fn a_signal_is_an_exit_code_as_in_shells() {
     let (url, program) = echo(r#"{"exit":{"signal":9}}"#);
     let ran = user(&url).run(&format!("machine exec {ID} -i cat"));

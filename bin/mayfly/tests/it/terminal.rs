@@ -92,7 +92,7 @@ fn a_program_gets_the_terminal_raw_with_its_size_and_gives_it_back() {
     let user = user(&url);
     let mut terminal = Terminal::new(33, 101);
     let before = tcgetattr(&terminal.program).unwrap().local_modes;
-    let mut child = terminal.run(&user, &format!("machine exec {ID} --tty sh"));
+    let mut child = terminal.run(&user, &format!("machine exec {ID} --tty"));
     terminal.read_until("hello");
     let raw = tcgetattr(&terminal.program).unwrap().local_modes;
     assert!(!raw.contains(LocalModes::ICANON) && !raw.contains(LocalModes::ECHO));
@@ -107,5 +107,6 @@ fn a_program_gets_the_terminal_raw_with_its_size_and_gives_it_back() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
     assert_eq!(tcgetattr(&terminal.program).unwrap().local_modes, before);
     let request = program.join().unwrap();
+    assert_eq!(request["command"], json!(["/bin/sh"]));
     assert_eq!(request["tty"], json!({ "rows": 33, "columns": 101 }));
 }

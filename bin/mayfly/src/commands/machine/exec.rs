@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::client::{Api, ExecEnd, ExecStream, FromProgram};
 use crate::context::{AppFlags, Context, JsonFlag};
 use crate::failure::Failure;
-use crate::machine_config::pairs;
+use crate::machine_config::{pairs, words};
 
 use super::select::{self, Selected};
 use super::terminal::{self, RawTerminal};
@@ -21,10 +21,9 @@ const INPUT_BYTES: usize = 32 << 10;
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  machine exec 3d8d7a11 'ls -l /'\n  machine exec 3d8d7a11 --tty /bin/sh\n  tar c . | \
-                        machine exec 3d8d7a11 --interactive -- tar x -C /data\n\nThe exit code is the command's. With \
-                        --tty or --interactive the words after the ID are the program and its arguments; otherwise one \
-                        text is split as a shell does."
+    after_help = "Examples:\n  machine exec 3d8d7a11 'ls -l /'\n  machine exec 3d8d7a11 --tty\n  tar c . | machine \
+                        exec 3d8d7a11 --interactive -- tar x -C /data\n\nThe exit code is the command's. A command in \
+                        one text is split as a shell does; with --tty and no command, a shell runs."
 )]
 pub(crate) struct Exec {
     /// Id or name of the machine
@@ -64,9 +63,15 @@ pub(crate) struct Exec {
 impl Exec {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let api = context.api()?;
-        // As upstream: a single word is the command, for a machine to be picked.
+        let shell = ["/bin/sh".to_owned()];
         let (id, command) = match self.command.as_slice() {
-            [] => (None, std::slice::from_ref(&self.id)),
+            [] if !select::is_id(&self.id) => (None, std::slice::from_ref(&self.id)),
+            [] if self.tty => (Some(self.id.as_str()), shell.as_slice()),
+            [] => {
+                return Err(Failure::new("no command was given")
+                    .remedy("Give it after the machine's ID, or --tty for a shell.")
+                    .into());
+            }
             words => (Some(self.id.as_str()), words),
         };
         let selected = select::one(context, &api, &self.app, id).await?;
@@ -143,6 +148,10 @@ impl Exec {
         let tty = self
             .tty
             .then(|| json!({ "rows": rows, "columns": columns }));
+        let command = match command {
+            [text] => words(text, "the command")?,
+            words => words.to_vec(),
+        };
         let request = json!({
             "command": command,
             "env": pairs(&self.env, "--env")?,
