@@ -166,26 +166,14 @@ impl Turn {
         }
     }
 
+    /// A machine that is already stopping looks for what the failed launch may have left.
     fn launch_failed(&mut self, fault: Fault, reason: String) {
         let now = self.now;
-        match &mut self.machine.phase {
-            Phase::Starting { tries, cause, .. } => {
-                let cause = *cause;
-                if !Self::again(tries, fault, now) {
-                    self.could_not_start(reason, cause);
-                }
+        if let Phase::Starting { tries, cause, .. } = &mut self.machine.phase {
+            let cause = *cause;
+            if !Self::again(tries, fault, now) {
+                self.could_not_start(reason, cause);
             }
-            // What was to be stopped never ran.
-            Phase::Stopping {
-                guest: None,
-                then,
-                by,
-                ..
-            } => {
-                let (then, by) = (*then, *by);
-                self.follow(then, None, by);
-            }
-            _ => {}
         }
     }
 

@@ -1,0 +1,67 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly_driver::Driver;
+use mayfly_image::ImageStore;
+use mayfly_runtime::{Clock, Entropy, LoopBoard};
+use mayfly_types::Region;
+
+use crate::Server;
+
+/// What a host is told once.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Holds `host/journal.db` and `machines/<id>/logs`.
+    pub data_dir: PathBuf,
+    pub region: Region,
+    pub overcommit: Overcommit,
+    /// Name servers offered to guests.
+    pub nameservers: Vec<String>,
+    /// Reports older than this are dropped: a reader must not be away for longer.
+    pub reports_kept: Duration,
+    /// Destroyed machines (and their logs) are forgotten after this.
+    pub destroyed_kept: Duration,
+}
+
+impl HostConfig {
+    /// The usual limits for a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>, region: Region) -> Self {
+        HostConfig {
+            data_dir: data_dir.into(),
+            region,
+            overcommit: Overcommit::Allow,
+            nameservers: Vec::new(),
+            reports_kept: Duration::from_secs(7 * 24 * 3600),
+            destroyed_kept: Duration::from_secs(24 * 3600),
+        }
+    }
+
+    pub(crate) fn machine_dir(&self, machine: mayfly_types::MachineId) -> PathBuf {
+        self.data_dir.join("machines").join(machine.as_str())
+    }
+
+    pub(crate) fn log_dir(&self, machine: mayfly_types::MachineId) -> PathBuf {
+        self.machine_dir(machine).join("logs")
+    }
+}
+
+/// Whether the memory promised to running machines may exceed the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overcommit {
+    /// Most machines use a small part of what they were promised; the kernel ends the greediest when it does not work out.
+    Allow,
+    /// A start that would promise more than the server has is refused.
+    Forbid,
+}
+
+/// What a host works with.
+#[derive(Clone)]
+pub struct HostDeps {
+    pub driver: Arc<dyn Driver>,
+    pub images: ImageStore,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub board: LoopBoard,
+    pub server: Server,
+}

@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mayfly_host_api::{CatalogEntry, HostError, MachineReport};
+use mayfly_host_store::Stored;
+use mayfly_machine::Event;
+use mayfly_types::{HostSeq, MachineId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::report::catalog_entry;
+
+/// Requests that wait for one machine's actor. It answers in the time of a disk write; more waiting than this means
+/// that the journal stands still, and callers are told so.
+pub(crate) const REQUESTS_WAITING_MAX: usize = 64;
+
+/// A request to a machine's actor.
+pub(crate) struct Command {
+    pub(crate) event: Event,
+    pub(crate) reply: oneshot::Sender<Result<MachineReport, HostError>>,
+}
+
+/// Where one machine is reached: its actor, and the newest stored state for whoever only reads.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) stored: watch::Receiver<Arc<Stored>>,
+}
+
+/// The actor's end of a [`Handle`].
+pub(crate) struct Mailbox {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) stored: watch::Sender<Arc<Stored>>,
+}
+
+/// All machines of the host, and what is published about them together.
+pub(crate) struct Registry {
+    machines: Mutex<BTreeMap<MachineId, Handle>>,
+    latest: watch::Sender<HostSeq>,
+    catalog: watch::Sender<Arc<Vec<CatalogEntry>>>,
+    catalog_is_old: tokio::sync::Notify,
+}
+
+impl Registry {
+    pub(crate) fn new(latest: HostSeq) -> Self {
+        Registry {
+            machines: Mutex::default(),
+            latest: watch::Sender::new(latest),
+            catalog: watch::Sender::new(Arc::default()),
+            catalog_is_old: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// Makes a machine known. The mailbox comes out once, for the one actor.
+    pub(crate) fn adopt(&self, stored: Stored) -> (Handle, Option<Mailbox>) {
+        let id = stored.machine.identity.machine_id;
+        let seq = stored.seq;
+        let mut machines = self.machines();
+        if let Some(known) = machines.get(&id) {
+            return (known.clone(), None);
+        }
+        let (commands, received) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let (published, stored) = watch::channel(Arc::new(stored));
+        let handle = Handle { commands, stored };
+        machines.insert(id, handle.clone());
+        drop(machines);
+        self.changed(seq);
+        let mailbox = Mailbox {
+            commands: received,
+            stored: published,
+        };
+        (handle, Some(mailbox))
+    }
+
+    pub(crate) fn find(&self, id: MachineId) -> Result<Handle, HostError> {
+        let handle = self.machines().get(&id).cloned();
+        handle.ok_or(HostError::UnknownMachine(id))
+    }
+
+    pub(crate) fn forget(&self, id: MachineId) {
+        self.machines().remove(&id);
+    }
+
+    /// The newest state of every machine.
+    pub(crate) fn all(&self) -> Vec<Arc<Stored>> {
+        let machines = self.machines();
+        let stored = machines
+            .values()
+            .map(|handle| handle.stored.borrow().clone());
+        stored.collect()
+    }
+
+    /// A machine's state was stored, and reported as `seq` at the latest.
+    pub(crate) fn changed(&self, seq: HostSeq) {
+        self.latest.send_if_modified(|latest| {
+            let is_newer = seq > *latest;
+            *latest = seq.max(*latest);
+            is_newer
+        });
+        self.catalog_is_old.notify_one();
+    }
+
+    pub(crate) fn latest(&self) -> watch::Receiver<HostSeq> {
+        self.latest.subscribe()
+    }
+
+    pub(crate) fn catalog(&self) -> watch::Receiver<Arc<Vec<CatalogEntry>>> {
+        self.catalog.subscribe()
+    }
+
+    /// Waits for a change and publishes the catalog anew; many changes at once make one catalog.
+    pub(crate) async fn publish_catalog(&self) {
+        self.catalog_is_old.notified().await;
+        let entries = self
+            .all()
+            .iter()
+            .filter_map(|stored| catalog_entry(&stored.machine))
+            .collect();
+        let entries = Arc::new(entries);
+        self.catalog.send_if_modified(|catalog| {
+            let is_new = *catalog != entries;
+            *catalog = entries;
+            is_new
+        });
+    }
+
+    fn machines(&self) -> MutexGuard<'_, BTreeMap<MachineId, Handle>> {
+        self.machines.lock().expect("no holder of this lock panics")
+    }
+}

@@ -1,0 +1,75 @@
+use std::fs;
+use std::io;
+
+/// The facts of the server a host runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Changes with every boot of the kernel.
+    pub boot_id: String,
+    pub memory_mib: u64,
+    pub cpus: u32,
+    /// `v2`, `v1`.
+    pub cgroups: String,
+    /// Name servers a guest can reach, from the server's own configuration.
+    pub nameservers: Vec<String>,
+}
+
+/// Where systemd's local resolver lists what it forwards to; the usual file then names only the loopback address.
+const RESOLV_CONFS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+
+impl Server {
+    /// Asks the kernel.
+    pub fn detect() -> io::Result<Server> {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let meminfo = fs::read_to_string("/proc/meminfo")?;
+        let is_v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+            .is_ok_and(|controllers| controllers.contains("memory"));
+        let nameservers = RESOLV_CONFS
+            .iter()
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .map(|text| reachable_nameservers(&text))
+            .find(|servers| !servers.is_empty())
+            .unwrap_or_default();
+        Ok(Server {
+            boot_id: boot_id.trim().to_owned(),
+            memory_mib: total_kib(&meminfo) / 1024,
+            cpus: std::thread::available_parallelism()
+                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+            cgroups: if is_v2 { "v2" } else { "v1" }.to_owned(),
+            nameservers,
+        })
+    }
+}
+
+fn total_kib(meminfo: &str) -> u64 {
+    meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+fn reachable_nameservers(resolv_conf: &str) -> Vec<String> {
+    resolv_conf
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .filter_map(|rest| rest.trim().parse::<std::net::IpAddr>().ok())
+        .filter(|address| !address.is_loopback())
+        .map(|address| address.to_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_resolvers_are_of_no_use_to_guests() {
+        let text =
+            "# comment\nnameserver 127.0.0.53\nnameserver 10.0.0.2\nsearch x\nnameserver ::1\n";
+        assert_eq!(reachable_nameservers(text), ["10.0.0.2"]);
+        assert_eq!(total_kib("MemFree: 1 kB\nMemTotal:  2048 kB\n"), 2048);
+        assert!(Server::detect().unwrap().memory_mib > 0);
+    }
+}
