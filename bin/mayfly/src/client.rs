@@ -13,6 +13,7 @@ mod machine;
 mod machines;
 mod orgs;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use mayfly_net::{Body, ClientConfig, HttpClient, Method, Request, Response};
@@ -105,6 +106,14 @@ impl Api {
             .authorization(self.authorization.reveal())
     }
 
+    /// With `--verbose`, what happens on the way.
+    fn tell(&self, line: &str) {
+        if self.verbose {
+            // Nobody reading along is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
     /// Sends a request as it is, once.
     async fn stream(&self, request: Request) -> Result<Response, ApiError> {
         let answer = request
@@ -180,9 +189,7 @@ impl Call<'_> {
             match self.send_once().await {
                 Err(error) if error.is_worth_repeating() && attempt < RETRIES => {
                     let pause = Duration::from_millis(250 << attempt);
-                    if self.api.verbose {
-                        eprintln!("{error}; again in {pause:?}");
-                    }
+                    self.api.tell(&format!("{error}; again in {pause:?}"));
                     tokio::time::sleep(pause).await;
                     attempt += 1;
                 }
@@ -198,9 +205,7 @@ impl Call<'_> {
             .request(self.method.clone(), self.url.clone())
             .authorization(self.api.authorization.reveal())
             .head_timeout(Some(self.patience));
-        if self.api.verbose {
-            eprintln!("{} {}", self.method, self.url);
-        }
+        self.api.tell(&format!("{} {}", self.method, self.url));
         request = match &self.body {
             Some(body) => request.json(body),
             None => request.body(Body::empty()),

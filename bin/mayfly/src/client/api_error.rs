@@ -91,6 +91,11 @@ impl ApiError {
         matches!(self.status(), Some(429 | 502 | 503))
     }
 
+    /// Whether the cloud could not be reached, or broke off.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, ApiError::Unreachable { .. })
+    }
+
     /// A 404 of a call on an app, as the sentence people search for.
     pub(super) fn about_app(self, app: &str) -> Self {
         if self.status() == Some(404) {

@@ -7,6 +7,10 @@ use super::{Api, ApiError, Machine, encoded, list_in, query};
 /// The server holds a wait at most this long; we come back until our own patience ends.
 const WAIT_STEP: Duration = Duration::from_secs(60);
 
+/// How long the cloud may be away during a wait: its daemon restarts in a moment, and machines run on meanwhile.
+const ABSENCE_MAX: Duration = Duration::from_secs(15);
+const ABSENCE_PAUSE: Duration = Duration::from_millis(250);
+
 /// What a new machine, or the next version of one, is asked to be.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
@@ -176,7 +180,7 @@ impl Api {
         call.send().await.map(drop)
     }
 
-    /// Waits until the machine is in one of `states`; the last state is for the message only.
+    /// Waits until the machine is in one of `states`, also over a restart of the cloud's daemon.
     ///
     /// # Errors
     /// [`ApiError::Refused`] with status 408 when `patience` has passed, 404 if it was destroyed meanwhile.
@@ -188,6 +192,7 @@ impl Api {
         patience: Duration,
     ) -> Result<(), ApiError> {
         let until = Instant::now() + patience;
+        let mut away_since = None;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let step = left.clamp(Duration::from_secs(1), WAIT_STEP);
@@ -199,7 +204,16 @@ impl Api {
             let path = machine_path(app, id, &format!("/wait{}", query(&pairs)));
             let call = self.get(&path).patience(step + Duration::from_secs(30));
             match call.send().await {
-                Err(error) if error.status() == Some(408) && Instant::now() < until => {}
+                Err(error) if error.status() == Some(408) && Instant::now() < until => {
+                    away_since = None;
+                }
+                Err(error) if error.is_absence() => {
+                    let since = *away_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > ABSENCE_MAX || Instant::now() > until {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(ABSENCE_PAUSE).await;
+                }
                 outcome => return outcome.map(drop),
             }
         }

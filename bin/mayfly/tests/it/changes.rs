@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::runner::User;
 use crate::sample::{self, ID};
-use crate::server::Server;
+use crate::server::{BROKEN_OFF, Server};
 
 fn cloud() -> Server {
     let server = Server::start();
@@ -92,6 +92,26 @@ fn a_machine_that_fails_to_start_fails_the_command() {
         ran.stderr.contains("did not start") && ran.stderr.contains("logs --app bad"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn waiting_goes_on_while_the_cloud_restarts() {
+    let server = cloud();
+    let wait = format!("GET /v1/apps/web/machines/{ID}/wait?state=settled");
+    server
+        .says(&wait, BROKEN_OFF, "")
+        .says(
+            &wait,
+            503,
+            json!({ "error": "the API is being restarted; wait again" }),
+        )
+        .says(&wait, 200, json!({ "ok": true }));
+    let ran = User::of(&server).run(&format!("machine wait {ID} -a web"));
+    assert_eq!(
+        ran.ok(),
+        format!("Machine {ID} reached state \"started\"\n")
+    );
+    assert_eq!(server.asked_for(&wait).len(), 3);
 }
 
 #[test]

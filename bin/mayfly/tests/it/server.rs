@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+/// Instead of a status: the connection ends without an answer.
+pub(crate) const BROKEN_OFF: u16 = 0;
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
@@ -89,6 +92,9 @@ fn serve(stream: TcpStream, rules: &Mutex<Vec<Rule>>, asked: &Mutex<Vec<Asked>>)
     while let Some(request) = read_request(&mut reader) {
         let (status, body) = answer(&request.line, &mut rules.lock().unwrap());
         asked.lock().unwrap().push(request);
+        if status == BROKEN_OFF {
+            return;
+        }
         let kind = if body.starts_with("id:") {
             "text/event-stream"
         } else {
