@@ -4,8 +4,22 @@
 //! and `mayfly-init`, `fake` for tests of the supervisor. The driver knows nothing of phases, restarts or users. Every
 //! call may be repeated: it finds what an earlier, interrupted call left and finishes it.
 
+mod cgroup;
+mod container;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
+mod features;
+mod init_program;
+mod processes;
+mod root_source;
+mod rootfs;
+mod run_dir;
+mod session;
+mod trash;
+
+pub use container::{ContainerConfig, ContainerDriver, StartError};
+pub use features::missing_features;
+pub use root_source::RootSource;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};

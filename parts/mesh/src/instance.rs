@@ -15,7 +15,7 @@ use crate::route;
 pub(crate) struct Instance {
     version: u32,
     /// Four hexadecimal digits.
-    tag: String,
+    pub(crate) tag: String,
     pub(crate) pool: Ipv4Pool,
 }
 

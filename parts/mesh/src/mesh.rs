@@ -79,6 +79,11 @@ impl Mesh {
         Ok(mesh)
     }
 
+    /// Four characters that tell this data directory's things in the kernel from those of others.
+    pub fn tag(&self) -> &str {
+        &self.0.instance.tag
+    }
+
     /// The IPv4 addresses this daemon may give to machines.
     pub fn ipv4_pool(&self) -> Ipv4Pool {
         self.0.instance.pool
