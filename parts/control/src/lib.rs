@@ -1,4 +1,40 @@
+//! The control plane's API: the Machines REST API, the parts of the upstream client's other REST interfaces that this
+//! cloud has, and Mayfly's own endpoints.
+//!
+//! A handler checks token, lease and rules, records intent and event in one transaction, and then asks the host. The
+//! answer comes when the host has journaled the wish; what a crash leaves in between is finished or undone by
+//! [`Control::spawn_loops`]. Machines are shown as their hosts reported them, read from the store, never from memory.
+//!
+//! It does not know how a machine runs, how its traffic is routed, or where its logs are kept.
+
+mod access;
+mod apps;
+mod bootstrap;
+mod changes;
+mod cloud;
+mod control;
+mod error;
+mod event_log;
+mod given_name;
+mod http;
+mod images;
+mod logs;
+mod machines;
+mod orgs;
+mod platform;
+mod presented_token;
 mod pump;
+mod region;
 mod retention;
+mod router;
+mod settings;
+mod settle;
 mod standby;
+mod status;
+mod tokens;
 mod turn;
+
+pub use bootstrap::{FirstToken, first_start};
+pub use control::{BuildError, Control, ControlConfig, ControlDeps};
+pub use retention::Retention;
+pub use settings::Settings;

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use mayfly_types::{ImageRef, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::MachineEvent;
 
 /// A machine as the API shows it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
     pub id: String,
@@ -22,9 +22,9 @@ pub struct Machine {
     pub private_ip: String,
     pub created_at: Option<Timestamp>,
     pub updated_at: Option<Timestamp>,
-    /// As it was given; absent from summaries.
+    /// As it was given, to the letter; absent from summaries.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<Value>,
+    pub config: Option<Box<RawValue>>,
     /// Newest first.
     pub events: Vec<MachineEvent>,
     pub checks: Vec<CheckStatus>,
@@ -99,8 +99,8 @@ pub struct ContainerStatus {
 }
 
 /// One version of a machine, newest first in lists.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Version {
     pub version: String,
-    pub user_config: Value,
+    pub user_config: Box<RawValue>,
 }

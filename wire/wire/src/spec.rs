@@ -10,7 +10,7 @@ mod storage;
 
 use std::collections::BTreeMap;
 
-use mayfly_machine::{MachineSpec, RestartMode, RestartPolicy, Signal, StopSpec};
+use mayfly_machine::{MachineSpec, RestartMode, RestartPolicy, Schedule, Signal, StopSpec};
 use mayfly_types::{ImageRef, MachineId};
 
 use crate::config::{MachineConfig, Restart, StopConfig};
@@ -168,11 +168,10 @@ fn schedule(config: &MachineConfig, at: &At) -> Result<Option<String>, InvalidCo
     let Some(schedule) = absent_if_empty(config.schedule.as_ref()) else {
         return Ok(None);
     };
-    let fields = schedule.split_whitespace().count();
-    if !["hourly", "daily", "weekly", "monthly"].contains(&schedule.as_str()) && fields != 5 {
-        return at.field("schedule").refuse(
-            "must be one of \"hourly\", \"daily\", \"weekly\", \"monthly\", or a cron expression of five fields",
-        );
+    if let Err(error) = schedule.parse::<Schedule>() {
+        return at
+            .field("schedule")
+            .refuse(format!("is no schedule: {error}"));
     }
     Ok(Some(schedule.clone()))
 }

@@ -19,6 +19,9 @@ const ABANDON: &str = "
            generation = generation + 1
      WHERE id = $1";
 
+/// What was undone may be asked for again under the same key.
+const FORGET_KEY: &str = "DELETE FROM idempotency WHERE machine_id = $1";
+
 impl ControlStore {
     /// Records a new version of a machine that its host shall be asked for next.
     ///
@@ -106,7 +109,7 @@ impl ControlStore {
         .await
     }
 
-    /// Gives up on a machine that no host has or will have: it is destroyed and its name is free.
+    /// Gives up on a machine that no host has or will have: it is destroyed, its name and its idempotency key are free.
     ///
     /// For a create that the host refused, and for machines of a host that is gone for good.
     pub async fn abandon_machine(
@@ -121,6 +124,7 @@ impl ControlStore {
                 return Ok(());
             }
             tx.execute(ABANDON, args![machine.id.as_str(), by.at, reason.as_str()])?;
+            tx.execute(FORGET_KEY, args![machine.id.as_str()])?;
             append(
                 tx,
                 &by,

@@ -1,0 +1,23 @@
+//! Who asks, and whether they may see what they name.
+
+mod app;
+mod caller;
+mod machine;
+
+pub(crate) use app::AppAccess;
+pub(crate) use caller::Caller;
+pub(crate) use machine::MachineAccess;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+
+use crate::error::ApiError;
+
+/// A part of the request's path by its name in the route.
+async fn path_part(parts: &mut Parts, name: &str) -> Result<String, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| ApiError::not_found("the path is not UTF-8"))?;
+    let part = params.iter().find(|(given, _)| *given == name);
+    Ok(part.map_or_else(String::new, |(_, value)| value.to_owned()))
+}

@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::HeaderName;
+use http::request::Parts;
+use mayfly_control_store::{App, Machine, StoreError};
+
+use super::{AppAccess, Caller, path_part};
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+
+const NONCE: HeaderName = HeaderName::from_static("fly-machine-lease-nonce");
+
+/// The machine named in the path, by id or name, which the caller may see.
+pub(crate) struct MachineAccess {
+    pub(crate) caller: Caller,
+    pub(crate) app: App,
+    pub(crate) machine: Machine,
+    /// What the caller shows to have the lease.
+    pub(crate) nonce: Option<String>,
+}
+
+impl MachineAccess {
+    /// Holds that the machine lives and that nobody else holds its lease.
+    pub(crate) fn may_change(&self, cloud: &Cloud) -> Result<(), ApiError> {
+        if self.machine.destroyed_at.is_some() {
+            return Err(ApiError::conflict(format!(
+                "machine {} is destroyed",
+                self.machine.id
+            )));
+        }
+        Ok(self
+            .machine
+            .check_lease(self.nonce.as_deref(), cloud.now())?)
+    }
+}
+
+impl FromRequestParts<Arc<Cloud>> for MachineAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
+        let AppAccess { caller, app } = AppAccess::from_request_parts(parts, cloud).await?;
+        let wanted = path_part(parts, "machine").await?;
+        let machine = match cloud.store.machine_in_app(app.id, wanted.clone()).await {
+            Ok(machine) => machine,
+            Err(StoreError::NotFound { .. }) => {
+                return Err(ApiError::not_found(format!(
+                    "machine {wanted} was not found in app {}",
+                    app.name
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let nonce = parts
+            .headers
+            .get(NONCE)
+            .and_then(|nonce| nonce.to_str().ok());
+        Ok(MachineAccess {
+            caller,
+            app,
+            machine,
+            nonce: nonce.filter(|nonce| !nonce.is_empty()).map(str::to_owned),
+        })
+    }
+}

@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly_control_store::{App, By, ControlStore, Machine, MachineFilter};
+use mayfly_host_api::{HostApi, MachineReport};
+use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
+use mayfly_types::{HostId, MachineId, Region, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::changes::Changes;
+use crate::error::ApiError;
+use crate::images::Uploads;
+use crate::region::Regions;
+use crate::settings::Settings;
+use crate::settle::Doubts;
+
+/// How long an answer waits for a host's report to be read back. What is late shows in the next answer.
+const READ_BACK: Duration = Duration::from_secs(2);
+
+/// The one host of this fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) id: HostId,
+    pub(crate) region: Region,
+}
+
+/// What every request handler works with.
+pub(crate) struct Cloud {
+    pub(crate) store: ControlStore,
+    pub(crate) host: Arc<dyn HostApi>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Settings,
+    pub(crate) regions: Regions,
+    pub(crate) uploads: Uploads,
+    pub(crate) changes: Changes,
+    pub(crate) loops: LoopBoard,
+    pub(crate) home: Home,
+    /// Operations whose end on the host is not known.
+    pub(crate) doubts: Doubts,
+    /// Operations that outlive the request that asked for them.
+    pub(crate) operations: TaskSet,
+    /// Cancelled when long polls and streams shall end.
+    pub(crate) stop: Stop,
+}
+
+impl Cloud {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A change made by one of our own loops.
+    pub(crate) fn by_platform(&self) -> By {
+        By::platform(self.now())
+    }
+
+    /// Runs an operation to its end even if the caller goes away half-way.
+    pub(crate) async fn finish<T, F>(&self, operation: F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, ApiError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (done, ended) = oneshot::channel();
+        self.operations
+            .spawn_guarded("operation", |_| async move {
+                // A caller that went away does not want the answer.
+                let _ = done.send(operation.await);
+            })
+            .await;
+        // The operation panicked; its task has logged that.
+        ended.await.unwrap_or_else(|_| Err(ApiError::internal()))
+    }
+
+    /// The machine once what its host has just answered is contained in it.
+    pub(crate) async fn read_back(
+        &self,
+        machine: MachineId,
+        report: &MachineReport,
+    ) -> Result<Machine, ApiError> {
+        self.store
+            .wait_applied(report.host_id, report.seq, READ_BACK)
+            .await?;
+        Ok(self.store.machine(machine).await?)
+    }
+
+    pub(crate) async fn machines_of(
+        &self,
+        app: &App,
+        include_deleted: bool,
+    ) -> Result<Vec<Machine>, ApiError> {
+        let filter = MachineFilter {
+            app: Some(app.id),
+            include_deleted,
+            ..MachineFilter::default()
+        };
+        Ok(self.store.machines(filter).await?)
+    }
+}

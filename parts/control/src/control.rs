@@ -1,0 +1,159 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use mayfly_control_store::{By, ControlStore, StoreError};
+use mayfly_host_api::HostApi;
+use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
+use mayfly_types::EventSeq;
+
+use crate::changes::Changes;
+use crate::cloud::{Cloud, Home};
+use crate::images::Uploads;
+use crate::pump::Pump;
+use crate::region::Regions;
+use crate::retention::{Expiry, Retention};
+use crate::router::router;
+use crate::settings::Settings;
+use crate::settle::{Doubts, settle};
+use crate::standby::Standbys;
+
+/// What the control plane stands on.
+pub struct ControlDeps {
+    pub store: ControlStore,
+    pub host: Arc<dyn HostApi>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    /// Where the loops of this process say what they do; shown by the status call.
+    pub loops: LoopBoard,
+    /// Ends long polls, streams and operations.
+    pub stop: Stop,
+}
+
+/// The control plane of one fleet with one host.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    pub settings: Settings,
+    pub retention: Retention,
+}
+
+/// Why the control plane cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("enrol the host")]
+    Store(#[from] StoreError),
+    #[error("empty the directory for uploads {directory}")]
+    Uploads {
+        directory: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A control plane that is ready to serve.
+pub struct Control {
+    cloud: Arc<Cloud>,
+    /// The log up to here was written before this process could wait for it.
+    newest: EventSeq,
+    retention: Retention,
+}
+
+impl ControlConfig {
+    /// Enrols the host and finds out what an earlier process left half-way. Nothing is served and no loop runs yet.
+    pub async fn build(self, deps: ControlDeps) -> Result<Control, BuildError> {
+        let settings = self.settings;
+        let host = deps.host.status().await;
+        let by = By::platform(deps.clock.now());
+        let home = Home {
+            id: host.host_id,
+            region: host.region,
+        };
+        deps.store
+            .register_host(home.id, home.region.clone(), by)
+            .await?;
+        let directory = settings.uploads.clone();
+        let uploads = Uploads::open(directory.clone(), deps.entropy.clone())
+            .map_err(|source| BuildError::Uploads { directory, source })?;
+        let newest = deps.store.newest_event().await?;
+        let doubts = Doubts::default();
+        for machine in deps.store.undelivered_machines().await? {
+            doubts.add(machine.id);
+        }
+        let mut served = settings.regions.clone();
+        if !served.contains(&home.region) {
+            served.insert(0, home.region.clone());
+        }
+        let cloud = Arc::new(Cloud {
+            store: deps.store,
+            host: deps.host,
+            clock: deps.clock,
+            entropy: deps.entropy,
+            regions: Regions::new(served),
+            settings,
+            uploads,
+            changes: Changes::default(),
+            loops: deps.loops,
+            home,
+            doubts,
+            operations: TaskSet::new(),
+            stop: deps.stop,
+        });
+        Ok(Control {
+            cloud,
+            newest,
+            retention: self.retention,
+        })
+    }
+}
+
+impl Control {
+    /// The API. Machines show what their host reported as far as the pump has taken it over.
+    pub fn router(&self) -> Router {
+        router(self.cloud.clone())
+    }
+
+    /// Starts what converges in the background: host reports, waiters, doubts, standbys, forgetting.
+    pub async fn spawn_loops(&self, tasks: &TaskSet) {
+        let cloud = &self.cloud;
+        let pump = Pump {
+            store: cloud.store.clone(),
+            host: cloud.host.clone(),
+            host_id: cloud.home.id,
+            clock: cloud.clock.clone(),
+            status: cloud.loops.loop_named("control.pump"),
+        };
+        tasks.spawn("control.pump", |stop| pump.run(stop)).await;
+        let (changes, store, newest) = (cloud.changes.clone(), cloud.store.clone(), self.newest);
+        tasks
+            .spawn("control.changes", move |stop| {
+                changes.follow(store, newest, stop)
+            })
+            .await;
+        let (settling, board) = (cloud.clone(), cloud.loops.loop_named("control.settle"));
+        tasks
+            .spawn("control.settle", |stop| settle(settling, board, stop))
+            .await;
+        let standbys = Standbys {
+            store: cloud.store.clone(),
+            host: cloud.host.clone(),
+            clock: cloud.clock.clone(),
+            status: cloud.loops.loop_named("control.standbys"),
+        };
+        tasks
+            .spawn("control.standbys", |stop| standbys.run(stop))
+            .await;
+        let expiry = Expiry {
+            store: cloud.store.clone(),
+            retention: self.retention,
+            clock: cloud.clock.clone(),
+            status: cloud.loops.loop_named("control.expiry"),
+        };
+        tasks.spawn("control.expiry", |stop| expiry.run(stop)).await;
+    }
+
+    /// Waits for operations whose requests have ended; true if all ended within `patience`.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.cloud.operations.shut_down(patience).await
+    }
+}

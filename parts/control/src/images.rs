@@ -1,0 +1,129 @@
+//! Mayfly's own image endpoints: taking images in, listing, pulling and pruning them.
+
+mod upload;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use mayfly_host_api::{ImageInfo, ImageSource, Pruned, PullProgress, RegistryLogin};
+use mayfly_types::{ImageRef, Secret};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::access::Caller;
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+use crate::http::body::JsonBody;
+use crate::http::query::Query;
+
+pub(crate) use upload::Uploads;
+
+/// `POST /v1/images?name=`: takes in an OCI layout or docker archive.
+pub(crate) async fn import(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+    query: Query,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let name: Option<ImageRef> = query.parsed("name")?;
+    let upload = cloud.uploads.receive(request.into_body()).await?;
+    let source = ImageSource {
+        path: upload.path().to_owned(),
+        name,
+    };
+    let images = cloud.host.import_image(source).await?;
+    Ok(Json(json!({ "images": images })))
+}
+
+/// `GET /v1/images`.
+pub(crate) async fn list(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+) -> Result<Json<Vec<ImageInfo>>, ApiError> {
+    Ok(Json(cloud.host.images().await?))
+}
+
+/// `GET /v1/images/show?image=`.
+pub(crate) async fn show(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+    query: Query,
+) -> Result<Json<ImageInfo>, ApiError> {
+    let wanted: ImageRef = query
+        .parsed("image")?
+        .ok_or_else(|| ApiError::unreadable("query parameter \"image\" is required"))?;
+    let images = cloud.host.images().await?;
+    let found = images.into_iter().find(|info| names(&wanted, info));
+    found
+        .map(Json)
+        .ok_or_else(|| ApiError::not_found(format!("image {wanted} is not on this host")))
+}
+
+fn names(wanted: &ImageRef, info: &ImageInfo) -> bool {
+    let same_place = wanted.registry() == info.image.registry()
+        && wanted.repository() == info.image.repository();
+    let same_content = match wanted.digest() {
+        Some(digest) => digest == info.digest,
+        None => wanted.tag() == info.image.tag(),
+    };
+    same_place && same_content
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pull {
+    image: Option<String>,
+    username: Option<String>,
+    password: Option<Secret>,
+}
+
+/// `POST /v1/images/pull`: finds what a name stands for now and fetches it.
+pub(crate) async fn pull(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+    JsonBody(request): JsonBody<Pull>,
+) -> Result<Json<ImageInfo>, ApiError> {
+    let image = request
+        .image
+        .ok_or_else(|| ApiError::unreadable("field \"image\" is required"))?;
+    let image: ImageRef = image
+        .parse()
+        .map_err(|error| ApiError::invalid(format!("image: {error}")))?;
+    let login = match (request.username, request.password) {
+        (Some(username), Some(password)) => Some(RegistryLogin { username, password }),
+        (None, None) => None,
+        _ => {
+            return Err(ApiError::invalid(
+                "username and password belong together: give both or none",
+            ));
+        }
+    };
+    Ok(Json(cloud.host.resolve_image(&image, login).await?))
+}
+
+/// `GET /v1/images/pulls`.
+pub(crate) async fn pulls(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+) -> Json<Vec<PullProgress>> {
+    Json(cloud.host.pulls().await)
+}
+
+/// `POST /v1/images/prune`: removes what no machine needs.
+pub(crate) async fn prune(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+) -> Result<Json<Pruned>, ApiError> {
+    // What the host's machines need the host knows itself; these are on their way to it.
+    let coming = cloud.store.undelivered_machines().await?;
+    let keep = coming
+        .into_iter()
+        .flat_map(|machine| {
+            let containers = machine.spec.containers.into_iter();
+            let images = containers.map(|container| container.image);
+            images.chain([machine.image]).collect::<Vec<ImageRef>>()
+        })
+        .collect();
+    Ok(Json(cloud.host.prune_images(keep).await?))
+}

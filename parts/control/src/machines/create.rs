@@ -1,0 +1,247 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use http::HeaderMap;
+use mayfly_control_store::{
+    App, By, Created, IdempotencyKey, Machine, NewLease, NewMachine, StoreError,
+};
+use mayfly_host_api::{CreateMachine as HostCreate, HostError};
+use mayfly_machine::{Actor, Launch};
+use mayfly_types::{Digest, MachineId, MachineName, Region};
+use mayfly_wire::CreateMachine;
+
+use super::lease::{fresh_nonce, lease_ttl};
+use crate::access::AppAccess;
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+use crate::given_name::given_name;
+use crate::http::body::ConfigBody;
+
+/// How long a repeated creation is recognised.
+const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
+const KEY_MAX: usize = 255;
+
+/// How often a made-up name may turn out to be taken.
+const NAMES_TRIED: usize = 8;
+
+/// `POST …/machines`: makes a machine and, unless it shall not be launched, starts it.
+///
+/// The answer comes once the host has the machine in its journal: from then on it exists whatever happens.
+pub(crate) async fn create(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    headers: HeaderMap,
+    body: ConfigBody<CreateMachine>,
+) -> Result<Json<mayfly_wire::Machine>, ApiError> {
+    let order = Order::read(&cloud, &access, &headers, body)?;
+    let operation = Box::pin(order.carry_out(cloud.clone()));
+    let (machine, nonce) = cloud.finish(operation).await?;
+    let mut shown = cloud.full_view(machine).await?;
+    shown.nonce = nonce;
+    Ok(Json(shown))
+}
+
+/// What was asked for, checked as far as that goes without asking others.
+struct Order {
+    app: App,
+    request: CreateMachine,
+    config: Option<Box<serde_json::value::RawValue>>,
+    name: Option<MachineName>,
+    region: Region,
+    lease_ttl: Option<Duration>,
+    owner: String,
+    idempotency: Option<IdempotencyKey>,
+    by: By,
+}
+
+impl Order {
+    fn read(
+        cloud: &Cloud,
+        access: &AppAccess,
+        headers: &HeaderMap,
+        body: ConfigBody<CreateMachine>,
+    ) -> Result<Self, ApiError> {
+        let request = body.request;
+        let name = request.name.as_deref().filter(|name| !name.is_empty());
+        let name = name
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| ApiError::invalid(format!("name: {error}")))?;
+        let region = match request.region.as_deref() {
+            None | Some("") => cloud.home.region.clone(),
+            Some(code) => cloud
+                .regions
+                .find(code)
+                .map_err(|text| ApiError::invalid(format!("region: {text}")))?,
+        };
+        check_secrets_version(request.min_secrets_version)?;
+        let caller = &access.caller;
+        Ok(Order {
+            app: access.app.clone(),
+            name,
+            region,
+            lease_ttl: lease_ttl(request.lease_ttl)?,
+            owner: caller.user.email.clone(),
+            idempotency: idempotency(cloud, access, headers, &request, body.digest)?,
+            by: caller.by(cloud),
+            config: body.config,
+            request,
+        })
+    }
+
+    /// Records the machine, then asks the host for it.
+    async fn carry_out(self, cloud: Arc<Cloud>) -> Result<(Machine, Option<String>), ApiError> {
+        let config = self.request.config.clone().zip(self.config.clone());
+        let version = cloud.prepare(&self.app, config).await?;
+        let launch = match self.request.skip_launch {
+            Some(true) => Launch::Skip,
+            _ if !version.spec.standbys.is_empty() => Launch::Skip,
+            _ => Launch::Now,
+        };
+        let cordoned = self.request.skip_service_registration.unwrap_or(false);
+        let lease = self.lease_ttl.map(|ttl| NewLease {
+            nonce: fresh_nonce(&cloud),
+            owner: self.owner.clone(),
+            description: None,
+            expires_at: cloud.now() + ttl,
+        });
+        let new = NewMachine {
+            id: MachineId::from_random(cloud.entropy.bytes()),
+            app_id: self.app.id,
+            name: self.name.clone().unwrap_or_else(|| made_up_name(&cloud)),
+            region: self.region.clone(),
+            host_id: cloud.home.id,
+            placement_reason: "the only host".to_owned(),
+            version,
+            cordoned,
+            lease,
+            idempotency: self.idempotency.clone(),
+        };
+        let machine = match self.record(&cloud, new).await? {
+            Created::New(machine) => machine,
+            Created::Again(machine) => {
+                let lease = machine.lease_at(cloud.now());
+                let nonce = self.lease_ttl.and(lease).map(|lease| lease.nonce.clone());
+                return Ok((machine, nonce));
+            }
+        };
+        let nonce = machine.lease.as_ref().map(|lease| lease.nonce.clone());
+        let asked = cloud
+            .host
+            .create(HostCreate {
+                machine_id: machine.id,
+                instance_id: machine.instance_id,
+                name: machine.name.to_string(),
+                app_id: self.app.id,
+                app_name: self.app.name.clone(),
+                org_id: self.app.org_id,
+                org_slug: self.app.org_slug.clone(),
+                network: self.app.network_id,
+                region: machine.region.clone(),
+                spec: machine.spec.clone(),
+                secrets: Default::default(),
+                launch,
+                cordoned,
+                by: Actor::User,
+            })
+            .await;
+        match asked {
+            Ok(report) => Ok((cloud.read_back(machine.id, &report).await?, nonce)),
+            Err(error) => {
+                undo(&cloud, &machine, &error, &self.by).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Tries another name if one that we made up is taken.
+    async fn record(&self, cloud: &Cloud, mut new: NewMachine) -> Result<Created, ApiError> {
+        for _ in 0..NAMES_TRIED {
+            match cloud
+                .store
+                .create_machine(new.clone(), self.by.clone())
+                .await
+            {
+                Err(StoreError::Taken { .. }) if self.name.is_none() => {
+                    new.name = made_up_name(cloud);
+                }
+                Err(StoreError::Taken { .. }) => {
+                    return Err(ApiError::invalid(format!(
+                        "name: a machine of app {} is called \"{}\" already",
+                        self.app.name, new.name
+                    ))
+                    .coded("name_taken"));
+                }
+                recorded => return Ok(recorded?),
+            }
+        }
+        Err(ApiError::conflict(
+            "no free machine name was found; give the machine a name",
+        ))
+    }
+}
+
+fn made_up_name(cloud: &Cloud) -> MachineName {
+    given_name(cloud.entropy.as_ref())
+        .parse()
+        .expect("given names follow the rule of machine names")
+}
+
+/// Takes back a record whose machine the host does not have. When that is not certain, it is settled later.
+async fn undo(cloud: &Cloud, machine: &Machine, error: &HostError, by: &By) {
+    if !matches!(error, HostError::Refused(_)) {
+        cloud.doubts.add(machine.id);
+        return;
+    }
+    let reason = mayfly_runtime::report(error);
+    let abandoned = cloud
+        .store
+        .abandon_machine(machine.id, reason, by.clone())
+        .await;
+    if abandoned.is_err() {
+        cloud.doubts.add(machine.id);
+    }
+}
+
+/// App secrets come with a later capability: there is only version 0.
+pub(super) fn check_secrets_version(wanted: Option<u64>) -> Result<(), ApiError> {
+    match wanted {
+        None | Some(0) => Ok(()),
+        Some(version) => Err(ApiError::invalid(format!(
+            "min_secrets_version {version} does not exist: the app's secrets are at version 0"
+        ))),
+    }
+}
+
+fn idempotency(
+    cloud: &Cloud,
+    access: &AppAccess,
+    headers: &HeaderMap,
+    request: &CreateMachine,
+    digest: Digest,
+) -> Result<Option<IdempotencyKey>, ApiError> {
+    let header = headers
+        .get("idempotency-key")
+        .map(|key| key.to_str().map(str::to_owned))
+        .transpose()
+        .map_err(|_| ApiError::unreadable("the Idempotency-Key header is not text"))?;
+    let Some(key) = header
+        .or_else(|| request.idempotency_key.clone())
+        .filter(|key| !key.is_empty())
+    else {
+        return Ok(None);
+    };
+    if key.len() > KEY_MAX {
+        return Err(ApiError::invalid(format!(
+            "idempotency_key must have at most {KEY_MAX} characters"
+        )));
+    }
+    Ok(Some(IdempotencyKey {
+        caller: format!("{}:{}", access.caller.user.id, access.app.id),
+        key,
+        request: digest,
+        expires_at: cloud.now() + KEY_KEPT,
+    }))
+}

@@ -1,0 +1,199 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{
+    Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+};
+use axum::response::Response;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use mayfly_host_api::{
+    ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, HostApi, Terminal,
+};
+use mayfly_runtime::report;
+use mayfly_types::MachineId;
+use mayfly_wire::{SignalName, read};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::access::MachineAccess;
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+
+/// How long a client may take to say what to run.
+const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(10);
+const MESSAGE_MAX: usize = 1 << 20;
+
+/// The first byte of every binary message.
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+
+/// The client's first message.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Start {
+    command: Vec<String>,
+    env: BTreeMap<String, String>,
+    user: Option<String>,
+    cwd: Option<String>,
+    container: Option<String>,
+    tty: Option<Terminal>,
+}
+
+/// Any later text message: one of its fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Control {
+    resize: Option<Terminal>,
+    stdin_end: Option<bool>,
+    signal: Option<SignalName>,
+}
+
+/// `GET …/exec/stream`: runs a program with its input and output on a WebSocket.
+///
+/// Closing the connection ends the program. The last message is always `{"exit": …}`.
+pub(crate) async fn exec_stream(
+    State(cloud): State<Arc<Cloud>>,
+    access: MachineAccess,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let upgrade = upgrade.map_err(|error| ApiError::unreadable(error.body_text()))?;
+    let machine = access.machine.id;
+    Ok(upgrade
+        .max_message_size(MESSAGE_MAX)
+        .on_upgrade(move |socket| async move {
+            let (mut sink, mut stream) = socket.split();
+            let exit = match begin(&mut stream, cloud.host.as_ref(), machine).await {
+                Ok(session) => run(&mut sink, &mut stream, session).await,
+                Err(problem) => Some(json!({ "error": problem })),
+            };
+            if let Some(exit) = exit {
+                let last = Message::text(json!({ "exit": exit }).to_string());
+                // Nobody is left to tell if this fails.
+                let _ = sink.send(last).await;
+            }
+            let _ = sink.close().await;
+        }))
+}
+
+async fn begin(
+    stream: &mut SplitStream<WebSocket>,
+    host: &dyn HostApi,
+    machine: MachineId,
+) -> Result<ExecSession, String> {
+    let first = tokio::time::timeout(FIRST_MESSAGE_MAX, stream.next()).await;
+    let Ok(Some(Ok(Message::Text(text)))) = first else {
+        return Err("the first message must be a text that says what to run".to_owned());
+    };
+    let start: Start = read(text.as_bytes()).map_err(|error| error.to_string())?;
+    if start.command.is_empty() {
+        return Err("command is required: the program and its arguments".to_owned());
+    }
+    let request = ExecRequest {
+        argv: start.command,
+        env: start.env,
+        user: start.user,
+        cwd: start.cwd,
+        tty: start.tty,
+        container: start.container,
+    };
+    host.exec(machine, request)
+        .await
+        .map_err(|error| report(&error))
+}
+
+/// Carries both directions until the program has ended (its exit) or the client is gone (`None`).
+async fn run(
+    sink: &mut SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+    session: ExecSession,
+) -> Option<Value> {
+    tokio::select! {
+        refusal = carry_in(stream, session.input) => refusal.map(|problem| json!({ "error": problem })),
+        exit = carry_out(sink, session.output) => exit,
+    }
+}
+
+/// Ends when the client is gone, or with what was wrong about a message.
+async fn carry_in(
+    stream: &mut SplitStream<WebSocket>,
+    input: mpsc::Sender<ExecInput>,
+) -> Option<String> {
+    while let Some(Ok(message)) = stream.next().await {
+        let next = match message {
+            Message::Binary(bytes) if bytes.first() == Some(&STDIN) => {
+                vec![ExecInput::Stdin(bytes.slice(1..))]
+            }
+            Message::Binary(_) => {
+                return Some("binary messages must begin with a 0 byte".to_owned());
+            }
+            Message::Text(text) => match control(text.as_bytes()) {
+                Ok(inputs) => inputs,
+                Err(problem) => return Some(problem),
+            },
+            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Close(_) => return None,
+        };
+        for one in next {
+            if input.send(one).await.is_err() {
+                // The program has ended; the other direction is about to say how.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+    None
+}
+
+fn control(text: &[u8]) -> Result<Vec<ExecInput>, String> {
+    let control: Control = read(text).map_err(|error| error.to_string())?;
+    let mut inputs = Vec::new();
+    inputs.extend(control.resize.map(ExecInput::Resize));
+    if let Some(name) = control.signal {
+        let signal = name.signal().map_err(|error| error.to_string())?;
+        inputs.push(ExecInput::Signal(signal));
+    }
+    if control.stdin_end == Some(true) {
+        inputs.push(ExecInput::StdinEnd);
+    }
+    Ok(inputs)
+}
+
+async fn carry_out(
+    sink: &mut SplitSink<WebSocket, Message>,
+    mut output: mpsc::Receiver<ExecOutput>,
+) -> Option<Value> {
+    loop {
+        let (channel, bytes) = match output.recv().await {
+            Some(ExecOutput::Stdout(bytes)) => (STDOUT, bytes),
+            Some(ExecOutput::Stderr(bytes)) => (STDERR, bytes),
+            Some(ExecOutput::Exit(exit)) => return Some(ended(exit)),
+            None => return Some(ended(ExecExit::Lost)),
+        };
+        if sink.send(framed(channel, &bytes)).await.is_err() {
+            return None;
+        }
+    }
+}
+
+fn framed(channel: u8, bytes: &Bytes) -> Message {
+    let mut frame = BytesMut::with_capacity(bytes.len() + 1);
+    frame.put_u8(channel);
+    frame.extend_from_slice(bytes);
+    Message::Binary(frame.freeze())
+}
+
+fn ended(exit: ExecExit) -> Value {
+    match exit {
+        ExecExit::Exited { code } => json!({ "code": code }),
+        ExecExit::Signaled { signal } => json!({ "signal": signal }),
+        ExecExit::Failed { reason } => json!({ "error": reason }),
+        ExecExit::Lost => {
+            json!({ "error": "the machine went away before the command ended" })
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use mayfly_control_store::{Machine, MachineFilter};
+use mayfly_machine::MachineState;
+use mayfly_types::{MachineId, Region, Timestamp};
+use serde_json::{Value, json};
+
+use super::view::{Detail, view};
+use crate::access::{AppAccess, Caller, MachineAccess};
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+use crate::http::query::Query;
+
+/// Entries of the history shown with one machine, and with each of a list.
+const EVENTS_OF_ONE: u32 = 20;
+const EVENTS_OF_EACH: u32 = 10;
+
+/// Machines in one page of an organization's list.
+const PAGE: i64 = 100;
+const PAGE_MAX: i64 = 1000;
+
+/// `GET …/machines/<id>`; a destroyed machine is remembered for a while.
+pub(crate) async fn show(
+    State(cloud): State<Arc<Cloud>>,
+    access: MachineAccess,
+) -> Result<Json<mayfly_wire::Machine>, ApiError> {
+    Ok(Json(cloud.full_view(access.machine).await?))
+}
+
+/// `GET …/machines`.
+pub(crate) async fn list(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    query: Query,
+) -> Result<Json<Vec<mayfly_wire::Machine>>, ApiError> {
+    query.only(&[
+        "include_deleted",
+        "region",
+        "state",
+        "summary",
+        "metadata.*",
+    ])?;
+    let filter = MachineFilter {
+        app: Some(access.app.id),
+        ..filter(&query)?
+    };
+    let detail = if query.flag("summary")? {
+        Detail::Summary
+    } else {
+        Detail::Full
+    };
+    let deleted = filter.include_deleted;
+    let machines = cloud.store.machines(filter).await?;
+    let mut events = cloud
+        .store
+        .app_machine_events(access.app.id, EVENTS_OF_EACH, deleted)
+        .await?;
+    let now = cloud.now();
+    let shown = machines.into_iter().map(|machine| {
+        let events = events.remove(&machine.id).unwrap_or_default();
+        view(machine, events, detail, now)
+    });
+    Ok(Json(shown.collect()))
+}
+
+/// `GET /v1/orgs/<slug>/machines`: every machine of an organization, by page.
+pub(crate) async fn of_org(
+    State(cloud): State<Arc<Cloud>>,
+    caller: Caller,
+    Path(slug): Path<String>,
+    query: Query,
+) -> Result<Json<Value>, ApiError> {
+    query.only(&[
+        "include_deleted",
+        "region",
+        "state",
+        "updated_after",
+        "cursor",
+        "limit",
+        "summary",
+        "metadata.*",
+    ])?;
+    let org = caller.org_called(&slug)?;
+    let limit = query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE);
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let after: Option<MachineId> = query.parsed("cursor")?;
+    let updated_since: Option<Timestamp> = query.parsed("updated_after")?;
+    let machines = cloud
+        .store
+        .machines(MachineFilter {
+            org: Some(org.id),
+            updated_since,
+            after,
+            limit: Some(limit),
+            ..filter(&query)?
+        })
+        .await?;
+    let full = machines.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = machines.last().filter(|_| full).map(|machine| machine.id);
+    let newest = machines.iter().map(|machine| machine.updated_at).max();
+    let now = cloud.now();
+    let shown: Vec<mayfly_wire::Machine> = machines
+        .into_iter()
+        .map(|machine| {
+            let app = machine.app_name.to_string();
+            let mut shown = view(machine, Vec::new(), Detail::Full, now);
+            shown.app_name = Some(app);
+            shown
+        })
+        .collect();
+    Ok(Json(json!({
+        "machines": shown,
+        "next_cursor": next.map_or_else(String::new, |id| id.to_string()),
+        "last_updated_at": newest,
+        "error_regions": [],
+    })))
+}
+
+fn filter(query: &Query) -> Result<MachineFilter, ApiError> {
+    let region: Option<Region> = query.parsed("region")?;
+    let mut states = Vec::new();
+    for text in query.all("state").flat_map(|text| text.split(',')) {
+        let state: MachineState = text.parse().map_err(|()| {
+            let states = MachineState::ALL.map(MachineState::as_str).join(", ");
+            ApiError::unreadable(format!(
+                "query parameter \"state\" must be one of {states}, got \"{text}\""
+            ))
+        })?;
+        states.push(state);
+    }
+    let asks_for_destroyed = states.contains(&MachineState::Destroyed);
+    Ok(MachineFilter {
+        region,
+        states,
+        metadata: query
+            .beginning_with("metadata.")
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+        include_deleted: query.flag("include_deleted")? || asks_for_destroyed,
+        ..MachineFilter::default()
+    })
+}
+
+impl Cloud {
+    /// A machine with its configuration and the newest of its history.
+    pub(super) async fn full_view(
+        &self,
+        machine: Machine,
+    ) -> Result<mayfly_wire::Machine, ApiError> {
+        let events = self.store.machine_events(machine.id, EVENTS_OF_ONE).await?;
+        Ok(view(machine, events, Detail::Full, self.now()))
+    }
+}

@@ -1,0 +1,100 @@
+//! From a configuration to a version that can be stored: rules, images, references to other machines.
+
+use std::collections::BTreeMap;
+
+use mayfly_control_store::{App, NewVersion, StoreError};
+use mayfly_host_api::{HostError, ImageInfo};
+use mayfly_machine::{FileContent, FileSpec, MachineSpec};
+use mayfly_types::{ErrorKind, ImageRef, InstanceId};
+use mayfly_wire::{MachineConfig, read_value};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+
+impl Cloud {
+    /// Checks a configuration by every rule, finds its images, and gives it a version.
+    pub(super) async fn prepare(
+        &self,
+        app: &App,
+        config: Option<(Value, Box<RawValue>)>,
+    ) -> Result<NewVersion, ApiError> {
+        let (value, letter) = config
+            .ok_or_else(|| ApiError::invalid("config is required: at least {\"image\": \"…\"}"))?;
+        let config: MachineConfig = read_value(&value).map_err(|error| error.inside("config"))?;
+        let mut spec = config.check()?;
+        self.check_standbys(app, &spec).await?;
+        let labels = self.pin_images(&mut spec).await?;
+        Ok(NewVersion {
+            instance_id: InstanceId::new(self.now(), self.entropy.bytes()),
+            image: spec.image.clone(),
+            image_labels: labels,
+            config: letter,
+            spec,
+        })
+    }
+
+    async fn check_standbys(&self, app: &App, spec: &MachineSpec) -> Result<(), ApiError> {
+        for (index, id) in spec.standbys.iter().enumerate() {
+            match self.store.machine(*id).await {
+                Ok(machine) if machine.app_id == app.id && machine.destroyed_at.is_none() => {}
+                Ok(_) | Err(StoreError::NotFound { .. }) => {
+                    return Err(ApiError::invalid(format!(
+                        "config.standbys[{index}] must be a machine of app {}: {id} is none",
+                        app.name
+                    )));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces every image of the specification by the content it stands for now; returns the main image's labels.
+    async fn pin_images(
+        &self,
+        spec: &mut MachineSpec,
+    ) -> Result<BTreeMap<String, String>, ApiError> {
+        let mut labels = None;
+        if spec.containers.is_empty() {
+            let found = self.find_image(&spec.image, "config.image").await?;
+            spec.image = spec.image.pinned(found.digest);
+            labels = Some(found.labels);
+        }
+        for (index, container) in spec.containers.iter_mut().enumerate() {
+            let field = format!("config.containers[{index}].image");
+            let found = self.find_image(&container.image, &field).await?;
+            container.image = container.image.pinned(found.digest);
+            labels.get_or_insert(found.labels);
+            self.pin_files(&mut container.files).await?;
+        }
+        if let Some(first) = spec.containers.first() {
+            spec.image = first.image.clone();
+        }
+        self.pin_files(&mut spec.files).await?;
+        Ok(labels.unwrap_or_default())
+    }
+
+    async fn pin_files(&self, files: &mut [FileSpec]) -> Result<(), ApiError> {
+        for file in files {
+            if let FileContent::ImageConfig(image) = &mut file.content {
+                let found = self.find_image(image, "config.files").await?;
+                *image = image.pinned(found.digest);
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_image(&self, image: &ImageRef, field: &str) -> Result<ImageInfo, ApiError> {
+        self.host.resolve_image(image, None).await.map_err(|error| {
+            // The request names something that is not there: its own fault, not a missing page.
+            match error.kind() {
+                ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Denied => {
+                    ApiError::invalid(format!("{field}: {}", mayfly_runtime::report(&error)))
+                }
+                _ => HostError::into(error),
+            }
+        })
+    }
+}

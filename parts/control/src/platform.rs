@@ -1,0 +1,107 @@
+//! What the platform offers: regions, sizes, placement advice.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use mayfly_machine::GuestSize;
+use mayfly_wire::{Guest, Regions, VmSize};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::access::Caller;
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+use crate::http::body::JsonBody;
+
+/// MiB of memory per unit of `capacity`, the size of the smallest machine.
+const CAPACITY_UNIT_MIB: u64 = 256;
+
+/// `GET /v1/platform/regions`.
+pub(crate) async fn regions(State(cloud): State<Arc<Cloud>>, _caller: Caller) -> Json<Regions> {
+    let host = cloud.host.status().await;
+    let mut regions = cloud.regions.describe();
+    for region in &mut regions {
+        if region.code == host.region.as_str() {
+            region.capacity =
+                i64::try_from(host.memory_mib / CAPACITY_UNIT_MIB).unwrap_or(i64::MAX);
+        }
+    }
+    Json(Regions {
+        regions,
+        nearest: cloud.regions.default_region().to_string(),
+    })
+}
+
+/// `GET /v1/platform/vm_sizes`.
+pub(crate) async fn vm_sizes(_caller: Caller) -> Json<Value> {
+    let sizes: Vec<VmSize> = GuestSize::presets()
+        .map(|(name, size)| {
+            let (least, most, step) = size.cpu_kind.memory_rule_mib();
+            VmSize {
+                name,
+                cpu_kind: size.cpu_kind.as_str().to_owned(),
+                cpus: size.cpus,
+                memory_mb: size.memory_mib,
+                min_memory_mb: least * size.cpus,
+                max_memory_mb: most * size.cpus,
+                memory_step_mb: step,
+            }
+        })
+        .collect();
+    Json(json!({ "sizes": sizes }))
+}
+
+/// What is to be placed. Volumes and weights have no say yet: there is one host per region.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(dead_code)] // read so that clients may send them
+pub(crate) struct Placement {
+    compute: Option<Guest>,
+    region: Option<String>,
+    count: Option<i64>,
+    volume_name: Option<String>,
+    volume_size_bytes: Option<u64>,
+    weights: Option<Map<String, Value>>,
+    org_slug: Option<String>,
+}
+
+/// `POST /v1/platform/placements`: where `count` machines would go; 0 asks for one line per region that fits.
+pub(crate) async fn placements(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+    JsonBody(wanted): JsonBody<Placement>,
+) -> Result<Json<Value>, ApiError> {
+    let region = wanted.region.unwrap_or_default();
+    let named: Vec<&str> = region
+        .split(',')
+        .map(str::trim)
+        .filter(|code| !matches!(*code, "" | "any"))
+        .collect();
+    let regions = if named.is_empty() {
+        vec![cloud.regions.default_region().clone()]
+    } else {
+        let found = named.iter().map(|code| cloud.regions.find(code));
+        found
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|text| ApiError::invalid(format!("region: {text}")))?
+    };
+    let count = wanted.count.unwrap_or(1);
+    if !(0..=1000).contains(&count) {
+        return Err(ApiError::invalid(format!(
+            "count must be from 0 to 1000, got {count}"
+        )));
+    }
+    let count = usize::try_from(count).unwrap_or(0);
+    let share = |index: usize| match count {
+        0 => 1,
+        count => count / regions.len() + usize::from(index < count % regions.len()),
+    };
+    let placed: Vec<Value> = regions
+        .iter()
+        .enumerate()
+        .map(|(index, region)| json!({"Region": region, "Count": share(index), "Concurrency": 1}))
+        .filter(|line| line["Count"] != 0)
+        .collect();
+    Ok(Json(json!({ "Regions": placed })))
+}

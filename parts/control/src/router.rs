@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Router, middleware};
+use http::StatusCode;
+
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+use crate::http::guard::{Guard, guard};
+use crate::http::request_id::{RequestIds, identify};
+use crate::machines::{
+    create, destroy, exec, exec_stream, lease, lifecycle, list, metadata, observe, update, wait,
+};
+use crate::{apps, event_log, images, logs, orgs, platform, status, tokens};
+
+/// Every path of the API.
+pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
+    let ids = RequestIds {
+        clock: cloud.clock.clone(),
+        entropy: cloud.entropy.clone(),
+    };
+    Router::new()
+        .nest("/v1/apps/{app}/machines/{machine}", machine())
+        .route(
+            "/v1/apps/{app}/machines",
+            get(list::list).post(create::create),
+        )
+        .route("/v1/apps", get(apps::list).post(apps::create))
+        .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route("/v1/orgs", get(orgs::list).post(orgs::create))
+        .route("/v1/orgs/{slug}", get(orgs::show))
+        .route("/v1/orgs/{slug}/machines", get(list::of_org))
+        .route("/v1/platform/regions", get(platform::regions))
+        .route("/v1/platform/vm_sizes", get(platform::vm_sizes))
+        .route("/v1/platform/placements", post(platform::placements))
+        .route("/v1/tokens/current", get(tokens::current))
+        .route("/v1/events", get(event_log::read))
+        .route("/v1/images", get(images::list).post(images::import))
+        .route("/v1/images/show", get(images::show))
+        .route("/v1/images/pull", post(images::pull))
+        .route("/v1/images/pulls", get(images::pulls))
+        .route("/v1/images/prune", post(images::prune))
+        .route("/v1/status", get(status::status))
+        .route("/healthz", get(status::health))
+        .route("/api/v1/apps/{app}/logs", get(logs::page))
+        .route("/api/v1/organizations", get(orgs::list))
+        .route("/api/v1/organizations/{slug}", get(orgs::show_wrapped))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(cloud)
+        .layer(middleware::from_fn_with_state(Guard::new(), guard))
+        .layer(middleware::from_fn_with_state(ids, identify))
+}
+
+fn machine() -> Router<Arc<Cloud>> {
+    Router::new()
+        .route(
+            "/",
+            get(list::show)
+                .post(update::update)
+                .delete(destroy::destroy),
+        )
+        .route("/start", post(lifecycle::start))
+        .route("/stop", post(lifecycle::stop))
+        .route("/restart", post(lifecycle::restart))
+        .route("/suspend", post(lifecycle::suspend))
+        .route("/signal", post(lifecycle::signal_machine))
+        .route("/cordon", post(lifecycle::cordon))
+        .route("/uncordon", post(lifecycle::uncordon))
+        .route("/exec", post(exec::exec))
+        .route("/exec/stream", get(exec_stream::exec_stream))
+        .route("/ps", get(observe::processes))
+        .route("/wait", get(wait::wait))
+        .route("/events", get(observe::events))
+        .route("/versions", get(observe::versions))
+        .route("/memory", get(observe::memory))
+        .route("/schedule", get(observe::schedule))
+        .route(
+            "/lease",
+            get(lease::show).post(lease::take).delete(lease::release),
+        )
+        .route(
+            "/metadata",
+            get(metadata::show)
+                .put(metadata::replace)
+                .patch(metadata::patch),
+        )
+        .route(
+            "/metadata/{key}",
+            delete(metadata::remove_key)
+                .get(metadata::show_key)
+                .post(metadata::set_key),
+        )
+}
+
+async fn unknown_path(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(200).collect();
+    ApiError::not_found(format!("there is nothing at {path}")).into_response()
+}
+
+async fn unknown_method(request: Request) -> Response {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{} is not possible here", request.method()),
+    )
+    .into_response()
+}
