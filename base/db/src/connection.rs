@@ -3,6 +3,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use mayfly_types::ErrorKind;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection as _, Executor, Postgres, Sqlite};
@@ -13,6 +14,9 @@ use crate::{DbError, Value};
 
 /// Prepared statements kept per connection: more than the stores have.
 const STATEMENTS_KEPT: usize = 512;
+
+/// Rows that SQLite's thread may be ahead of their reader: a list then costs two switches of threads, not one per row.
+const ROWS_AHEAD: usize = 1024;
 
 /// How long a statement waits for another process that holds the file, a backup for instance.
 const BUSY_PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +54,7 @@ impl Connection {
                     .synchronous(SqliteSynchronous::Full)
                     .busy_timeout(BUSY_PATIENCE)
                     .foreign_keys(true)
+                    .row_buffer_size(ROWS_AHEAD)
                     .statement_cache_capacity(STATEMENTS_KEPT)
                     .pragma("temp_store", "memory")
                     .disable_statement_logging();
@@ -122,11 +127,10 @@ impl Connection {
     }
 
     fn failed(&mut self, sql: &str, error: sqlx::Error) -> DbError {
-        self.broken |= matches!(
-            error,
-            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed
-        );
-        DbError::statement(sql, error)
+        self.broken |= matches!(error, sqlx::Error::Protocol(_));
+        let error = DbError::statement(sql, error);
+        self.broken |= error.kind() == ErrorKind::Unavailable;
+        error
     }
 
     pub(crate) async fn close(self) {

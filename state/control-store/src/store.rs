@@ -40,14 +40,11 @@ impl ControlStore {
         let newest = self.newest.clone();
         self.db
             .write(move |tx| {
-                let before = event::newest(tx)?;
                 let changed = change(tx)?;
                 let after = event::newest(tx)?;
-                if after > before {
-                    tx.after_commit(move || {
-                        newest.send_replace(after);
-                    });
-                }
+                tx.after_commit(move || {
+                    newest.send_if_modified(|seq| std::mem::replace(seq, after) < after);
+                });
                 Ok(changed)
             })
             .await

@@ -1,4 +1,5 @@
-//! The layer over a real SQLite file: transactions, migrations, errors.
+//! The layer over real databases: transactions, migrations, errors, on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used)] // in helpers of the tests
 
-mod sqlite;
+mod layer;
+mod reconnect;

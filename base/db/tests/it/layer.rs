@@ -13,17 +13,56 @@ const SCHEMA: &[Migration] = &[Migration {
 
 const INSERT: &str = "INSERT INTO note (id, text, raw) VALUES ($1, $2, $3)";
 
+/// Runs every named test on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite { $(
+            #[tokio::test]
+            async fn $name() {
+                super::$name(super::Fixture::on_sqlite().await).await;
+            }
+        )* }
+        mod postgres { $(
+            #[tokio::test]
+            async fn $name() {
+                super::$name(super::Fixture::on_postgres().await).await;
+            }
+        )* }
+    };
+}
+
 struct Fixture {
     directory: tempfile::TempDir,
     db: Db,
 }
 
-async fn fixture() -> Fixture {
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/t.db", directory.path().display());
-    let db = Db::open(&url).await.unwrap();
-    assert_eq!(db.migrate(SCHEMA).await.unwrap(), 1);
-    Fixture { directory, db }
+on_both_engines!(
+    values_come_back_as_they_went_in,
+    migrations_run_once_and_can_run_twice,
+    a_refused_transaction_leaves_nothing_even_beside_others,
+    a_duplicate_is_a_conflict_and_spoils_only_its_own_transaction,
+    a_panic_reaches_its_caller_and_the_writer_lives_on,
+    readers_cannot_write_and_notices_come_after_the_commit,
+    a_dropped_caller_leaves_a_whole_transaction,
+);
+
+impl Fixture {
+    async fn on_sqlite() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/t.db", directory.path().display());
+        Fixture::open(&url, directory).await
+    }
+
+    async fn on_postgres() -> Fixture {
+        let url = mayfly_testing::postgres_url();
+        Fixture::open(&url, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn open(url: &str, directory: tempfile::TempDir) -> Fixture {
+        let db = Db::open(url).await.unwrap();
+        assert_eq!(db.migrate(SCHEMA).await.unwrap(), 1);
+        Fixture { directory, db }
+    }
 }
 
 async fn insert(db: &Db, id: i64) -> Result<(), DbError> {
@@ -44,9 +83,7 @@ async fn count(db: &Db) -> i64 {
     .unwrap()
 }
 
-#[tokio::test]
-async fn values_come_back_as_they_went_in() {
-    let fixture = fixture().await;
+async fn values_come_back_as_they_went_in(fixture: Fixture) {
     fixture
         .db
         .write(|tx| -> Result<(), DbError> {
@@ -69,16 +106,15 @@ async fn values_come_back_as_they_went_in() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn migrations_run_once_and_can_run_twice() {
-    let Fixture { directory, db } = fixture().await;
+async fn migrations_run_once_and_can_run_twice(fixture: Fixture) {
+    let db = &fixture.db;
     assert_eq!(db.migrate(SCHEMA).await.unwrap(), 0);
-    insert(&db, 1).await.unwrap();
+    insert(db, 1).await.unwrap();
     db.write(|tx| tx.execute("DELETE FROM schema_migration", &[]))
         .await
         .unwrap();
     assert_eq!(db.migrate(SCHEMA).await.unwrap(), 1);
-    assert_eq!(count(&db).await, 1);
+    assert_eq!(count(db).await, 1);
 
     db.write(|tx| tx.execute("INSERT INTO schema_migration VALUES (9, 'later')", &[]))
         .await
@@ -91,16 +127,13 @@ async fn migrations_run_once_and_can_run_twice() {
             newest: 1
         }
     ));
-    let file = directory.path().join("t.db");
-    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    if let Ok(file) = fixture.directory.path().join("t.db").metadata() {
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
 }
 
-#[tokio::test]
-async fn a_refused_transaction_leaves_nothing_even_beside_others() {
-    let Fixture {
-        directory: _keep,
-        db,
-    } = fixture().await;
+async fn a_refused_transaction_leaves_nothing_even_beside_others(fixture: Fixture) {
+    let db = &fixture.db;
     let even_only = |id: i64| {
         let db = db.clone();
         async move {
@@ -117,17 +150,13 @@ async fn a_refused_transaction_leaves_nothing_even_beside_others() {
     };
     let results = futures_util::future::join_all((0..200).map(even_only)).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 100);
-    assert_eq!(count(&db).await, 100);
+    assert_eq!(count(db).await, 100);
 }
 
-#[tokio::test]
-async fn a_duplicate_is_a_conflict_and_spoils_only_its_own_transaction() {
-    let Fixture {
-        directory: _keep,
-        db,
-    } = fixture().await;
-    insert(&db, 1).await.unwrap();
-    let (again, other) = tokio::join!(insert(&db, 1), insert(&db, 2));
+async fn a_duplicate_is_a_conflict_and_spoils_only_its_own_transaction(fixture: Fixture) {
+    let db = &fixture.db;
+    insert(db, 1).await.unwrap();
+    let (again, other) = tokio::join!(insert(db, 1), insert(db, 2));
     let error = again.unwrap_err();
     assert!(error.is_duplicate());
     assert_eq!(error.kind(), ErrorKind::Conflict);
@@ -142,28 +171,20 @@ async fn a_duplicate_is_a_conflict_and_spoils_only_its_own_transaction() {
         })
         .await;
     assert!(matches!(ignored, Err(DbError::Spoiled)));
-    assert_eq!(count(&db).await, 2);
+    assert_eq!(count(db).await, 2);
 }
 
-#[tokio::test]
-async fn a_panic_reaches_its_caller_and_the_writer_lives_on() {
-    let Fixture {
-        directory: _keep,
-        db,
-    } = fixture().await;
+async fn a_panic_reaches_its_caller_and_the_writer_lives_on(fixture: Fixture) {
+    let db = &fixture.db;
     let panicking = db.write(|_| -> Result<(), DbError> { panic!("on purpose") });
     let caught = std::panic::AssertUnwindSafe(panicking).catch_unwind().await;
     assert!(caught.is_err());
-    insert(&db, 1).await.unwrap();
-    assert_eq!(count(&db).await, 1);
+    insert(db, 1).await.unwrap();
+    assert_eq!(count(db).await, 1);
 }
 
-#[tokio::test]
-async fn readers_cannot_write_and_notices_come_after_the_commit() {
-    let Fixture {
-        directory: _keep,
-        db,
-    } = fixture().await;
+async fn readers_cannot_write_and_notices_come_after_the_commit(fixture: Fixture) {
+    let db = &fixture.db;
     let refused = db
         .read(|reader| reader.rows("INSERT INTO note (id) VALUES (1) RETURNING id", &[]))
         .await;
@@ -191,6 +212,26 @@ async fn readers_cannot_write_and_notices_come_after_the_commit() {
         .await;
     assert!(failed.is_err());
     assert_eq!(*when_seen.borrow_and_update(), 1);
+}
+
+async fn a_dropped_caller_leaves_a_whole_transaction(fixture: Fixture) {
+    let db = &fixture.db;
+    let (begun, when_begun) = tokio::sync::oneshot::channel();
+    let (go, gate) = std::sync::mpsc::channel();
+    let write = db.write(move |tx| -> Result<(), DbError> {
+        tx.execute(INSERT, args![1i64, "x", None::<Vec<u8>>])?;
+        let _ = begun.send(());
+        let _ = gate.recv();
+        tx.execute(INSERT, args![2i64, "x", None::<Vec<u8>>])?;
+        Ok(())
+    });
+    tokio::select! {
+        _ = write => panic!("the transaction waits at the gate"),
+        begun = when_begun => begun.unwrap(),
+    }
+    go.send(()).unwrap();
+    insert(db, 3).await.unwrap();
+    assert_eq!(count(db).await, 3);
 }
 
 #[tokio::test]
