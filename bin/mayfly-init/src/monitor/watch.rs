@@ -35,6 +35,8 @@ pub(crate) struct Monitor<'a> {
     run_dir: &'a Path,
     spec: &'a LaunchSpec,
     channel: Channel,
+    /// The init has closed its end, or died: there is only its end left to wait for.
+    silent: bool,
     init: Pid,
     pidfd: OwnedFd,
     outputs: Vec<Output>,
@@ -64,6 +66,7 @@ impl<'a> Monitor<'a> {
             run_dir,
             spec,
             channel,
+            silent: false,
             init,
             pidfd,
             outputs,
@@ -103,16 +106,11 @@ impl<'a> Monitor<'a> {
     }
 
     fn wait(&self) -> Result<Ready, Failure> {
-        let channel = match self.channel.wants_to_write() {
-            true => PollFlags::IN | PollFlags::OUT,
-            false => PollFlags::IN,
-        };
         let listener = match self.connections.len() < CONNECTIONS_MAX {
             true => PollFlags::IN,
             false => PollFlags::empty(),
         };
         let mut fds = vec![
-            PollFd::new(&self.channel, channel),
             PollFd::new(&self.pidfd, PollFlags::IN),
             PollFd::new(&self.listener, listener),
         ];
@@ -131,14 +129,22 @@ impl<'a> Monitor<'a> {
                 fds.push(PollFd::new(fd, interest));
             }
         }
+        // Last, since a closed one would be ready for ever.
+        if !self.silent {
+            let interest = match self.channel.wants_to_write() {
+                true => PollFlags::IN | PollFlags::OUT,
+                false => PollFlags::IN,
+            };
+            fds.push(PollFd::new(&self.channel, interest));
+        }
         let timeout = self.outputs.iter().filter_map(Output::due).min();
         match poll(&mut fds, timeout.map(Moment::wait).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).when("wait"),
         }
         Ok(Ready {
-            ended: !fds[1].revents().is_empty(),
-            listener: !fds[2].revents().is_empty(),
+            ended: !fds[0].revents().is_empty(),
+            listener: !fds[1].revents().is_empty(),
             connections: fds[first..first + self.connections.len()]
                 .iter()
                 .map(PollFd::revents)
@@ -150,7 +156,11 @@ impl<'a> Monitor<'a> {
     fn take_notice(&mut self, status: &mut Status) -> Result<bool, Failure> {
         let (notice, mut descriptors) = match self.channel.receive::<Notice>()? {
             Received::Message(notice, descriptors) => (notice, descriptors),
-            Received::Nothing | Received::Closed => return Ok(false),
+            Received::Nothing => return Ok(false),
+            Received::Closed => {
+                self.silent = true;
+                return Ok(false);
+            }
         };
         match notice {
             Notice::Started => {

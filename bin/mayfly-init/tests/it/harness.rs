@@ -148,10 +148,14 @@ impl Machine {
         self.relaunch()
     }
 
-    /// The same launch again.
-    pub(crate) fn relaunch(&self) -> String {
+    pub(crate) fn write_launch(&mut self) {
         let json = serde_json::to_vec(&self.spec).unwrap();
         fs::write(self.run_dir().join(LAUNCH_FILE), json).unwrap();
+    }
+
+    /// The same launch again.
+    pub(crate) fn relaunch(&mut self) -> String {
+        self.write_launch();
         let mut starter = Command::new(env!("CARGO_BIN_EXE_mayfly-init"))
             .arg("monitor")
             .arg(self.run_dir())

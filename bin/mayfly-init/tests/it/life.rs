@@ -1,7 +1,10 @@
 //! From start to end: exit codes, signals, reaping, and what survives whom.
 
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
 use mayfly_guest::{EXIT_FILE, ExecOutcome};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::harness::{Machine, lives, process, shell, wait_for};
 
@@ -111,4 +114,36 @@ fn the_guest_dies_with_its_monitor() {
         line.starts_with("failed this launch was made before"),
         "{line}"
     );
+}
+
+#[test]
+fn killing_the_starter_and_its_group_leaves_the_guest_alive() {
+    let mut machine = shell("trap 'echo hup' HUP TERM INT; echo up; while :; do sleep 0.05; done");
+    machine.write_launch();
+    // The starter stays, as a daemon does, and leads a group of its own.
+    let mut starter = Command::new("/bin/sh")
+        .args(["-c", "\"$0\" monitor \"$1\"; exec sleep 1000"])
+        .arg(env!("CARGO_BIN_EXE_mayfly-init"))
+        .arg(machine.run_dir())
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    machine.wait_for_line("up");
+    let group = Pid::from_child(&starter);
+    for signal in [Signal::HUP, Signal::TERM, Signal::KILL] {
+        let _ = kill_process_group(group, signal);
+    }
+    starter.wait().unwrap();
+    let guest = machine.guest();
+    assert!(lives(guest.init_pid, guest.init_start_ticks));
+    assert!(lives(guest.monitor_pid, guest.monitor_start_ticks));
+    assert_eq!(machine.sh("echo inside").1, "inside\n");
+    // Neither do signals to the monitor itself end anything.
+    let monitor = Pid::from_raw(guest.monitor_pid as i32).unwrap();
+    for signal in [Signal::HUP, Signal::TERM, Signal::INT] {
+        kill_process(monitor, signal).unwrap();
+    }
+    assert_eq!(machine.sh("echo inside").1, "inside\n");
+    assert_eq!(machine.messages(), ["up"]);
 }
