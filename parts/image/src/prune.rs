@@ -65,6 +65,7 @@ impl Pruning {
                 }
                 index.forget(digest);
                 state.images.remove(&digest);
+                state.logins.remove(&digest);
             }
             state.index = index.clone();
             let layers = state.needed_layers();
@@ -85,8 +86,11 @@ impl Pruning {
         index
             .store(layout)
             .map_err(ImageError::disk("write", layout.index()))?;
-        trash.extend(unneeded_blobs(&layout.blobs(), &blobs));
-        trash.extend(shared.idle_partials());
+        // While the index is ours: nobody writes a blob that is found unneeded here.
+        for path in unneeded_blobs(&layout.blobs(), &blobs) {
+            pruned.freed_bytes += remove_counting(&path);
+        }
+        pruned.freed_bytes += shared.remove_idle_partials();
         drop(self);
         for path in trash {
             pruned.freed_bytes += remove_counting(&path);
@@ -121,24 +125,24 @@ fn unneeded_blobs(directory: &Path, needed: &HashSet<Digest>) -> Vec<PathBuf> {
 }
 
 impl Shared {
-    /// Partial downloads that no pull is writing now.
-    fn idle_partials(&self) -> Vec<PathBuf> {
+    /// Removes partial downloads that no pull is writing; none begins meanwhile.
+    fn remove_idle_partials(&self) -> u64 {
         let Ok(entries) = fs::read_dir(self.layout.staging()) else {
-            return Vec::new();
+            return 0;
         };
-        let state = self.state();
-        entries
-            .flatten()
-            .map(|entry| entry.path())
+        let paths = entries.flatten().map(|entry| entry.path());
+        let partials: Vec<PathBuf> = paths
             .filter(|path| {
                 path.extension()
                     .is_some_and(|extension| extension == PARTIAL)
             })
-            .filter(|path| {
-                let digest = path.file_stem().and_then(digest_from_name);
-                digest.is_none_or(|digest| !state.transfers.contains(&digest))
-            })
-            .collect()
+            .collect();
+        let state = self.state();
+        let idle = partials.iter().filter(|path| {
+            let digest = path.file_stem().and_then(digest_from_name);
+            digest.is_none_or(|digest| !state.transfers.contains(&digest))
+        });
+        idle.map(|path| remove_counting(path)).sum()
     }
 }
 

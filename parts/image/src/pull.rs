@@ -69,6 +69,9 @@ impl ImageStore {
 
     /// Like [`ImageStore::resolve`], and returns once all layers are unpacked. Concurrent calls share one pull.
     ///
+    /// Without a `login`, the one that last resolved the image is used until its layers are here: who starts a machine
+    /// later need not know it. It is kept in memory only.
+    ///
     /// # Cancellation
     /// Dropping the future stops the waiting; layers that are being pulled go on.
     pub async fn ensure(
@@ -121,7 +124,7 @@ impl ImageStore {
     ) -> Result<(Arc<Pull>, Share), ImageError> {
         let shared = self.0.clone();
         let digest = pinned.digest;
-        let (found, pull, again) = {
+        let (found, pull, again, login) = {
             let mut state = shared.state();
             if let Some(pull) = state.pulls.get(&digest)
                 && pull.outcome.borrow().is_none()
@@ -138,13 +141,12 @@ impl ImageStore {
                 .ok_or(ImageError::UnknownDigest(digest))?;
             let pull = Arc::new(Pull::new(image.clone(), &found));
             state.pulls.insert(digest, pull.clone());
-            let again = self.clone();
-            (found, pull, again)
+            let login = login.or(state.logins.get(&digest)).cloned();
+            (found, pull, self.clone(), login)
         };
         // The task keeps the image, whatever becomes of the caller.
         let kept = again.pin(digest);
-        let (login, task_pull) = (login.cloned(), pull.clone());
-        let task_shared = shared.clone();
+        let (task_pull, task_shared) = (pull.clone(), shared.clone());
         shared
             .tasks
             .spawn("image.pull", move |stop| async move {
@@ -193,7 +195,13 @@ impl Shared {
         let digest = found.digest;
         let pinned = self.record(found, fetched.bytes, config, names).await?;
         let pinned = pinned.into_iter().next();
-        pinned.ok_or(ImageError::UnknownDigest(digest))
+        let pinned = pinned.ok_or(ImageError::UnknownDigest(digest))?;
+        if let Some(login) = login
+            && !pinned.ready
+        {
+            self.state().logins.insert(digest, login.clone());
+        }
+        Ok(pinned)
     }
 
     async fn pull_layers(
@@ -231,9 +239,9 @@ impl Shared {
             let blob_lock = self.state().blob_locks.lock_of(blob.digest);
             let _blob_lock = blob_lock.lock_owned().await;
             let path = self.layout.partial(blob.digest);
+            let _mark = TransferMark::new(self, blob.digest);
             {
                 let _slot = self.downloads.acquire().await;
-                let _mark = TransferMark::new(self, blob.digest);
                 let transfer = Transfer {
                     repository,
                     blob,
@@ -247,7 +255,6 @@ impl Shared {
                 })?;
             }
             let bytes = blob.size;
-            let _mark = TransferMark::new(self, blob.digest);
             let opened = path.clone();
             let unpacked = self
                 .unpack_layer(lock, pull.image.to_string(), diff_id, move || {
@@ -271,6 +278,7 @@ impl Shared {
             Ok(()) => {
                 info!(image = %pull.image, %digest, bytes = pull.bytes, "image pulled");
                 state.pulls.remove(&digest);
+                state.logins.remove(&digest);
             }
             Err(error) => {
                 warn!(image = %pull.image, %digest, error = %report(error.as_ref()), "pull failed");

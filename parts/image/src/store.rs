@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use mayfly_host_api::ImageInfo;
+use mayfly_host_api::{ImageInfo, RegistryLogin};
 use mayfly_net::{ClientConfig, HttpClient};
 use mayfly_runtime::{Stop, TaskSet};
 use mayfly_types::{Digest, ImageRef};
@@ -60,6 +60,8 @@ pub(crate) struct State {
     /// By digest, while a blob is fetched.
     pub(crate) blob_locks: LayerLocks,
     pub(crate) pulls: BTreeMap<Digest, Arc<Pull>>,
+    /// Logins that found an image whose layers are not here yet.
+    pub(crate) logins: HashMap<Digest, RegistryLogin>,
 }
 
 impl ImageStore {

@@ -1,10 +1,12 @@
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mayfly_image::{ImageStore, Pinned};
 use mayfly_testing::TestImage;
 use mayfly_types::Digest;
 
+use crate::scripted::Scripted;
 use crate::store::{TestStore, image};
 
 /// An image on a common lower layer, named after its own file.
@@ -103,6 +105,37 @@ async fn imports_during_prunes_end_whole() {
         }
     };
     tokio::join!(prunes, imports);
+    prune(&test.store, &[], &[]).await;
+    test.assert_empty();
+}
+
+#[tokio::test]
+async fn pulls_during_prunes_end_whole() {
+    let test = TestStore::open().await;
+    let layout = test.beside("layout");
+    let digest = TestImage::empty()
+        .file("/a", 0o644, "a")
+        .layer()
+        .file("/b", 0o644, "b".repeat(100_000))
+        .write_oci_layout(&layout, "app:v1")
+        .unwrap();
+    let registry = Scripted::start(&layout, |_| None);
+    let name = registry.image("app:v1");
+    let ended = AtomicBool::new(false);
+    let prunes = async {
+        while !ended.load(Ordering::SeqCst) {
+            prune(&test.store, &[], &[]).await;
+        }
+    };
+    let pulls = async {
+        for _ in 0..15 {
+            let pinned = test.store.ensure(&name, None).await.unwrap();
+            assert_eq!(test.store.layers(digest).unwrap().len(), 2);
+            drop(pinned);
+        }
+        ended.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(prunes, pulls);
     prune(&test.store, &[], &[]).await;
     test.assert_empty();
 }

@@ -524,3 +524,25 @@ async fn a_layer_that_is_not_what_its_image_says_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(test.files("staging").is_empty());
 }
+
+#[tokio::test]
+async fn who_starts_a_machine_need_not_know_the_login() {
+    let test = TestStore::open().await;
+    let layout = layout(&test);
+    let registry = Scripted::start(&layout.path, |asked| {
+        let known = asked.header("authorization") == Some("Basic dXNlcjpzM2NyZXQ=");
+        (!known).then(|| Reply::status(401).with("www-authenticate", "Basic realm=x"))
+    });
+    let name = registry.image("app:v1");
+    let login = RegistryLogin {
+        username: "user".to_owned(),
+        password: Secret::new("s3cret"),
+    };
+    let resolved = test.store.resolve(&name, Some(&login)).await.unwrap();
+    assert!(!resolved.ready);
+    let pinned = name.pinned(resolved.digest);
+    assert!(test.store.ensure(&pinned, None).await.unwrap().ready);
+    // What was not resolved with it stays closed.
+    let error = test.store.ensure(&registry.image("app:v2"), None).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Denied);
+}
