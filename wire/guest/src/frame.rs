@@ -130,3 +130,34 @@ pub enum ExecOutcome {
         reason: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_back() {
+        for kind in 1..=9 {
+            let frame = Frame::from_byte(kind).unwrap();
+            for length in [0, 1, 255, 65_536, FRAME_MAX] {
+                assert_eq!(
+                    Frame::parse_header(frame.header(length)),
+                    Some((frame, length))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_or_too_long_is_no_header() {
+        for header in [
+            [0, 0, 0, 0, 0],
+            [10, 0, 0, 0, 0],
+            [255, 0, 0, 0, 1],
+            [3, 0, 16, 0, 1],
+            [3, 255, 255, 255, 255],
+        ] {
+            assert_eq!(Frame::parse_header(header), None, "{header:?}");
+        }
+    }
+}

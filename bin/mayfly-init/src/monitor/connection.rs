@@ -212,6 +212,10 @@ impl Connection {
                 return;
             };
             if frame == Frame::Stdin {
+                if matches!(self.kind, Kind::New | Kind::Asked) {
+                    demands.push(Demand::Close);
+                    return;
+                }
                 self.stdin_left = length;
                 rest = body;
                 continue;
@@ -375,4 +379,98 @@ pub(crate) fn make_nonblocking(fd: impl AsFd) -> Result<(), Failure> {
     let attempt = "set up a stream";
     let flags = fcntl_getfl(&fd).when(attempt)?;
     fcntl_setfl(&fd, flags | OFlags::NONBLOCK).when(attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn frame(frame: Frame, payload: &[u8]) -> Vec<u8> {
+        [&frame.header(payload.len())[..], payload].concat()
+    }
+
+    /// A request with its session's frames behind it means the same however the bytes arrive.
+    #[test]
+    fn frames_are_read_whole_however_they_arrive() {
+        let request = br#"{"attach":{"window":null}}"#;
+        let bytes = [
+            frame(Frame::Request, request),
+            frame(Frame::Stdin, b"typed "),
+            frame(Frame::Stdin, b"text"),
+            frame(Frame::Resize, br#"{"rows":5,"columns":6}"#),
+            frame(Frame::Signal, &[2]),
+            frame(Frame::StdinEnd, b""),
+        ]
+        .concat();
+        for size in 1..=bytes.len() {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let (input, stdin) = rustix::pipe::pipe().unwrap();
+            let mut stdin = Some(stdin);
+            let mut connection = Connection::new(1, ours.into());
+            let mut seen = String::new();
+            for chunk in bytes.chunks(size) {
+                std::io::Write::write_all(&mut theirs, chunk).unwrap();
+                let mut ready = PollFlags::IN;
+                loop {
+                    let demands = connection.turn(ready);
+                    let request = demands.iter().any(|d| matches!(d, Demand::Request(_)));
+                    for demand in demands {
+                        match demand {
+                            Demand::Request(Request::Attach { .. }) => {
+                                seen.push('a');
+                                connection.kind = Kind::Session(Session {
+                                    stdin: stdin.take(),
+                                    ..Session::default()
+                                });
+                            }
+                            Demand::Resize(Window {
+                                rows: 5,
+                                columns: 6,
+                            }) => seen.push('r'),
+                            Demand::Signal(2) => seen.push('s'),
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    ready = PollFlags::empty();
+                    if !request {
+                        break;
+                    }
+                }
+            }
+            connection.turn(PollFlags::empty());
+            let mut typed = String::new();
+            std::fs::File::from(input)
+                .read_to_string(&mut typed)
+                .unwrap();
+            assert_eq!(
+                (seen.as_str(), typed.as_str()),
+                ("ars", "typed text"),
+                "by {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_broken_protocol_closes() {
+        for bytes in [
+            frame(Frame::Stdin, b"before any request"),
+            frame(Frame::Outcome, b"{}"),
+            vec![77, 0, 0, 0, 0],
+            vec![1, 255, 255, 255, 255],
+        ] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let mut connection = Connection::new(1, ours.into());
+            std::io::Write::write_all(&mut theirs, &bytes).unwrap();
+            let demands = connection.turn(PollFlags::IN);
+            assert!(
+                matches!(demands[..], [Demand::Close]),
+                "{bytes:?}: {demands:?}"
+            );
+        }
+    }
 }

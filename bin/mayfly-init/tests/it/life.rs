@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use mayfly_guest::{EXIT_FILE, ExecOutcome};
+use mayfly_guest::{EXIT_FILE, ExecOutcome, GUEST_FILE};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::harness::{Machine, lives, process, shell, wait_for};
@@ -129,6 +129,9 @@ fn killing_the_starter_and_its_group_leaves_the_guest_alive() {
         .process_group(0)
         .spawn()
         .unwrap();
+    wait_for("guest.json", || {
+        machine.run_dir().join(GUEST_FILE).exists().then_some(())
+    });
     machine.wait_for_line("up");
     let group = Pid::from_child(&starter);
     for signal in [Signal::HUP, Signal::TERM, Signal::KILL] {
