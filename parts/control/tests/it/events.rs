@@ -1,0 +1,74 @@
+use std::time::Duration;
+
+use mayfly_net::{ClientConfig, HttpClient, header};
+use serde_json::json;
+
+use crate::stage::{Stage, sleeper};
+
+#[tokio::test]
+async fn the_log_is_read_with_a_cursor() {
+    let stage = Stage::set().await;
+    let (one, machine) = stage.machine(sleeper()).await;
+    stage
+        .post(&format!("{one}/stop"), json!({}))
+        .await
+        .expect(200);
+    let mut after = 0;
+    let mut kinds = Vec::new();
+    loop {
+        let path = format!("/v1/events?after={after}&limit=2");
+        let page = stage.get(&path).await.expect(200);
+        let events = page["events"].as_array().unwrap();
+        if events.is_empty() {
+            break;
+        }
+        for event in events {
+            assert!(event["seq"].as_i64().unwrap() > after);
+            after = event["seq"].as_i64().unwrap();
+            kinds.push(event["kind"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(page["next"], after);
+    }
+    for kind in ["app.create", "machine.create", "machine.state"] {
+        assert!(kinds.iter().any(|found| found == kind), "{kind}: {kinds:?}");
+    }
+    let id = machine["id"].as_str().unwrap();
+    let path = format!("/v1/events?machine={id}&app=stage");
+    let page = stage.get(&path).await.expect(200);
+    let events = page["events"].as_array().unwrap();
+    assert!(events.iter().all(|event| event["machine_id"] == id));
+    assert_eq!(events[0]["org"], "personal");
+    assert!(events[0]["actor"].as_str().unwrap().starts_with("user:"));
+    for wrong in ["after=soon", "limit=0", "machine=x", "app=A"] {
+        stage.get(&format!("/v1/events?{wrong}")).await.refused(400);
+    }
+    stage.get("/v1/events?app=absent").await.refused(404);
+}
+
+#[tokio::test]
+async fn the_log_is_followed_as_it_grows() {
+    let stage = Stage::set().await;
+    let client = HttpClient::new(ClientConfig::default());
+    let mut stream = client
+        .get(format!("http://{}/v1/events?after=0", stage.address))
+        .authorization(&format!("Bearer {}", stage.token))
+        .header(header::ACCEPT, "text/event-stream")
+        .send()
+        .await
+        .unwrap();
+    let mut text = String::new();
+    let follow = async {
+        while !text.contains("event: machine.state") {
+            let piece = stream.chunk().await.unwrap().expect("the stream goes on");
+            text.push_str(&String::from_utf8_lossy(&piece));
+        }
+    };
+    let act = stage.machine(sleeper());
+    let both = async { tokio::join!(follow, act) };
+    tokio::time::timeout(Duration::from_secs(30), both)
+        .await
+        .unwrap();
+    assert!(text.contains("event: app.create"), "{text}");
+    assert!(text.contains("\"kind\":\"machine.create\""), "{text}");
+    assert!(text.contains("id: 2\n"), "{text}");
+}

@@ -1,0 +1,15 @@
+//! The API over HTTP, on a store of its own and a fake host.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod bodies;
+mod events;
+mod exec;
+mod fake_host;
+mod leases;
+mod machines;
+mod places;
+mod recovery;
+mod stage;
+mod waits;
+mod walk;

@@ -1,0 +1,191 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly_control::{Control, ControlConfig, ControlDeps, Retention, Settings, first_start};
+use mayfly_control_store::ControlStore;
+use mayfly_net::{Body, ClientConfig, HeaderName, HttpClient, Method, ServeConfig, serve};
+use mayfly_runtime::{LoopBoard, SystemEntropy, TaskSet, TestClock};
+use mayfly_types::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::fake_host::FakeHost;
+
+/// A running API with one app, `stage`, and the token of its admin.
+pub(crate) struct Stage {
+    pub(crate) host: Arc<FakeHost>,
+    pub(crate) clock: TestClock,
+    pub(crate) token: String,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) store: ControlStore,
+    client: HttpClient,
+    tasks: TaskSet,
+    _control: Control,
+    directory: TempDir,
+}
+
+/// Status, body and request id of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    pub(crate) request_id: Option<String>,
+}
+
+impl Answer {
+    /// The body, given this status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    /// The error's text, given this status.
+    #[track_caller]
+    pub(crate) fn refused(self, status: u16) -> String {
+        let body = self.expect(status);
+        body["error"]
+            .as_str()
+            .expect("errors have a text")
+            .to_owned()
+    }
+}
+
+const SLEEPER: &str = r#"{"image":"sleeper:1","guest":{"cpus":1,"memory_mb":256}}"#;
+
+pub(crate) fn sleeper() -> Value {
+    serde_json::from_str(SLEEPER).unwrap()
+}
+
+impl Stage {
+    pub(crate) async fn set() -> Self {
+        let directory = TempDir::new().unwrap();
+        let stage = Self::open(directory, FakeHost::new(), None).await;
+        let app = json!({"app_name": "stage", "org_slug": "personal"});
+        stage.post("/v1/apps", app).await.expect(201);
+        stage
+    }
+
+    async fn open(directory: TempDir, host: Arc<FakeHost>, token: Option<String>) -> Self {
+        let clock = TestClock::at(Timestamp::from_millis(1_700_000_000_000));
+        let store = open_store(directory.path()).await;
+        let first = first_start(&store, &clock, &SystemEntropy, "test.localhost").await;
+        let token = token.unwrap_or_else(|| first.unwrap().unwrap().token.reveal().to_owned());
+        let tasks = TaskSet::new();
+        let config = ControlConfig {
+            settings: Settings {
+                regions: vec!["iad".parse().unwrap()],
+                domain: "test.localhost".to_owned(),
+                edge_port: 8080,
+                version: "1.2.3".to_owned(),
+                uploads: directory.path().join("uploads"),
+            },
+            retention: Retention::default(),
+        };
+        let control = config
+            .build(ControlDeps {
+                store: store.clone(),
+                host: host.clone(),
+                clock: Arc::new(clock.clone()),
+                entropy: Arc::new(SystemEntropy),
+                loops: LoopBoard::default(),
+                stop: tasks.stop_token(),
+            })
+            .await
+            .unwrap();
+        control.spawn_loops(&tasks).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = control.router();
+        tasks
+            .spawn("api", move |stop| async move {
+                serve(listener, router, ServeConfig::default(), stop).await;
+            })
+            .await;
+        Self {
+            host,
+            clock,
+            token,
+            address,
+            store,
+            client: HttpClient::new(ClientConfig::default()),
+            tasks,
+            _control: control,
+            directory,
+        }
+    }
+
+    /// Ends the API and starts it again on the same store and host.
+    pub(crate) async fn restart(self) -> Self {
+        self.tasks.shut_down(Duration::from_secs(5)).await;
+        Self::open(self.directory, self.host, Some(self.token)).await
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Answer {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.client.request(method, url);
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.authorization(&format!("Bearer {}", self.token));
+        }
+        for (name, value) in headers {
+            request = request.header(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
+        }
+        if let Some(body) = body {
+            request = request.body(Body::bytes(body));
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let request_id = response
+            .header(HeaderName::from_static("fly-request-id"))
+            .map(str::to_owned);
+        let bytes = response.bytes(16 << 20).await.unwrap();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+                panic!("{status} is not JSON: {}", String::from_utf8_lossy(&bytes))
+            })
+        };
+        Answer {
+            status,
+            body,
+            request_id,
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        let body = body.to_string().into_bytes();
+        self.call(Method::POST, path, &[], Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, &[], None).await
+    }
+
+    /// Creates a machine with this configuration; returns its path and itself.
+    pub(crate) async fn machine(&self, config: Value) -> (String, Value) {
+        let body = json!({ "config": config });
+        let machine = self.post("/v1/apps/stage/machines", body).await.expect(200);
+        let id = machine["id"].as_str().unwrap();
+        (format!("/v1/apps/stage/machines/{id}"), machine)
+    }
+}
+
+async fn open_store(directory: &Path) -> ControlStore {
+    let path = directory.join("control.db");
+    ControlStore::open(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap()
+}
