@@ -1,6 +1,7 @@
 //! Unpacks a layer into a directory that overlayfs takes as it is.
 
 mod decompress;
+mod metadata;
 mod metered;
 mod path;
 mod tree;

@@ -1,17 +1,14 @@
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::metadata::{describe, failed, name_of, own_and_date, set_opaque, set_times, times};
 use super::path::EntryPath;
 use super::{EntryError, shown};
 use crate::tar::{Entry, Segment, TarError, TarReader};
@@ -35,15 +32,6 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
-const OPAQUE: &str = "trusted.overlay.opaque";
-
-fn failed(action: &'static str) -> impl FnOnce(Errno) -> EntryError {
-    move |source| EntryError::Write { action, source }
-}
-
-fn name_of(bytes: &[u8]) -> &OsStr {
-    OsStr::from_bytes(bytes)
-}
 
 impl Tree {
     pub(super) fn open(path: &Path) -> Result<Tree, Errno> {
@@ -475,72 +463,6 @@ fn joined(parent: &[u8], name: &[u8]) -> Vec<u8> {
         name.to_vec()
     } else {
         [parent, b"/", name].concat()
-    }
-}
-
-fn set_opaque(directory: BorrowedFd<'_>) -> Result<(), EntryError> {
-    rustix::fs::fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty())
-        .map_err(failed("make the directory opaque"))
-}
-
-/// Owner, mode and attributes of a file or directory. Owner first: changing it clears setuid and capabilities.
-fn describe(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), EntryError> {
-    rustix::fs::fchown(
-        fd,
-        Some(Uid::from_raw(entry.uid)),
-        Some(Gid::from_raw(entry.gid)),
-    )
-    .map_err(failed("set its owner"))?;
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode)).map_err(failed("set its mode"))?;
-    for (name, value) in &entry.xattrs {
-        if is_wanted(name) {
-            match rustix::fs::fsetxattr(fd, name_of(name), value, XattrFlags::empty()) {
-                // A filesystem without attributes of users is no reason to refuse an image.
-                Err(Errno::NOTSUP) if name.starts_with(b"user.") => {}
-                other => other.map_err(failed("set an extended attribute"))?,
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Capabilities of programs, and what users attach. Everything else would speak to the kernel or to overlayfs in the
-/// name of the host.
-fn is_wanted(attribute: &[u8]) -> bool {
-    attribute == b"security.capability"
-        || (attribute.starts_with(b"user.") && !attribute.starts_with(b"user.overlay."))
-}
-
-fn own_and_date(parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<(), EntryError> {
-    rustix::fs::chownat(
-        parent,
-        name_of(name),
-        Some(Uid::from_raw(entry.uid)),
-        Some(Gid::from_raw(entry.gid)),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .map_err(failed("set its owner"))?;
-    rustix::fs::utimensat(
-        parent,
-        name_of(name),
-        &times(entry.mtime),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .map_err(failed("set its time"))
-}
-
-fn set_times(fd: BorrowedFd<'_>, mtime: (i64, u32)) -> Result<(), EntryError> {
-    rustix::fs::futimens(fd, &times(mtime)).map_err(failed("set its time"))
-}
-
-fn times((tv_sec, nanoseconds): (i64, u32)) -> Timestamps {
-    let time = Timespec {
-        tv_sec,
-        tv_nsec: nanoseconds.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
     }
 }
 
