@@ -426,6 +426,8 @@ impl Driver for ContainerDriver {
         if let GuestState::Alive(..) = self.0.state(machine)? {
             return Err(failed(io::Error::other("a guest runs")));
         }
+        // A start that nobody waited for may be on its way.
+        self.0.kill(machine).await.map_err(&failed)?;
         self.0.cgroup(machine).remove().await.map_err(&failed)?;
         self.0.run_dir(machine).clear().map_err(failed)
     }

@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use mayfly_guest::{ExitRecord, GuestRecord, LaunchSpec};
 use mayfly_host_api::{ContainerReport, ExecRequest, ExecSession, ProcessInfo};
 use mayfly_machine::{GuestSize, RootfsSpec, Signal};
-use mayfly_types::{Digest, LaunchId, MachineId, NetworkId};
+use mayfly_types::{Digest, ErrorKind, LaunchId, MachineId, NetworkId};
 
 #[async_trait]
 pub trait Driver: Send + Sync + 'static {
@@ -136,4 +136,14 @@ pub enum DriverError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl DriverError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            DriverError::Guest { .. } => ErrorKind::Invalid,
+            DriverError::NotRunning(_) => ErrorKind::Conflict,
+            DriverError::Host { .. } => ErrorKind::Internal,
+        }
+    }
 }

@@ -143,14 +143,19 @@ impl Layout {
         .filter(|(_, hierarchy)| hierarchy.version == Version::V2)
         .map(|(name, _)| name)
         .collect();
+        // There is one version 2 mount at most, however many controllers it has.
+        let mut unified = None;
         for hierarchy in self.all_mut() {
             let root = hierarchy.base.clone();
             hierarchy.base = root.join(&below);
             fs::create_dir_all(&hierarchy.base)?;
-            if hierarchy.version == Version::V2 && !wanted.is_empty() {
-                enable(&root, &wanted)?;
-                enable(&root.join("mayfly"), &wanted)?;
-                enable(&hierarchy.base, &wanted)?;
+            if hierarchy.version == Version::V2 {
+                unified = Some(root);
+            }
+        }
+        if let Some(root) = unified.filter(|_| !wanted.is_empty()) {
+            for directory in [root.clone(), root.join("mayfly"), root.join(&below)] {
+                enable(&directory, &wanted)?;
             }
         }
         Ok(self)

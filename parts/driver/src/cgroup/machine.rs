@@ -268,3 +268,60 @@ fn parse<T: std::str::FromStr>(text: &str) -> io::Result<T> {
         .parse()
         .map_err(|_| io::ErrorKind::InvalidData.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use mayfly_machine::GuestSize;
+
+    use super::*;
+
+    /// A directory that looks like a pure version 2 mount, down to one instance.
+    fn pretended_v2() -> (tempfile::TempDir, Layout) {
+        let mount = tempfile::tempdir().unwrap();
+        for directory in ["", "mayfly", "mayfly/ab12"] {
+            let directory = mount.path().join(directory);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("cgroup.subtree_control"), "pids\n").unwrap();
+        }
+        let line = format!("cgroup2 {} cgroup2 rw 0 0", mount.path().display());
+        let layout = Layout::detect(&line, |_| "cpu memory pids".to_owned()).unwrap();
+        let layout = layout.prepare("ab12").unwrap();
+        (mount, layout)
+    }
+
+    #[tokio::test]
+    async fn version_2_is_written_in_its_own_words() {
+        let (mount, layout) = pretended_v2();
+        let enabled = fs::read_to_string(mount.path().join("mayfly/cgroup.subtree_control"));
+        assert_eq!(
+            enabled.unwrap(),
+            "+memory +cpu",
+            "what is enabled stays as it is"
+        );
+        let machine = MachineId::from_random([1; 14]);
+        let cgroup = layout.machine(machine);
+        let size = GuestSize::preset("performance-2x").unwrap();
+        cgroup.create(&Limits::of(size, 512)).unwrap();
+        let [directory] = &cgroup.directories()[..] else {
+            panic!("one hierarchy");
+        };
+        let written = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+        assert_eq!(written("memory.max"), (4096_u64 << 20).to_string());
+        assert_eq!(written("memory.swap.max"), (512 << 20).to_string());
+        assert_eq!(written("pids.max"), "16384");
+        assert_eq!(written("cpu.weight"), "200");
+        assert_eq!(written("cpu.max"), "200000 100000");
+        cgroup.limit_cpu(None).unwrap();
+        assert_eq!(written("cpu.max"), "max 100000");
+
+        fs::write(directory.join("cpu.stat"), "usage_usec 42\nuser_usec 1\n").unwrap();
+        assert_eq!(cgroup.cpu_used_us().unwrap(), 42);
+        fs::write(directory.join("cgroup.events"), "populated 1\nfrozen 1\n").unwrap();
+        cgroup.freeze().await.unwrap();
+        assert_eq!(written("cgroup.freeze"), "1");
+        fs::write(directory.join("cgroup.kill"), "").unwrap();
+        cgroup.kill().await.unwrap();
+        assert_eq!(written("cgroup.kill"), "1");
+        assert_eq!(layout.machines().unwrap(), [machine]);
+    }
+}

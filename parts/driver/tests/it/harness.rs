@@ -138,36 +138,33 @@ impl TestHost {
             .map_or("none", |rest| &rest[..4])
             .to_owned();
         let prefix = format!("mf{tag}");
-        let mut left = Vec::new();
-        for line in shell("ip -o link; cat /proc/mounts; find /sys/fs/cgroup -type d -path '*/mayfly/*'; ls -d /run/mayfly/*/*; losetup -a").lines() {
-            let ours = line.contains(&prefix)
-                || line.contains(&format!("/mayfly/{tag}/"))
-                || line.contains(self.data_dir.to_str().unwrap());
-            if ours {
-                left.push(line.to_owned());
-            }
-        }
-        for entry in fs::read_dir(self.data_dir.join("machines")).unwrap() {
-            left.push(entry.unwrap().path().display().to_string());
-        }
-        let elements = shell(&format!("nft list table inet mayfly_{tag}"));
-        left.extend(
-            elements
-                .lines()
-                .filter(|line| {
-                    line.contains(" . ")
-                        && line.contains('"')
-                        && line.contains(&format!("{prefix}"))
-                        && line.contains("elements")
-                })
-                .map(str::to_owned),
-        );
-        left
+        let everywhere = "ip -o link; cat /proc/mounts; losetup -a; ls -d /run/mayfly/*/*
+            find /sys/fs/cgroup -type d -path '*/mayfly/*/*'";
+        let ours = [
+            &*prefix,
+            &format!("/mayfly/{tag}/"),
+            self.data_dir.to_str().unwrap(),
+        ];
+        let kernel = shell(everywhere);
+        let admitted = shell(&format!("nft list table inet mayfly_{tag} | grep -v '[*]'"));
+        let files = fs::read_dir(self.data_dir.join("machines")).unwrap();
+        kernel
+            .lines()
+            .filter(|line| ours.iter().any(|mark| line.contains(mark)))
+            .chain(admitted.lines().filter(|line| line.contains(&prefix)))
+            .map(str::to_owned)
+            .chain(files.map(|entry| entry.unwrap().path().display().to_string()))
+            .collect()
     }
 
     pub(crate) async fn finish(mut self) {
         self.dismantled = true;
         self.driver.clone().dismantle().await.unwrap();
+        let trash = self.data_dir.join("trash");
+        wait_until("what was removed is deleted", || {
+            fs::read_dir(&trash).unwrap().count() == 0
+        })
+        .await;
         fs::remove_dir_all(self.data_dir.parent().unwrap()).unwrap();
     }
 }
