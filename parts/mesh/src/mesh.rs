@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use mayfly_types::MachineId;
 use tracing::{info, warn};
@@ -46,6 +47,9 @@ struct Inner {
 const GUEST_INTERFACE: &str = "eth0";
 /// Digits of the machine id in an interface name, whose 15 characters also hold the instance.
 const NAME_DIGITS: usize = 9;
+/// The kernel works such events off at once or, when there are many, once a second.
+const OPERATIONAL_PATIENCE: Duration = Duration::from_secs(10);
+const OPERATIONAL_PAUSE: Duration = Duration::from_micros(500);
 
 impl Mesh {
     /// Claims this data directory's instance, loads the firewall, lets the kernel forward, and removes the elements of
@@ -195,6 +199,7 @@ impl Inner {
             ipv4: attachment.ipv4,
         };
         firewall::admit(&mut Socket::netfilter()?, &self.table, &admission)?;
+        wait_until_operational(&mut guest)?;
         self.attached().insert(attachment.machine_id);
         Ok(path)
     }
@@ -287,6 +292,19 @@ impl Inner {
     fn attached(&self) -> MutexGuard<'_, BTreeSet<MachineId>> {
         self.attached.lock().expect("no holder of this lock panics")
     }
+}
+
+/// Waits for the kernel's own worker that lets the end of a pair send which came up first. What a machine sent before
+/// that would be lost, and the first connection would wait a second for TCP to try again.
+fn wait_until_operational(guest: &mut Socket) -> io::Result<()> {
+    let give_up = Instant::now() + OPERATIONAL_PATIENCE;
+    while !route::find_link(guest, GUEST_INTERFACE)?.is_some_and(|link| link.operational) {
+        if Instant::now() >= give_up {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(OPERATIONAL_PAUSE);
+    }
+    Ok(())
 }
 
 fn alias_of(attachment: &Attachment) -> String {

@@ -15,6 +15,7 @@ const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
 
 const IFLA_IFNAME: u16 = 3;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
@@ -25,6 +26,7 @@ const VETH_INFO_PEER: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_MODE_NONE: u8 = 1;
 
+const OPERSTATE_UP: u8 = 6;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const FLAG_UP: u32 = 1;
@@ -39,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) index: i32,
     pub(crate) name: String,
     pub(crate) alias: String,
+    /// Up at both ends and able to send.
+    pub(crate) operational: bool,
 }
 
 fn link_header(index: i32, flags: u32) -> [u8; 16] {
@@ -189,6 +193,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
         index,
         name: String::new(),
         alias: String::new(),
+        operational: false,
     };
     for (kind, value) in attributes(body.get(16..)?) {
         let text = || {
@@ -198,6 +203,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
         match kind {
             IFLA_IFNAME => link.name = text(),
             IFLA_IFALIAS => link.alias = text(),
+            IFLA_OPERSTATE => link.operational = value == [OPERSTATE_UP],
             _ => {}
         }
     }

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Longer than any answer over a virtual wire takes, also on a busy machine; refused attempts last this long.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// Longer than any answer over a virtual wire takes, also on a crowded machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an attempt that must fail is given; that the same way works otherwise is shown beside it.
+const SILENCE: Duration = Duration::from_millis(700);
 
 pub(crate) fn inside<T: Send>(namespace: &Path, act: impl FnOnce() -> T + Send) -> T {
     let file = File::open(namespace).unwrap();
@@ -29,14 +31,26 @@ pub(crate) fn connects(target: SocketAddr) -> bool {
     TcpStream::connect_timeout(&target, PATIENCE).is_ok()
 }
 
+pub(crate) fn is_shut(target: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&target, SILENCE).is_err()
+}
+
 /// Whether a datagram sent from `source` in one namespace arrives at `target` in the other.
 pub(crate) fn receives(from: &Path, target: Ipv6Addr, to: &Path, source: Ipv6Addr) -> bool {
-    let receiver = inside(to, || UdpSocket::bind((target, 0)).unwrap());
-    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    datagram_within(PATIENCE, (from, source), (to, target))
+}
+
+pub(crate) fn never_receives(from: &Path, target: Ipv6Addr, to: &Path, source: Ipv6Addr) -> bool {
+    !datagram_within(SILENCE, (from, source), (to, target))
+}
+
+fn datagram_within(patience: Duration, from: (&Path, Ipv6Addr), to: (&Path, Ipv6Addr)) -> bool {
+    let receiver = inside(to.0, || UdpSocket::bind((to.1, 0)).unwrap());
+    receiver.set_read_timeout(Some(patience)).unwrap();
     let port = receiver.local_addr().unwrap().port();
-    inside(from, || {
-        let sender = UdpSocket::bind((source, 0)).unwrap();
-        sender.send_to(b"hello", (target, port)).unwrap();
+    inside(from.0, || {
+        let sender = UdpSocket::bind((from.1, 0)).unwrap();
+        sender.send_to(b"hello", (to.1, port)).unwrap();
     });
     match receiver.recv_from(&mut [0; 8]) {
         Ok(_) => true,
