@@ -1,63 +1,29 @@
 //! The loop of the init: what runs, what has ended, what comes next.
 
+mod children;
+mod container;
+mod orders;
+
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use mayfly_guest::{
-    ContainerExit, ContainerLaunch, ContainerState, ExecOutcome, ExecStart, LaunchSpec,
-};
+use mayfly_guest::{ContainerExit, ContainerState, LaunchSpec};
 use mayfly_sys::{Instruction, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::Outputs;
 use super::health::{CheckState, Verdict};
 use super::probe;
-use super::program::{NOT_EXECUTED, Program, Spawned, Streams, open_terminal, spawn};
+use super::program::{NOT_EXECUTED, Spawned, Streams, open_terminal, spawn};
 use super::root::ContainerRoot;
 use super::rules::{End, Readiness, Standing, readiness, restart_delay};
 use super::syscall_filter;
-use crate::channel::{Channel, Notice, Order, Received};
+use crate::channel::{Channel, Notice};
 use crate::clock::Moment;
 use crate::failure::{Failure, While};
-
-/// ```text
-///            dependencies met           first process ends            last process gone
-///  Waiting ───────────────────► Up ───────────────────────► Stopping ───────────────────► Ended
-///     │                          ▲     or stop, or unhealthy                 │
-///     └── can never be met ──► Ended            Paused ◄── restart is due ───┘
-///                                └── delay over ──┘
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Waiting,
-    Up,
-    /// Its processes were asked to end; they are killed at `kill_at`.
-    Stopping {
-        kill_at: Moment,
-    },
-    /// Runs again at this moment.
-    Paused {
-        until: Moment,
-    },
-    Ended,
-}
-
-struct Container<'a> {
-    launch: &'a ContainerLaunch,
-    root: ContainerRoot,
-    outputs: Vec<Option<Outputs>>,
-    phase: Phase,
-    /// Processes that live, by their place in `launch.processes`.
-    alive: BTreeMap<usize, Pid>,
-    /// How the first process ended last.
-    end: Option<End>,
-    /// Killed since it was asked to stop.
-    killed: bool,
-    retries: u32,
-    checks: Vec<CheckState>,
-}
+use container::{Container, Phase, program};
 
 #[derive(Debug)]
 enum Role {
@@ -428,248 +394,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// A child has executed its program, or says why it could not.
-    fn read_report(&mut self, pid: Pid) -> Result<(), Failure> {
-        let Some(child) = self.children.get_mut(&pid) else {
-            return Ok(());
-        };
-        let Some(report) = &child.report else {
-            return Ok(());
-        };
-        let mut text = [0; 1024];
-        let length = match rustix::io::read(report, &mut text) {
-            Ok(length) => length,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
-            Err(_) => 0,
-        };
-        child.report = None;
-        let reason = (length > 0).then(|| String::from_utf8_lossy(&text[..length]).into_owned());
-        child.failure.clone_from(&reason);
-        match (&child.role, reason) {
-            (
-                Role::Program {
-                    container,
-                    process: 0,
-                },
-                None,
-            ) if *container == self.first && !self.started => {
-                self.started = true;
-                self.channel.send(&Notice::Started, Vec::new());
-            }
-            (
-                Role::Program {
-                    container,
-                    process: 0,
-                },
-                Some(reason),
-            ) if *container == self.first && !self.started => {
-                return Err(Failure(reason));
-            }
-            (Role::Program { container, .. }, Some(reason)) => {
-                let container = *container;
-                self.say(Some(container), &reason);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn take_signals(&mut self, signals: &SignalFd) -> Result<(), Failure> {
-        while let Some(signal) = signals.read().when("read signals")? {
-            if signal.number == Signal::CHILD.as_raw() {
-                self.reap()?;
-            } else if signal.sender == 0 {
-                // From the host. What a program inside sends to pid 1 is not obeyed.
-                let number = match signal.number == Signal::TERM.as_raw() {
-                    true => self.spec.stop_signal,
-                    false => signal.number,
-                };
-                for container in &self.containers {
-                    container.signal(number);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reap(&mut self) -> Result<(), Failure> {
-        loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => {
-                    let end = match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => End::Code(code),
-                        (None, Some(signal)) => End::Signal(signal),
-                        (None, None) => continue,
-                    };
-                    self.ended(pid, end)?;
-                }
-                Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error).when("reap"),
-            }
-        }
-    }
-
-    fn ended(&mut self, pid: Pid, end: End) -> Result<(), Failure> {
-        self.read_report(pid)?;
-        let child = self.children.remove(&pid);
-        if end == End::Signal(Signal::KILL.as_raw()) {
-            let name = child.as_ref().and_then(|child| self.name(&child.role));
-            let notice = Notice::Killed {
-                pid: pid.as_raw_nonzero().get().unsigned_abs(),
-                name,
-            };
-            self.channel.send(&notice, Vec::new());
-        }
-        let Some(child) = child else {
-            return Ok(()); // somebody's orphan
-        };
-        let now = Moment::now();
-        match child.role {
-            Role::Program { container, process } => {
-                self.containers[container].alive.remove(&process);
-                if process == 0 {
-                    self.containers[container].end = Some(end);
-                    // The rest of its session, which nobody leads any more.
-                    let _ = kill_process_group(pid, Signal::HUP);
-                }
-                if self.containers[container].alive.is_empty() {
-                    self.finish(container, now);
-                } else if process == 0 {
-                    self.stop(container, now);
-                }
-            }
-            Role::Session { id } => {
-                let outcome = match (child.failure, end) {
-                    (Some(reason), _) => ExecOutcome::Failed { reason },
-                    (None, End::Code(code)) => ExecOutcome::Exited { code },
-                    (None, End::Signal(signal)) => ExecOutcome::Signaled { signal },
-                };
-                let notice = Notice::SessionEnded { id, outcome };
-                self.channel.send(&notice, Vec::new());
-            }
-            Role::Probe { container, check } => {
-                let container = &mut self.containers[container];
-                let launch = container.launch;
-                if let Some(state) = container.checks.get_mut(check) {
-                    state.probe_ended(&launch.healthchecks[check], end.is_success(), now);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn name(&self, role: &Role) -> Option<String> {
-        match role {
-            Role::Program { container, process } => {
-                let launch = self.containers[*container].launch;
-                launch.processes[*process].argv.first().cloned()
-            }
-            Role::Session { .. } | Role::Probe { .. } => None,
-        }
-    }
-
-    fn take_orders(&mut self) -> Result<(), Failure> {
-        loop {
-            match self.channel.receive::<Order>()? {
-                Received::Message(order, descriptors) => self.obey(order, descriptors),
-                Received::Nothing => return Ok(()),
-                Received::Closed => return Err(Failure("the monitor is gone".to_owned())),
-            }
-        }
-    }
-
-    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>) {
-        match order {
-            Order::Go => {}
-            Order::Spawn { id, start } => {
-                if let Err(Failure(reason)) = self.spawn_session(id, start, descriptors) {
-                    let outcome = ExecOutcome::Failed { reason };
-                    let notice = Notice::SessionEnded { id, outcome };
-                    self.channel.send(&notice, Vec::new());
-                }
-            }
-            Order::SignalSession { id, signal } => self.signal_session(id, signal),
-            Order::KillSession { id } => self.signal_session(id, Signal::KILL.as_raw()),
-            Order::Signal {
-                id,
-                signal,
-                container,
-            } => {
-                let refused = self.signal_containers(signal, container.as_deref());
-                self.channel
-                    .send(&Notice::Answer { id, refused }, Vec::new());
-            }
-        }
-    }
-
-    fn spawn_session(
-        &mut self,
-        id: u64,
-        start: ExecStart,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
-        let container = match &start.container {
-            None => self.containers.first(),
-            Some(name) => self.containers.iter().find(|c| c.launch.name == *name),
-        };
-        let Some(container) = container else {
-            let name = start.container.unwrap_or_default();
-            return Err(Failure(format!("the machine has no container {name}")));
-        };
-        let Some(launch) = container.launch.processes.first() else {
-            return Err(Failure("the container has no process".to_owned()));
-        };
-        let mut program = program(launch);
-        program.argv = start.argv;
-        program.env.extend(start.env);
-        program.user = start.user.unwrap_or(program.user);
-        program.cwd = start.cwd.unwrap_or(program.cwd);
-        let (streams, master) = match (start.tty, <[OwnedFd; 3]>::try_from(descriptors)) {
-            (Some(window), _) => {
-                let (master, slave) = open_terminal(&container.root, Some(window))?;
-                (Streams::Terminal(slave), vec![master])
-            }
-            (None, Ok([input, output, errors])) => {
-                (Streams::Pipes(Some(input), output, errors), vec![])
-            }
-            (None, Err(_)) => return Err(Failure("the session has no streams".to_owned())),
-        };
-        let spawned = spawn(&container.root, &program, streams, &self.filter)?;
-        self.adopt(spawned, Role::Session { id });
-        self.channel.send(&Notice::Spawned { id }, master);
-        Ok(())
-    }
-
-    fn signal_session(&self, wanted: u64, signal: i32) {
-        let Some(signal) = Signal::from_named_raw(signal) else {
-            return;
-        };
-        for (pid, child) in &self.children {
-            if matches!(child.role, Role::Session { id } if id == wanted) {
-                // It leads a session and thereby a group; before it does, the process alone is there.
-                if kill_process_group(*pid, signal).is_err() {
-                    let _ = kill_process(*pid, signal);
-                }
-            }
-        }
-    }
-
-    /// Returns why not, if it was refused.
-    fn signal_containers(&self, signal: i32, name: Option<&str>) -> Option<String> {
-        if Signal::from_named_raw(signal).is_none() {
-            return Some(format!("signal {signal} cannot be sent: use 1 to 31"));
-        }
-        let mut found = false;
-        for container in &self.containers {
-            if name.is_none_or(|name| container.launch.name == name) {
-                found = true;
-                container.signal(signal);
-            }
-        }
-        (!found).then(|| format!("the machine has no container {}", name.unwrap_or_default()))
-    }
-
     fn say(&mut self, container: Option<usize>, message: &str) {
         let notice = Notice::Say {
             container,
@@ -691,57 +415,4 @@ impl<'a> Supervisor<'a> {
 struct Ready {
     signals: bool,
     reports: Vec<Pid>,
-}
-
-impl Container<'_> {
-    fn signal(&self, signal: i32) {
-        let Some(signal) = Signal::from_named_raw(signal) else {
-            return;
-        };
-        for pid in self.alive.values() {
-            let _ = kill_process(*pid, signal);
-        }
-    }
-
-    /// Runs and passes all its checks.
-    fn is_healthy(&self) -> bool {
-        self.phase == Phase::Up
-            && self
-                .checks
-                .iter()
-                .all(|check| check.verdict == Verdict::Passing)
-    }
-
-    fn state(&self) -> ContainerState {
-        let failing = self
-            .checks
-            .iter()
-            .any(|check| check.verdict == Verdict::Failing);
-        let state = match self.phase {
-            Phase::Waiting | Phase::Paused { .. } => "waiting",
-            Phase::Ended => "exited",
-            Phase::Up if failing => "unhealthy",
-            Phase::Up if !self.checks.is_empty() && self.is_healthy() => "healthy",
-            Phase::Up | Phase::Stopping { .. } => "running",
-        };
-        let exit_code = match (self.phase, self.end) {
-            (Phase::Ended | Phase::Paused { .. }, Some(End::Code(code))) => Some(code),
-            (Phase::Ended | Phase::Paused { .. }, Some(End::Signal(signal))) => Some(128 + signal),
-            _ => None,
-        };
-        ContainerState {
-            name: self.launch.name.clone(),
-            state: state.to_owned(),
-            exit_code,
-        }
-    }
-}
-
-fn program(launch: &mayfly_guest::ProcessLaunch) -> Program {
-    Program {
-        argv: launch.argv.clone(),
-        env: launch.env.clone(),
-        cwd: launch.cwd.clone(),
-        user: launch.user.clone(),
-    }
 }

@@ -1,12 +1,13 @@
 //! The loop of a monitor.
 
-use std::os::fd::{AsFd, OwnedFd};
+mod ending;
+
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
 
 use mayfly_guest::{
-    CONTROL_SOCKET, ContainerExit, ContainerState, ExecOutcome, ExecStart, ExitRecord, Frame,
-    GuestRecord, LaunchSpec, Reply, Request, Window,
+    CONTROL_SOCKET, ContainerExit, ContainerState, ExecOutcome, ExecStart, Frame, GuestRecord,
+    LaunchSpec, Reply, Request, Window,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, chmodat};
@@ -14,11 +15,10 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
-use rustix::process::{Pid, WaitId, WaitIdOptions, chdir, getpid, waitid};
+use rustix::process::{Pid, chdir, getpid};
 
 use super::cgroup;
 use super::connection::{Connection, Demand, End, Kind, Session, make_nonblocking, stream_pipe};
-use super::failed;
 use super::output::{CHUNK_BYTES, Log, Output};
 use super::records::{self, Status};
 use crate::channel::{Channel, MESSAGE_MAX, Notice, Order, Received};
@@ -28,8 +28,6 @@ use crate::init::set_window;
 
 /// Far more than people and checks open at once; beyond it, peers wait in the socket's queue.
 const CONNECTIONS_MAX: usize = 256;
-/// How long the last words of sessions may take when the machine has ended and is recorded.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 pub(crate) struct Monitor<'a> {
     run_dir: &'a Path,
@@ -406,108 +404,7 @@ impl<'a> Monitor<'a> {
             ..Session::default()
         });
     }
-
-    /// The init is gone, and with it everything in its pid namespace.
-    fn finish(&mut self, status: &mut Status) -> Result<(), Failure> {
-        let wait = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
-        let killed_by = wait.ok().flatten().and_then(|end| end.terminating_signal());
-        while self.take_notice(status)? {}
-        for output in &mut self.outputs {
-            output.finish(&mut self.chunk, &mut self.log);
-        }
-        self.look_for_oom(None);
-        let out_of_memory = self.ooms_seen > self.ooms_before;
-        let record = self.exit_record(killed_by, out_of_memory);
-        self.log.sync();
-        records::write_exit(self.run_dir, &record)?;
-        if let Some(reason) = &record.failure {
-            status.failed(reason);
-        }
-        let outcome = match (record.exit_code, record.signal) {
-            (Some(code), _) => ExecOutcome::Exited { code },
-            (None, Some(signal)) => ExecOutcome::Signaled { signal },
-            (None, None) => ExecOutcome::Failed {
-                reason: record.failure.unwrap_or_default(),
-            },
-        };
-        for connection in &mut self.connections {
-            match &mut connection.kind {
-                Kind::Session(session) if session.outcome.is_none() => {
-                    session.outcome = Some(match session.attached {
-                        Some(_) => outcome.clone(),
-                        None => ExecOutcome::Signaled { signal: KILLED },
-                    });
-                }
-                Kind::Asked => connection.answer(&Reply::Refused {
-                    reason: "the machine has ended".to_owned(),
-                }),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn exit_record(&mut self, killed_by: Option<i32>, out_of_memory: bool) -> ExitRecord {
-        match self.ended.take() {
-            Some((Some(reason), _)) => failed(self.spec, reason),
-            Some((None, containers)) => {
-                let main = containers.first();
-                let exit_code = main.and_then(|main| main.exit_code);
-                ExitRecord {
-                    exit_code,
-                    signal: main.and_then(|main| main.signal),
-                    oom_killed: out_of_memory && exit_code != Some(0),
-                    failure: None,
-                    containers,
-                    ..failed(self.spec, String::new())
-                }
-            }
-            // The whole guest was killed from outside.
-            None if self.started => {
-                let mut record = failed(self.spec, String::new());
-                record.failure = None;
-                record.signal = killed_by;
-                record.oom_killed = out_of_memory;
-                for container in &mut record.containers {
-                    container.signal = killed_by;
-                }
-                record
-            }
-            None => {
-                let cause = match (out_of_memory, killed_by) {
-                    (true, _) => "out of memory".to_owned(),
-                    (false, Some(signal)) => format!("killed by signal {signal}"),
-                    (false, None) => "the init gave up".to_owned(),
-                };
-                let mut record = failed(self.spec, format!("start the machine: {cause}"));
-                record.oom_killed = out_of_memory;
-                record
-            }
-        }
-    }
-
-    fn say_farewell(&mut self) {
-        let until = Moment::now().after(FAREWELL);
-        loop {
-            let turns: Vec<PollFlags> = vec![PollFlags::empty(); self.connections.len()];
-            self.serve(&turns);
-            self.connections.retain(|connection| {
-                !matches!(connection.kind, Kind::New) && !connection.has_said_all()
-            });
-            if self.connections.is_empty() || Moment::now() >= until {
-                return;
-            }
-            let mut fds: Vec<PollFd<'_>> = self
-                .connections
-                .iter()
-                .map(|connection| PollFd::new(&connection.socket, connection.socket_interest()))
-                .collect();
-            let _ = poll(&mut fds, Some(&until.wait()));
-        }
-    }
 }
-
-const KILLED: i32 = 9;
 
 struct Ready {
     ended: bool,
