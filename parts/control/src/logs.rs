@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use mayfly_host_api::{LogEntry, LogQuery};
+use mayfly_host_api::{LogEntry, LogPage, LogQuery};
 use mayfly_types::{MachineId, Region};
 use serde_json::{Value, json};
 
@@ -42,19 +42,21 @@ pub(crate) async fn page(
         usize::try_from(limit).unwrap_or(RECENT)
     });
     let known = cursor.get_or_insert_default();
-    let page = cloud
-        .host
-        .logs(LogQuery {
-            machines: machines.keys().map(|id| (*id, known.of(*id))).collect(),
-            tail: first.then_some(limit),
-            limit,
-            patience: match (first, wait) {
-                (_, Some(seconds)) => Duration::from_secs(seconds.unsigned_abs()),
-                (true, None) => Duration::ZERO,
-                (false, None) => Duration::from_secs(WAIT.unsigned_abs()),
-            },
-        })
-        .await?;
+    let lines = cloud.host.logs(LogQuery {
+        machines: machines.keys().map(|id| (*id, known.of(*id))).collect(),
+        tail: first.then_some(limit),
+        limit,
+        patience: match (first, wait) {
+            (_, Some(seconds)) => Duration::from_secs(seconds.unsigned_abs()),
+            (true, None) => Duration::ZERO,
+            (false, None) => Duration::from_secs(WAIT.unsigned_abs()),
+        },
+    });
+    let page = tokio::select! {
+        page = lines => page?,
+        // An empty page sends the reader back with the same token.
+        () = cloud.stop.cancelled() => LogPage::default(),
+    };
     for (machine, seq) in page.cursors {
         known.advance(machine, seq);
     }

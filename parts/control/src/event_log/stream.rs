@@ -29,8 +29,8 @@ struct Following {
     ready: VecDeque<LoggedEvent>,
 }
 
-/// The log after `reading.after`, continuing until the reader leaves or the store fails; a reader comes back with the
-/// last id it saw.
+/// The log after `reading.after`, continuing until the reader leaves, the API stops or the store fails; a reader comes
+/// back with the last id it saw.
 pub(super) fn stream(
     cloud: Arc<Cloud>,
     caller: Caller,
@@ -73,7 +73,10 @@ impl Following {
             };
             match events.last() {
                 Some(last) => self.reading.after = last.seq,
-                None => self.newest.changed().await.ok()?,
+                None => tokio::select! {
+                    changed = self.newest.changed() => changed.ok()?,
+                    () = self.cloud.stop.cancelled() => return None,
+                },
             }
             let views = events.into_iter().map(|event| view(&self.caller, event));
             self.ready.extend(views);

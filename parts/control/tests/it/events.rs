@@ -72,3 +72,29 @@ async fn the_log_is_followed_as_it_grows() {
     assert!(text.contains("\"kind\":\"machine.create\""), "{text}");
     assert!(text.contains("id: 2\n"), "{text}");
 }
+
+#[tokio::test]
+async fn streams_and_long_polls_do_not_hold_up_a_restart() {
+    let stage = Stage::set().await;
+    let (one, _) = stage.machine(sleeper()).await;
+    let client = HttpClient::new(ClientConfig::default());
+    let bearer = format!("Bearer {}", stage.token);
+    let api = format!("http://{}", stage.address);
+    let mut stream = client
+        .get(format!("{api}/v1/events?after=0"))
+        .authorization(&bearer)
+        .header(header::ACCEPT, "text/event-stream")
+        .send()
+        .await
+        .unwrap();
+    stream.chunk().await.unwrap().expect("the log is not empty");
+    let poll = client
+        .get(format!("{api}{one}/wait?state=stopped"))
+        .authorization(&bearer)
+        .send();
+    let (polled, stage) = tokio::join!(poll, stage.restart());
+    // Cut short, or not even begun.
+    assert!(polled.map_or(true, |answer| answer.status() == 503));
+    while let Ok(Some(_)) = stream.chunk().await {}
+    stage.get(&one).await.expect(200);
+}

@@ -119,7 +119,8 @@ impl Stage {
 
     /// Ends the API and starts it again on the same store and host.
     pub(crate) async fn restart(self) -> Self {
-        self.tasks.shut_down(Duration::from_secs(5)).await;
+        let ended = self.tasks.shut_down(Duration::from_secs(8)).await;
+        assert!(ended, "something keeps the API from ending");
         Self::open(self.directory, self.host, Some(self.token)).await
     }
 
