@@ -19,7 +19,8 @@ fn file(path: &str, content: Option<&str>, mode: u32) -> FileEntry {
 
 #[test]
 fn files_are_placed_and_removed() {
-    let mut machine = shell("cat /etc/app/conf; stat -c %a /etc/app/conf /opt/run; ls /etc/group");
+    let mut machine =
+        shell("exec 2>&1; cat /etc/app/conf; stat -c %a /etc/app/conf /opt/run; ls /etc/group");
     fs::write(machine.path("layer/etc/motd"), "old").unwrap();
     machine.main().files = vec![
         file("/etc/app/conf", Some("content\n"), 0o640),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_guest::{ContainerState, ExecOutcome, Reply, Request, RestartRule};
+use mayfly_guest::{ContainerState, ExecOutcome, FileEntry, Reply, Request, RestartRule};
 use mayfly_machine::{Condition, Dependency, Healthcheck, Probe};
 
 use crate::harness::{Machine, command, process, shell, wait_for};
@@ -23,7 +23,7 @@ fn check(probe: Probe) -> Healthcheck {
         name: None,
         interval: Duration::from_millis(50),
         grace_period: Duration::ZERO,
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(10),
         success_threshold: 1,
         failure_threshold: 2,
         stop_when_unhealthy: false,
@@ -178,12 +178,17 @@ fn a_container_restarts_by_its_rule() {
 #[test]
 fn health_is_reported_and_may_stop_a_container() {
     let mut machine = shell("while :; do sleep 1; done");
-    let side = machine.add_container("side", sh("touch /tmp/well; while :; do sleep 0.02; done"));
+    let side = machine.add_container("side", sh("while :; do sleep 0.02; done"));
     let mut exec = check(Probe::Exec {
         command: vec!["test".into(), "-e".into(), "/tmp/well".into()],
     });
     exec.stop_when_unhealthy = true;
     side.healthchecks = vec![exec];
+    side.files = vec![FileEntry {
+        guest_path: "/tmp/well".into(),
+        content: Some(vec![]),
+        mode: 0o644,
+    }];
     machine.start();
     let reach = |wanted: &str| {
         wait_for(wanted, || {
