@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use mayfly_host_api::{LogEntry, LogPage, LogQuery};
+use mayfly_host_api::{HostError, LogEntry, LogPage, LogQuery};
 use mayfly_types::{MachineId, Region};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) async fn page(
         usize::try_from(limit).unwrap_or(RECENT)
     });
     let known = cursor.get_or_insert_default();
-    let lines = cloud.host.logs(LogQuery {
+    let wanted = LogQuery {
         machines: machines.keys().map(|id| (*id, known.of(*id))).collect(),
         tail: first.then_some(limit),
         limit,
@@ -51,9 +51,9 @@ pub(crate) async fn page(
             (true, None) => Duration::ZERO,
             (false, None) => Duration::from_secs(WAIT.unsigned_abs()),
         },
-    });
+    };
     let page = tokio::select! {
-        page = lines => page?,
+        page = lines(&cloud, wanted) => page?,
         // An empty page sends the reader back with the same token.
         () = cloud.stop.cancelled() => LogPage::default(),
     };
@@ -68,6 +68,22 @@ pub(crate) async fn page(
     Ok(Json(
         json!({ "data": lines, "meta": { "next_token": known.to_string() } }),
     ))
+}
+
+/// The lines of those machines that the host knows: others never ran, or are forgotten there.
+async fn lines(cloud: &Cloud, mut query: LogQuery) -> Result<LogPage, HostError> {
+    loop {
+        match cloud.host.logs(query.clone()).await {
+            Err(HostError::UnknownMachine(unknown)) => {
+                let before = query.machines.len();
+                query.machines.retain(|(machine, _)| *machine != unknown);
+                if query.machines.len() == before {
+                    return Err(HostError::UnknownMachine(unknown));
+                }
+            }
+            page => return page,
+        }
+    }
 }
 
 /// The machines whose lines are wanted, destroyed ones too: their last words matter most.

@@ -402,6 +402,7 @@ impl HostApi for FakeHost {
     async fn logs(&self, query: LogQuery) -> Result<LogPage, HostError> {
         let mut page = LogPage::default();
         for (machine_id, after) in query.machines {
+            self.state(machine_id)?;
             for seq in after + 1..=3 {
                 page.entries.push(LogEntry {
                     machine_id,
