@@ -1,6 +1,9 @@
 //! The Mayfly daemon: the control plane, the host supervisor and the edge of one server in one process.
 
+mod admin_token;
+mod cloud;
 mod config;
+mod halt;
 mod lock;
 mod readiness;
 
@@ -12,9 +15,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use mayfly_runtime::telemetry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
+use crate::cloud::Cloud;
 use crate::config::{Config, Overrides};
 use crate::lock::DataDirLock;
 use crate::readiness::Readiness;
@@ -26,13 +30,19 @@ struct Arguments {
     command: Command,
 }
 
+#[derive(Debug, clap::Args)]
+struct DataDir {
+    /// Everything this cloud keeps.
+    #[arg(long, default_value = "/var/lib/mayfly", env = "MAYFLY_DATA_DIR")]
+    data_dir: PathBuf,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the cloud of this server in the foreground.
+    /// Run the cloud of this server in the foreground. Its machines outlive it.
     Run {
-        /// Everything this cloud keeps.
-        #[arg(long, default_value = "/var/lib/mayfly", env = "MAYFLY_DATA_DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        place: DataDir,
         /// Configuration file; <data dir>/config.toml if that exists.
         #[arg(long)]
         config: Option<PathBuf>,
@@ -42,12 +52,19 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Stop the machines of a cloud whose daemon does not run; prints how many there were.
+    Halt {
+        #[command(flatten)]
+        place: DataDir,
+    },
+    /// Name what this server lacks to run machines.
+    CheckHost,
 }
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Run {
-            data_dir,
+            place,
             config,
             own_session,
             overrides,
@@ -56,8 +73,10 @@ fn main() -> ExitCode {
                 // Fails only for the leader of a session, which is what is wanted.
                 rustix::process::setsid().ok();
             }
-            run(&data_dir, config.as_deref(), &overrides)
+            run(&place.data_dir, config.as_deref(), &overrides)
         }
+        Command::Halt { place } => halt_machines(&place.data_dir),
+        Command::CheckHost => check_host(),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,18 +89,60 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(data_dir: &Path, file: Option<&Path>, overrides: &Overrides) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        rustix::process::geteuid().is_root(),
-        "machines need root: run mayflyd as root (it makes namespaces, cgroups and mounts)"
-    );
+    check_host()?;
     let data_dir = make_data_dir(data_dir)?;
     let config = Config::load(&data_dir, file, overrides)?;
     telemetry::start(config.log_format);
     let _lock = DataDirLock::take(&data_dir)?;
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
-    let readiness = Readiness::starting(&data_dir)?;
-    wait_for_the_end().await?;
+    let mut readiness = Readiness::starting(&data_dir)?;
+    // Signals are asked for before anything runs, so that none finds the default action.
+    let mut told_to_end = Signals::listen()?;
+    let cloud = Cloud::build(&config, &mut readiness).await?;
+    let api_url = format!("http://{}", cloud.api_address()?);
+    let app_url = format!(
+        "http://{{app}}.{}:{}",
+        config.domain,
+        cloud.edge_address().port()
+    );
+    let running = cloud.serve().await;
+    info!(api = api_url, apps = app_url, "serving");
+    readiness.ready(api_url, app_url)?;
+    told_to_end.wait().await;
+    readiness.stopping();
+    let in_time = running.shut_down(config.shutdown_patience).await;
     readiness.gone();
+    anyhow::ensure!(
+        in_time,
+        "not everything ended in time; what was cut off continues at the next start"
+    );
+    info!("ended; machines run on");
+    Ok(())
+}
+
+#[tokio::main]
+async fn halt_machines(data_dir: &Path) -> anyhow::Result<()> {
+    check_host()?;
+    telemetry::start(telemetry::LogFormat::Text);
+    let data_dir = data_dir
+        .canonicalize()
+        .with_context(|| format!("find the data directory {}", data_dir.display()))?;
+    println!("{}", halt::halt(&data_dir).await?);
+    Ok(())
+}
+
+/// Refuses with everything that is missing, not only the first thing.
+fn check_host() -> anyhow::Result<()> {
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "machines need root: run mayflyd as root (it makes namespaces, cgroups and mounts)"
+    );
+    let missing = mayfly_driver::missing_features();
+    anyhow::ensure!(
+        missing.is_empty(),
+        "this server cannot run machines; it lacks: {}",
+        missing.join("; ")
+    );
     Ok(())
 }
 
@@ -95,12 +156,28 @@ fn make_data_dir(data_dir: &Path) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("make the data directory {}", data_dir.display()))
 }
 
-async fn wait_for_the_end() -> anyhow::Result<()> {
-    let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    tokio::select! {
-        _ = term.recv() => info!("told to end by SIGTERM"),
-        _ = interrupt.recv() => info!("told to end by SIGINT"),
+/// What tells the daemon to end. Hanging up the terminal does not.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    _hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind, name| signal(kind).with_context(|| format!("listen for {name}"));
+        Ok(Self {
+            term: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            _hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+        })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        let name = tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        };
+        info!(signal = name, "told to end");
+    }
 }

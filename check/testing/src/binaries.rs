@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The directory with `mayfly`, `mayflyd` and `mayfly-init`, built from this tree.
+/// The directory with `mayfly` and `mayflyd`, built from this tree.
 ///
 /// `MAYFLY_BIN_DIR` names a directory that is known to be fresh; without it the recipe `./dev binaries` runs once per
 /// test process.

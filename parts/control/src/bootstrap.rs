@@ -29,11 +29,24 @@ pub async fn first_start(
     domain: &str,
 ) -> Result<Option<FirstToken>, StoreError> {
     let token = fresh_token(entropy);
-    let email = format!("admin@{domain}");
+    let email = first_email(domain);
+    let made = first_start_with(store, clock, entropy, domain, &token).await?;
+    Ok(made.then_some(FirstToken { email, token }))
+}
+
+/// Like [`first_start`], with a token of the caller's, who may have written it down already. True if they were made now.
+pub async fn first_start_with(
+    store: &ControlStore,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+    domain: &str,
+    token: &Secret,
+) -> Result<bool, StoreError> {
+    let email = first_email(domain);
     let user_id = UserId::from_random(entropy.bytes());
     let first = FirstStart {
         user_id,
-        email: email.clone(),
+        email,
         name: "admin".to_owned(),
         org: NewOrg {
             id: OrgId::from_random(entropy.bytes()),
@@ -43,22 +56,22 @@ pub async fn first_start(
         },
         token: NewToken {
             id: TokenId::from_random(entropy.bytes()),
-            digest: token_hash(&token),
+            digest: token_hash(token.reveal()),
             name: "first start".to_owned(),
             user_id,
             org_id: None,
             expires_at: None,
         },
     };
-    let made = store.first_start(first, By::platform(clock.now())).await?;
-    Ok(made.then(|| FirstToken {
-        email,
-        token: Secret::new(token),
-    }))
+    store.first_start(first, By::platform(clock.now())).await
+}
+
+fn first_email(domain: &str) -> String {
+    format!("admin@{domain}")
 }
 
 /// An opaque user token: the prefix tells clients that it is no macaroon.
-fn fresh_token(entropy: &dyn Entropy) -> String {
+pub fn fresh_token(entropy: &dyn Entropy) -> Secret {
     let bytes: [u8; TOKEN_BYTES] = entropy.bytes();
-    format!("fo1_{}", URL_SAFE_NO_PAD.encode(bytes))
+    Secret::new(format!("fo1_{}", URL_SAFE_NO_PAD.encode(bytes)))
 }

@@ -34,7 +34,7 @@ mod status;
 mod tokens;
 mod turn;
 
-pub use bootstrap::{FirstToken, first_start};
+pub use bootstrap::{FirstToken, first_start, first_start_with, fresh_token};
 pub use control::{BuildError, Control, ControlConfig, ControlDeps};
 pub use retention::Retention;
 pub use settings::Settings;

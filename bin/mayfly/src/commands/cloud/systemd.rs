@@ -14,7 +14,7 @@ use crate::failure::Failure;
 const UNIT: &str = "mayfly.service";
 
 /// The programs that belong together in one directory.
-const PROGRAMS: [&str; 3] = ["mayfly", "mayflyd", "mayfly-init"];
+const PROGRAMS: [&str; 2] = ["mayfly", "mayflyd"];
 
 /// Install the cloud of this server as a systemd service
 ///
