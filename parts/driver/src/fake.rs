@@ -67,6 +67,13 @@ impl FakeDriver {
         self.shared().script.hold_next(call, edge)
     }
 
+    /// Like [`FakeDriver::fail_number`], for holding the call.
+    pub fn hold_number(&self, number: usize, edge: Edge) -> Hold {
+        let shared = &mut *self.shared();
+        let at = shared.calls.len() + number;
+        shared.script.hold_number(at, edge)
+    }
+
     /// Every call so far, also the failed ones.
     pub fn calls(&self) -> Vec<(Call, MachineId)> {
         self.shared().calls.clone()

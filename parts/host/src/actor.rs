@@ -45,6 +45,9 @@ const RETRY: Backoff = Backoff {
     most: Duration::from_secs(15),
 };
 
+/// A guest that cannot be frozen this often is given back to its user, running.
+const FREEZES_MAX: u32 = 5;
+
 /// Wall time may jump: deadlines are looked at again at least this often.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -190,6 +193,12 @@ impl Actor {
                     Some((effect, attempt, _)) if effect == acting.effect => attempt + 1,
                     _ => 0,
                 };
+                if let Effect::Freeze { launch_id } = acting.effect
+                    && attempt + 1 >= FREEZES_MAX
+                {
+                    self.failed = None;
+                    return self.observed(Event::FreezeFailed { launch_id }).await;
+                }
                 if let Some(error) = error {
                     warn!(%machine_id, effect = ?acting.effect, error, "trying again");
                 }

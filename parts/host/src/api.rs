@@ -13,6 +13,7 @@ use mayfly_types::{Digest, HostSeq, ImageRef, MachineId};
 use tokio::sync::watch;
 
 use crate::host::{Host, Shared};
+use crate::logs::Writing;
 use crate::{error, logs, report};
 
 #[async_trait]
@@ -25,7 +26,7 @@ impl HostApi for Host {
         self.0
             .detached(
                 "create machine",
-                async move { shared.create(request).await },
+                Box::pin(async move { shared.create(request).await }),
             )
             .await
     }
@@ -181,10 +182,17 @@ impl HostApi for Host {
     }
 
     async fn logs(&self, query: LogQuery) -> Result<LogPage, HostError> {
-        for (machine, _) in &query.machines {
-            self.0.registry.find(*machine)?;
-        }
-        logs::page(&self.0.config, query).await
+        let writing = query
+            .machines
+            .iter()
+            .map(
+                |(machine, _)| match self.stored(*machine)?.machine.state() {
+                    MachineState::Destroyed => Ok(Writing::Ended),
+                    _ => Ok(Writing::Open),
+                },
+            )
+            .collect::<Result<Vec<Writing>, HostError>>()?;
+        logs::page(&self.0.config, query, &writing).await
     }
 
     async fn resolve_image(
@@ -222,7 +230,7 @@ impl HostApi for Host {
         let imported = images.import(&source.path, source.name.as_ref()).await;
         let pins = imported
             .map_err(|error| error::image(format!("import {}", source.path.display()), error))?;
-        Ok(pins.into_iter().map(|pin| pin.info.clone()).collect())
+        Ok(pins.into_iter().map(|pin| pin.info).collect())
     }
 
     async fn images(&self) -> Result<Vec<ImageInfo>, HostError> {

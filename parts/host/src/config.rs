@@ -5,14 +5,14 @@ use std::time::Duration;
 use mayfly_driver::Driver;
 use mayfly_image::ImageStore;
 use mayfly_runtime::{Clock, Entropy, LoopBoard};
-use mayfly_types::Region;
+use mayfly_types::{MachineId, Region};
 
 use crate::Server;
 
 /// What a host is told once.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
-    /// Holds `host/journal.db` and `machines/<id>/logs`.
+    /// Holds `host/journal.db`, `machines/<id>/logs` and `host/logs/<id>`.
     pub data_dir: PathBuf,
     pub region: Region,
     pub overcommit: Overcommit,
@@ -37,12 +37,15 @@ impl HostConfig {
         }
     }
 
-    pub(crate) fn machine_dir(&self, machine: mayfly_types::MachineId) -> PathBuf {
-        self.data_dir.join("machines").join(machine.as_str())
+    /// Where the machine's output is written while it exists.
+    pub(crate) fn log_dir(&self, machine: MachineId) -> PathBuf {
+        let machines = self.data_dir.join("machines");
+        machines.join(machine.as_str()).join("logs")
     }
 
-    pub(crate) fn log_dir(&self, machine: mayfly_types::MachineId) -> PathBuf {
-        self.machine_dir(machine).join("logs")
+    /// Where the log of a destroyed machine stays until the machine is forgotten.
+    pub(crate) fn kept_log_dir(&self, machine: MachineId) -> PathBuf {
+        self.data_dir.join("host/logs").join(machine.as_str())
     }
 }
 

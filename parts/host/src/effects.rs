@@ -105,7 +105,7 @@ impl Performing {
             },
             Effect::Freeze { launch_id } => match driver.freeze(id).await {
                 Ok(()) => Outcome::Event(Event::Frozen { launch_id }),
-                Err(_) => Outcome::Event(Event::FreezeFailed { launch_id }),
+                Err(error) => again(&error),
             },
             Effect::Thaw { launch_id } => match driver.thaw(id).await {
                 Ok(()) => Outcome::Event(Event::Thawed { launch_id }),
@@ -231,7 +231,23 @@ impl Performing {
     async fn remove(&self) -> Result<(), DriverError> {
         let id = self.machine.identity.machine_id;
         self.shared.deps.driver.kill(id).await?;
+        self.keep_log().await?;
         self.shared.deps.driver.remove(id).await
+    }
+
+    /// What a machine said last is read after its end: its log outlives its directory for a while.
+    async fn keep_log(&self) -> Result<(), DriverError> {
+        let id = self.machine.identity.machine_id;
+        let from = self.shared.config.log_dir(id);
+        let to = self.shared.config.kept_log_dir(id);
+        let moved = tokio::fs::rename(&from, &to).await;
+        match moved {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DriverError::Host {
+                action: format!("keep the log of machine {id}"),
+                source: error.into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     async fn gone(&self, launch: LaunchId) -> Result<(), DriverError> {

@@ -45,12 +45,12 @@ impl HostConfig {
     /// # Errors
     /// The journal cannot be opened, or was written by a newer program.
     pub async fn build(self, deps: HostDeps) -> Result<Host, BuildError> {
-        let dir = self.data_dir.join("host");
+        let dir = self.data_dir.join("host/logs");
         std::fs::create_dir_all(&dir).map_err(|source| BuildError::Directory {
             path: dir.clone(),
             source,
         })?;
-        let path = dir.join("journal.db");
+        let path = self.data_dir.join("host/journal.db");
         let failed = |source| BuildError::Journal {
             path: path.clone(),
             source,
@@ -146,7 +146,7 @@ impl Shared {
     pub(crate) async fn spawn_actor(self: &Arc<Self>, mailbox: Mailbox, origin: Origin) {
         let actor = Actor::new(self.clone(), mailbox, origin);
         self.tasks
-            .spawn("host.machine", |stop| actor.run(stop))
+            .spawn("host.machine", |stop| Box::pin(actor.run(stop)))
             .await;
     }
 

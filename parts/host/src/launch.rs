@@ -33,7 +33,7 @@ pub(crate) enum LaunchError {
     #[error("file {path}: app secret `{secret}` is not base64")]
     SecretEncoding { path: String, secret: String },
     #[error("read the configuration of image {image}: {reason}")]
-    ImageConfig { image: ImageRef, reason: String },
+    ImageConfig { image: String, reason: String },
 }
 
 /// What stays the same over the machine's launches.
@@ -230,7 +230,7 @@ impl Maker<'_> {
     fn config(&self, image: &ImageRef, pin: &Pinned) -> Result<ImageConfig, LaunchError> {
         let found = self.shared.deps.images.config(pin.digest);
         found.map_err(|error| LaunchError::ImageConfig {
-            image: image.clone(),
+            image: image.to_string(),
             reason: report(&error),
         })
     }
@@ -270,7 +270,7 @@ impl Maker<'_> {
     /// The image's configuration as JSON in the shape of the OCI image specification.
     fn image_config(&self, image: &ImageRef) -> Result<Vec<u8>, LaunchError> {
         let unknown = || LaunchError::ImageConfig {
-            image: image.clone(),
+            image: image.to_string(),
             reason: "the image is not on this host".to_owned(),
         };
         let digest = image.digest().ok_or_else(unknown)?;

@@ -12,17 +12,38 @@ use tokio::io::unix::AsyncFd;
 use crate::HostConfig;
 use crate::error;
 
-/// A page of the machines' lines; waits for one if there is none and the query has patience.
-pub(crate) async fn page(config: &HostConfig, query: LogQuery) -> Result<LogPage, HostError> {
+/// Whether a machine's log is still written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    Open,
+    /// The machine is destroyed: its log was put aside.
+    Ended,
+}
+
+/// A page of the machines' lines; waits for one if there is none and the query has patience. `writing` says of each
+/// machine of the query where its log is.
+pub(crate) async fn page(
+    config: &HostConfig,
+    query: LogQuery,
+    writing: &[Writing],
+) -> Result<LogPage, HostError> {
     let until = tokio::time::Instant::now() + query.patience;
-    let dirs: Vec<(MachineId, PathBuf)> = query
-        .machines
-        .iter()
-        .map(|(id, _)| (*id, config.log_dir(*id)))
+    let ids = query.machines.iter().map(|(id, _)| *id);
+    let dirs: Vec<(MachineId, PathBuf)> = ids
+        .zip(writing)
+        .map(|(id, writing)| match writing {
+            Writing::Open => (id, config.log_dir(id)),
+            Writing::Ended => (id, config.kept_log_dir(id)),
+        })
         .collect();
     // Watching begins before reading, so that no line falls between the two.
+    let open = dirs.iter().zip(writing);
+    let watched = open.filter_map(|((_, dir), writing)| match writing {
+        Writing::Open => Some(dir.as_path()),
+        Writing::Ended => None,
+    });
     let watch = (!query.patience.is_zero())
-        .then(|| LogWatch::new(dirs.iter().map(|(_, dir)| dir.as_path())))
+        .then(|| LogWatch::new(watched))
         .and_then(Result::ok);
     loop {
         let (dirs, asked) = (dirs.clone(), query.clone());
@@ -35,16 +56,20 @@ pub(crate) async fn page(config: &HostConfig, query: LogQuery) -> Result<LogPage
         }
         let left = until - tokio::time::Instant::now();
         match &watch {
-            Some(watch) => {
+            Some(watch) if watch.is_complete => {
                 // The end of the patience is looked at above.
                 let _ = tokio::time::timeout(left, watch.changed()).await;
             }
-            // Without a watch (the kernel's limit is used up) lines are looked for now and then.
+            Some(watch) => {
+                let _ = tokio::time::timeout(left.min(LOOK_EVERY), watch.changed()).await;
+            }
+            // The kernel's limit of watches is used up.
             None => tokio::time::sleep(left.min(LOOK_EVERY)).await,
         }
     }
 }
 
+/// How often logs are looked at that cannot be watched.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 fn read(dirs: &[(MachineId, PathBuf)], query: &LogQuery) -> Result<LogPage, (MachineId, LogError)> {
@@ -125,31 +150,41 @@ fn entry(machine_id: MachineId, record: Record) -> LogEntry {
 }
 
 /// The kernel's word that something was written into one of several directories.
-struct LogWatch(AsyncFd<OwnedFd>);
+struct LogWatch {
+    fd: AsyncFd<OwnedFd>,
+    /// Whether every directory is watched; a machine that is just being made or destroyed may have none.
+    is_complete: bool,
+}
 
 impl LogWatch {
     fn new<'a>(dirs: impl Iterator<Item = &'a Path>) -> std::io::Result<Self> {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let fd = inotify::init(flags)?;
+        let mut is_complete = true;
         for dir in dirs {
-            // A machine that has not said anything has no directory yet.
-            std::fs::create_dir_all(dir)?;
             let written = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
-            inotify::add_watch(&fd, dir, written)?;
+            match inotify::add_watch(&fd, dir, written) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::NOENT) => is_complete = false,
+                Err(error) => return Err(error.into()),
+            }
         }
-        // Deprecated for descriptors that somebody else may close; this one is owned here.
-        #[allow(deprecated)]
-        Ok(LogWatch(AsyncFd::new(fd)?))
+        Ok(LogWatch {
+            // Deprecated for descriptors that somebody else may close; this one is owned here.
+            #[allow(deprecated)]
+            fd: AsyncFd::new(fd)?,
+            is_complete,
+        })
     }
 
     /// Something was written since the last call, or since the watch was made.
     async fn changed(&self) {
-        let Ok(mut ready) = self.0.readable().await else {
+        let Ok(mut ready) = self.fd.readable().await else {
             return;
         };
         let mut buffer = [0; 4096];
         // What exactly is of no interest; the readers look themselves.
-        while rustix::io::read(self.0.get_ref().as_fd(), &mut buffer).is_ok_and(|read| read > 0) {}
+        while rustix::io::read(self.fd.get_ref().as_fd(), &mut buffer).is_ok_and(|read| read > 0) {}
         ready.clear_ready();
     }
 }

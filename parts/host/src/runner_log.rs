@@ -56,7 +56,7 @@ pub(crate) fn lines(machine: &Machine, happenings: &[Happening]) -> Vec<String> 
                 }
                 let policy = machine.version.spec.restart;
                 let gave_up = policy.limit().filter(|limit| {
-                    policy.mode != RestartMode::No
+                    *limit > 0
                         && exit.restart_count >= *limit
                         && !exit.restarting
                         && !exit.requested_stop

@@ -125,28 +125,26 @@ impl Turn {
 
     fn prepare_failed(&mut self, fault: Fault, reason: String) {
         let now = self.now;
-        match &mut self.machine.phase {
-            Phase::Creating { tries, .. } => {
-                if !Self::again(tries, fault, now) {
-                    self.could_not_start(reason, Cause::Create);
-                }
-            }
-            // Undone: the previous version's guest never stopped.
-            Phase::Updating {
-                guest,
-                previous,
-                tries,
-                ..
-            } => {
-                if !Self::again(tries, fault, now) {
-                    let guest = *guest;
-                    self.machine.version = (**previous).clone();
-                    self.machine.phase = Phase::Started { guest };
-                    self.machine.plan_schedule(now);
-                    self.say(EventKind::LaunchFailed { reason }, Actor::Platform);
-                }
-            }
-            _ => {}
+        let (Phase::Creating { tries, .. } | Phase::Updating { tries, .. }) =
+            &mut self.machine.phase
+        else {
+            return;
+        };
+        if Self::again(tries, fault, now) {
+            return;
+        }
+        // Undone: the previous version's guest never stopped.
+        if let Phase::Updating {
+            guest, previous, ..
+        } = &self.machine.phase
+        {
+            let guest = *guest;
+            self.machine.version = (**previous).clone();
+            self.machine.phase = Phase::Started { guest };
+            self.machine.plan_schedule(now);
+            self.say(EventKind::LaunchFailed { reason }, Actor::Platform);
+        } else {
+            self.could_not_start(reason, Cause::Create);
         }
     }
 

@@ -62,6 +62,11 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Whether the call has come to the edge.
+    pub fn is_reached(&self) -> bool {
+        *self.reached.borrow()
+    }
+
     /// Waits until the call has come to the edge; at once if it has.
     pub async fn reached(&mut self) {
         // An error means the call went on because it was dropped there: it has been at the edge.
@@ -94,20 +99,15 @@ impl Script {
     }
 
     pub(super) fn hold_next(&mut self, call: Call, edge: Edge) -> Hold {
-        let (reached, reached_seen) = watch::channel(false);
-        let (open, opened) = watch::channel(());
-        self.queue(
-            call,
-            edge,
-            Step::Hold {
-                reached,
-                open: opened,
-            },
-        );
-        Hold {
-            reached: reached_seen,
-            _open: open,
-        }
+        let (step, hold) = hold();
+        self.queue(call, edge, step);
+        hold
+    }
+
+    pub(super) fn hold_number(&mut self, number: usize, edge: Edge) -> Hold {
+        let (step, hold) = hold();
+        self.by_number.insert(number, (edge, step));
+        hold
     }
 
     fn queue(&mut self, call: Call, edge: Edge, step: Step) {
@@ -124,6 +124,20 @@ impl Script {
             .or_else(|| self.by_call.get_mut(&call)?.pop_front());
         Plan(step)
     }
+}
+
+fn hold() -> (Step, Hold) {
+    let (reached, reached_seen) = watch::channel(false);
+    let (open, opened) = watch::channel(());
+    let step = Step::Hold {
+        reached,
+        open: opened,
+    };
+    let hold = Hold {
+        reached: reached_seen,
+        _open: open,
+    };
+    (step, hold)
 }
 
 /// What the script says about one call.

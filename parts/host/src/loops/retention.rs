@@ -55,7 +55,7 @@ async fn turn(shared: &Shared) -> Result<u64, mayfly_host_store::StoreError> {
         .await?;
     for id in &gone {
         shared.registry.forget(*id);
-        let dir = shared.config.machine_dir(*id);
+        let dir = shared.config.kept_log_dir(*id);
         let removed = tokio::task::spawn_blocking(move || match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err((dir, error)),
             _ => Ok(()),
@@ -63,7 +63,7 @@ async fn turn(shared: &Shared) -> Result<u64, mayfly_host_store::StoreError> {
         .await
         .expect("removing does not panic");
         if let Err((dir, error)) = removed {
-            warn!(machine_id = %id, path = %dir.display(), %error, "directory not removed");
+            warn!(machine_id = %id, path = %dir.display(), %error, "log not removed");
         }
     }
     Ok(reports + gone.len() as u64 + pins as u64)

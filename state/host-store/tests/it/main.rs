@@ -1,4 +1,5 @@
 //! The journal over a real SQLite file.
+#![allow(clippy::unwrap_used)] // in helpers of the tests
 
 use std::collections::BTreeMap;
 use std::time::Duration;
