@@ -68,6 +68,7 @@ impl Cloud {
             .build(HostDeps {
                 driver: Arc::new(driver.clone()),
                 images: images.clone(),
+                ipv4_pool: driver.ipv4_pool(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
                 board: board.clone(),

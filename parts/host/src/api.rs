@@ -7,8 +7,9 @@ use mayfly_host_api::{
     HostStatus, ImageInfo, ImageSource, Launch, LogPage, LogQuery, MachineReport, ProcessInfo,
     Pruned, PullProgress, RegistryLogin, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
 };
-use mayfly_host_store::Stored;
+use mayfly_host_store::{AddressPool, Stored};
 use mayfly_machine::{Event, Identity, Machine, MachineState, Phase, Signal, Version, private_ip};
+use mayfly_mesh::Ipv4Pool;
 use mayfly_types::{Digest, HostSeq, ImageRef, MachineId};
 use tokio::sync::watch;
 
@@ -337,11 +338,22 @@ impl Shared {
             report::change(None, decision, host_id, now)
                 .expect("a creation changes something: there was nothing before")
         };
-        let inserted = self.store.insert(id, build).await;
+        let inserted = self
+            .store
+            .insert(id, address_pool(self.deps.ipv4_pool), build)
+            .await;
         let stored = inserted.map_err(|source| error::journal(id, source))?;
         let handle = self.take_on(stored).await;
         let stored = handle.stored.borrow().clone();
         Ok(self.report(&stored))
+    }
+}
+
+/// All of a pool but its network and broadcast addresses.
+fn address_pool(pool: Ipv4Pool) -> AddressPool {
+    AddressPool {
+        first: pool.nth(0).expect("a pool is not empty"),
+        count: (1 << (32 - Ipv4Pool::PREFIX_LENGTH)) - 2,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mayfly_driver::Driver;
 use mayfly_image::ImageStore;
+use mayfly_mesh::Ipv4Pool;
 use mayfly_runtime::{Clock, Entropy, LoopBoard};
 use mayfly_types::{MachineId, Region};
 
@@ -63,6 +64,8 @@ pub enum Overcommit {
 pub struct HostDeps {
     pub driver: Arc<dyn Driver>,
     pub images: ImageStore,
+    /// The addresses the driver's network lets machines have.
+    pub ipv4_pool: Ipv4Pool,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub board: LoopBoard,

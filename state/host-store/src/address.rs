@@ -5,9 +5,12 @@ use mayfly_types::MachineId;
 
 use crate::StoreError;
 
-/// Carrier-grade NAT space (RFC 6598): unlikely to be in use on a server's own networks. The first address stays free.
-const POOL: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 0);
-const POOL_SIZE: i64 = 1 << 16;
+/// The IPv4 addresses machines are given, one after the other from `first`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    pub first: Ipv4Addr,
+    pub count: u32,
+}
 
 const COUNT: &str = "
     INSERT INTO counter (name, value) VALUES ($1, 1)
@@ -23,20 +26,18 @@ pub(crate) fn count(tx: &mut Tx<'_>, name: &str) -> Result<i64, StoreError> {
     Ok(row.get("value")?)
 }
 
-/// An address of the pool that no machine has; a freed one is given again as late as possible.
+/// An address of the pool that no machine has, with its place in the pool. A freed one is given again as late as possible.
 pub(crate) fn free_ipv4(
     tx: &mut Tx<'_>,
+    pool: AddressPool,
     machine: MachineId,
 ) -> Result<(i64, Ipv4Addr), StoreError> {
-    for _ in 0..POOL_SIZE {
-        let place = count(tx, "ipv4")? % POOL_SIZE;
-        // Network and broadcast addresses, and the first ones, which gateways like to have.
-        if matches!(place, 0..=1) || place == POOL_SIZE - 1 {
-            continue;
-        }
+    for _ in 0..pool.count {
+        let place = count(tx, "ipv4")? % i64::from(pool.count);
         if tx.row(IPV4_TAKEN, args![place])?.is_none() {
-            let place_bits = u32::try_from(place).expect("the pool is smaller than 32 bits");
-            return Ok((place, Ipv4Addr::from(u32::from(POOL) + place_bits)));
+            let offset =
+                u32::try_from(place).expect("a place in the pool is below its 32-bit count");
+            return Ok((place, Ipv4Addr::from(u32::from(pool.first) + offset)));
         }
     }
     Err(StoreError::NoAddress(machine))

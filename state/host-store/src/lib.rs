@@ -14,6 +14,7 @@ mod runs;
 mod schema;
 mod store;
 
+pub use address::AddressPool;
 pub use error::StoreError;
 pub use machines::{Change, Stored};
 pub use store::{HostStore, Opened};

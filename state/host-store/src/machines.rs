@@ -5,7 +5,7 @@ use mayfly_host_api::HostEvent;
 use mayfly_machine::{Machine, RunChange};
 use mayfly_types::{HostSeq, MachineId, Timestamp};
 
-use crate::address::{count, free_ipv4};
+use crate::address::{AddressPool, count, free_ipv4};
 use crate::record::{MACHINE_VERSION, decode_machine, encode_machine};
 use crate::{HostStore, StoreError, events, runs};
 
@@ -55,9 +55,14 @@ fn stored(row: &Row) -> Result<Stored, StoreError> {
 }
 
 impl HostStore {
-    /// Takes a machine on. `build` gets its number on this host (never used before) and an IPv4 address of its own, and
+    /// Takes a machine on. `build` gets its number on this host (never used before) and an IPv4 address of `pool` that no other machine has, and
     /// makes the machine and its first reports. A machine that is there already is returned as it is.
-    pub async fn insert<F>(&self, id: MachineId, build: F) -> Result<Stored, StoreError>
+    pub async fn insert<F>(
+        &self,
+        id: MachineId,
+        pool: AddressPool,
+        build: F,
+    ) -> Result<Stored, StoreError>
     where
         F: FnOnce(u32, Ipv4Addr) -> Change + Send + 'static,
     {
@@ -67,7 +72,7 @@ impl HostStore {
                     return stored(&row);
                 }
                 let number = count(tx, "machine")?;
-                let (place, ipv4) = free_ipv4(tx, id)?;
+                let (place, ipv4) = free_ipv4(tx, pool, id)?;
                 let number_bits = u32::try_from(number).map_err(|_| StoreError::NoAddress(id))?;
                 let change = build(number_bits, ipv4);
                 let seq = write_history(tx, &change)?;

@@ -14,6 +14,7 @@ use mayfly_image::{ImageStore, StoreConfig};
 use mayfly_machine::{
     DnsSpec, GuestSize, InitSpec, MachineSpec, MachineState, RestartPolicy, RootfsSpec, StopSpec,
 };
+use mayfly_mesh::Ipv4Pool;
 use mayfly_runtime::{Clock, LoopBoard, Stop, SystemClock, SystemEntropy};
 use mayfly_testing::{TestImage, wait_for};
 use mayfly_types::{AppId, HostSeq, ImageRef, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
@@ -155,6 +156,7 @@ impl World {
         let deps = HostDeps {
             driver: Arc::new(self.driver.clone()),
             images: images().store.clone(),
+            ipv4_pool: Ipv4Pool::numbered(3),
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SystemEntropy),
             board: LoopBoard::default(),

@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mayfly_host_api::{EventKind, HostEvent, MachineReport};
-use mayfly_host_store::{Change, HostStore, StoreError};
+use mayfly_host_store::{AddressPool, Change, HostStore, StoreError};
 use mayfly_machine::{
     Actor, DnsSpec, Event, GuestSize, Identity, InitSpec, Launch, Machine, MachineSpec,
     RestartPolicy, RootfsSpec, RunChange, StopSpec, Version, private_ip, step,
 };
 use mayfly_types::{AppId, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
+
+const POOL: AddressPool = AddressPool {
+    first: std::net::Ipv4Addr::new(100, 64, 0, 1),
+    count: 3,
+};
 
 fn now() -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000)
@@ -117,15 +122,15 @@ async fn open(dir: &tempfile::TempDir) -> HostStore {
 async fn machines_keep_their_state_addresses_and_reports() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
-    let first = store.insert(id(1), creation(1)).await.unwrap();
-    let second = store.insert(id(2), creation(2)).await.unwrap();
+    let first = store.insert(id(1), POOL, creation(1)).await.unwrap();
+    let second = store.insert(id(2), POOL, creation(2)).await.unwrap();
     assert_ne!(first.machine.identity.ipv4, second.machine.identity.ipv4);
     assert_ne!(
         first.machine.identity.private_ip,
         second.machine.identity.private_ip
     );
     assert_eq!((first.seq, second.seq), (HostSeq(1), HostSeq(2)));
-    assert_eq!(store.insert(id(1), creation(1)).await.unwrap(), first);
+    assert_eq!(store.insert(id(1), POOL, creation(1)).await.unwrap(), first);
 
     let change = after(&first.machine, Event::Prepared);
     let seq = store.store(first.generation, change.clone()).await.unwrap();
@@ -171,7 +176,7 @@ async fn a_boot_is_seen_until_the_recovery_is_done() {
 async fn what_is_destroyed_is_forgotten_later_and_numbers_are_not_reused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
-    let stored = store.insert(id(1), creation(1)).await.unwrap();
+    let stored = store.insert(id(1), POOL, creation(1)).await.unwrap();
     let destroy = Event::Destroy {
         kill: false,
         by: Actor::User,
@@ -186,7 +191,7 @@ async fn what_is_destroyed_is_forgotten_later_and_numbers_are_not_reused() {
     assert_eq!(store.machine(id(1)).await.unwrap(), None);
     assert_eq!(store.drop_reports(later).await.unwrap(), 3);
     assert_eq!(store.newest_report().await.unwrap(), HostSeq(3));
-    let next = store.insert(id(2), creation(2)).await.unwrap();
+    let next = store.insert(id(2), POOL, creation(2)).await.unwrap();
     assert_eq!(next.seq, HostSeq(4));
     let old = stored.machine.identity;
     assert_ne!(next.machine.identity.private_ip, old.private_ip);
@@ -196,7 +201,7 @@ async fn what_is_destroyed_is_forgotten_later_and_numbers_are_not_reused() {
 async fn runs_are_recorded_with_their_end() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
-    let mut stored = store.insert(id(1), creation(1)).await.unwrap();
+    let mut stored = store.insert(id(1), POOL, creation(1)).await.unwrap();
     let due = |minute: u64| now() + Duration::from_secs(60 * minute);
     for runs in [
         vec![RunChange::Started { due_at: due(0) }],
@@ -251,4 +256,34 @@ fn print_samples() {
     ] {
         println!("@@{}", value.unwrap());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_pool_is_used_up_and_filled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).await;
+    let mut addresses = Vec::new();
+    for number in 1..=3 {
+        let stored = store.insert(id(number), POOL, creation(number)).await;
+        addresses.push(stored.unwrap().machine.identity.ipv4);
+    }
+    addresses.sort();
+    let [first, _, last] = addresses[..] else {
+        panic!("three machines")
+    };
+    assert_eq!(first, POOL.first);
+    assert_eq!(last, std::net::Ipv4Addr::new(100, 64, 0, 3));
+    let full = store.insert(id(4), POOL, creation(4)).await;
+    assert!(matches!(full, Err(StoreError::NoAddress(_))));
+    let stored = store.machine(id(2)).await.unwrap().unwrap();
+    let destroy = Event::Destroy {
+        kill: false,
+        by: Actor::User,
+    };
+    let destroying = after(&stored.machine, destroy);
+    let gone = after(&destroying.next, Event::Removed);
+    store.store(1, destroying).await.unwrap();
+    store.store(2, gone).await.unwrap();
+    let next = store.insert(id(4), POOL, creation(4)).await.unwrap();
+    assert_eq!(next.machine.identity.ipv4, stored.machine.identity.ipv4);
 }
