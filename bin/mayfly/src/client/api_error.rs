@@ -134,8 +134,8 @@ impl ApiError {
             ApiError::Refused { code: Some(code), .. } if code == "insufficient_capacity" => Some(format!(
                 "Try a smaller size or another region: `{name} platform regions`."
             )),
-            ApiError::Refused { status: 429 | 502 | 503, .. } => {
-                Some("The cloud is busy or starting. Try again in a moment.".to_owned())
+            ApiError::Refused { status: 429, .. } => {
+                Some("The cloud is asked too much at once. Try again in a moment.".to_owned())
             }
             _ => None,
         }

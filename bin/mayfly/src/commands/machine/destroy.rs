@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use clap::Args;
 
@@ -6,6 +8,9 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 use super::select::{Selected, SomeMachines};
+
+/// How long to wait for a machine to be gone; the cloud goes on without us.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Args, Debug)]
 #[command(after_help = "A machine has to be stopped or suspended, unless --force is given.")]
@@ -41,7 +46,14 @@ impl Destroy {
             ));
             let destroyed = api.destroy_machine(app, id, self.force).await;
             destroyed.with_context(|| format!("could not destroy machine {id}"))?;
-            context.out.line(&format!("{id} has been destroyed"))?;
+            match api.wait_for(app, id, &["destroyed"], PATIENCE).await {
+                Err(error) if error.status() == Some(408) => {
+                    context.out.line(&format!("{id} is being destroyed"))?;
+                }
+                // Forgotten already is destroyed too.
+                Err(error) if error.status() != Some(404) => return Err(error.into()),
+                _ => context.out.line(&format!("{id} has been destroyed"))?,
+            }
         }
         Ok(())
     }
