@@ -1,8 +1,11 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::binaries;
@@ -72,7 +75,7 @@ impl CliRunner {
             .expect("was asked for")
             .write_all(input.as_bytes())
             .ok();
-        let output = child.wait_with_output().expect("its output can be read");
+        let output = wait_with_limit(child, &shown);
         CliAnswer {
             command: format!("mayfly {shown}"),
             code: output.status.code(),
@@ -84,6 +87,25 @@ impl CliRunner {
     pub fn home(&self) -> &Path {
         &self.home
     }
+}
+
+/// Longer than any command of a test may take; what hangs is a defect and must not hang the tests.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(150);
+
+/// Collects what the command says; kills it when it hangs.
+fn wait_with_limit(child: Child, shown: &str) -> Output {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let (done, ended) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || done.send(child.wait_with_output()));
+        match ended.recv_timeout(COMMAND_PATIENCE) {
+            Ok(output) => output.expect("its output can be read"),
+            Err(_) => {
+                kill_process(pid.expect("a child has a pid"), Signal::KILL).ok();
+                panic!("`mayfly {shown}` hangs");
+            }
+        }
+    })
 }
 
 impl CliAnswer {
