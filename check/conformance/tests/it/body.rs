@@ -16,7 +16,7 @@ fn the_documented_environment_is_there() {
     let id = stage.start(sleeper_with("env", json!({"MINE": "a b"})));
     let machine = stage.get(&id);
     // What the main process got, not what exec adds.
-    let seen = stage.shell(&id, "tr '\\0' '\\n' </proc/$(pgrep -o sleep)/environ");
+    let seen = stage.shell(&id, "tr '\\0' '\\n' </proc/$(pidof sleep)/environ");
     let variable = |name: &str| {
         let prefix = format!("{name}=");
         seen.lines()
@@ -45,7 +45,7 @@ fn the_documented_environment_is_there() {
 fn the_image_and_the_configuration_choose_the_user() {
     let stage = Stage::set();
     let id = stage.start(Stage::sleeper());
-    let of_sleep = |id: &str| stage.shell(id, "stat -c %U /proc/$(pgrep -o sleep)");
+    let of_sleep = |id: &str| stage.shell(id, "stat -c %U /proc/$(pidof sleep)");
     assert_eq!(of_sleep(&id), "hello");
     let as_root = stage.start(json!({
         "image": "hello:latest",
