@@ -26,7 +26,15 @@ pub(crate) async fn show(
     State(cloud): State<Arc<Cloud>>,
     access: MachineAccess,
 ) -> Result<Json<mayfly_wire::Machine>, ApiError> {
-    Ok(Json(cloud.full_view(access.machine).await?))
+    let mut machine = access.machine;
+    // How far each container is changes without a change of the machine: only its host knows.
+    if !machine.spec.containers.is_empty()
+        && machine.state == MachineState::Started
+        && let Ok(report) = cloud.host.report(machine.id).await
+    {
+        machine.containers = report.containers;
+    }
+    Ok(Json(cloud.full_view(machine).await?))
 }
 
 /// `GET …/machines`.
