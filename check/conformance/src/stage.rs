@@ -201,24 +201,27 @@ impl Stage {
     /// All lines a machine has written so far, oldest first.
     #[track_caller]
     pub fn log_lines(&self, id: &str) -> Vec<String> {
+        /// The most the API gives at once; a shorter page is the last, also of a machine that goes on writing.
+        const PAGE: usize = 1000;
         let mut lines = Vec::new();
         let mut token = String::new();
         loop {
             let page = self
                 .cloud
                 .get(&format!(
-                    "/api/v1/apps/{}/logs?instance={id}&next_token={token}&limit=1000",
+                    "/api/v1/apps/{}/logs?instance={id}&next_token={token}&limit={PAGE}",
                     self.app
                 ))
                 .expect(200);
             let entries = page["data"].as_array().cloned().unwrap_or_default();
-            if entries.is_empty() {
-                return lines;
-            }
+            let all = entries.len() < PAGE;
             lines.extend(entries.iter().map(|entry| {
                 let message = &entry["attributes"]["message"];
                 message.as_str().unwrap_or_default().to_owned()
             }));
+            if all {
+                return lines;
+            }
             let next = page["meta"]["next_token"].as_str().unwrap_or_default();
             token = next.to_owned();
         }

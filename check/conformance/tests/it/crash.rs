@@ -12,7 +12,7 @@ fn machines_keep_their_process_and_every_line() {
     let mut stage = Stage::set();
     let mark = "line-writer-1";
     let id = stage.start(Stage::script(&format!(
-        ": {mark}; n=0; while true; do n=$((n+1)); echo line-$n; sleep 0.01; done"
+        ": {mark}; n=0; while true; do n=$((n+1)); echo line-$n; sleep 0.05; done"
     )));
     stage.line_with(&id, "line-20");
     let pid = stage.host_pid(mark);
