@@ -209,7 +209,7 @@ impl Stage {
             let page = self
                 .cloud
                 .get(&format!(
-                    "/api/v1/apps/{}/logs?instance={id}&next_token={token}&limit={PAGE}",
+                    "/api/v1/apps/{}/logs?instance={id}&next_token={token}&limit={PAGE}&wait=0",
                     self.app
                 ))
                 .expect(200);

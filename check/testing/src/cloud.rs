@@ -7,9 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{
-    Answer, CliRunner, HttpError, Leftovers, Method, binaries, send, wait_for, wait_until,
-};
+use crate::{Answer, CliRunner, HttpError, Leftovers, Method, binaries, send, wait_for};
 
 /// How a cloud of a test differs from the usual one.
 #[derive(Clone, Debug, Default)]
@@ -266,14 +264,8 @@ impl TestCloud {
 impl Drop for TestCloud {
     fn drop(&mut self) {
         self.kill_daemon();
-        let machines = self.machine_ids();
-        let swept = std::panic::catch_unwind(|| {
-            wait_until("the machines of a test are gone", || {
-                let left = Leftovers::find(self.directory.path(), &machines);
-                left.sweep();
-                left.is_empty()
-            });
-        });
+        let data_dir = self.data_dir();
+        let swept = std::panic::catch_unwind(|| Leftovers::sweep_cloud(&data_dir));
         if std::thread::panicking() {
             eprintln!("--- log of mayflyd\n{}", self.daemon_log());
         } else if swept.is_err() {

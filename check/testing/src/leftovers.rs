@@ -1,9 +1,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait_until;
 
 /// What the kernel still holds of the machines of one data directory, found without asking any program of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +17,7 @@ pub struct Leftovers {
     pub mounts: BTreeSet<PathBuf>,
     /// Control groups of machines.
     pub cgroups: BTreeSet<PathBuf>,
-    /// Network namespaces kept by a file under /run/netns that carry a machine's id.
+    /// Network namespaces of machines, kept by a file under /run.
     pub namespaces: BTreeSet<PathBuf>,
 }
 
@@ -33,6 +36,22 @@ impl Leftovers {
             cgroups,
             namespaces: namespaces_of(machines),
         }
+    }
+
+    /// Takes away everything of a cloud whose daemon shall not live any more.
+    ///
+    /// # Panics
+    /// If something is left after a minute.
+    pub fn sweep_cloud(data_dir: &Path) {
+        let machines: Vec<String> = entries(&data_dir.join("machines"))
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .collect();
+        wait_until("nothing of the cloud is left", || {
+            let left = Self::find(data_dir, &machines);
+            left.sweep();
+            left.is_empty()
+        });
+        dismantle_network(data_dir);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -125,16 +144,42 @@ fn collect_groups(
     }
 }
 
+/// They lie in `/run/mayfly/<tag>/<machine>`, where the tag tells data directories apart.
 fn namespaces_of(machines: &[String]) -> BTreeSet<PathBuf> {
-    fs::read_dir("/run/netns")
+    entries(Path::new("/run/mayfly"))
+        .flat_map(|tag| entries(&tag))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            machines.iter().any(|machine| *machine == name)
+        })
+        .collect()
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(directory)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| {
-            machines
-                .iter()
-                .any(|machine| path.to_string_lossy().contains(machine.as_str()))
-        })
-        .collect()
+}
+
+/// Takes away what a cloud, not a single machine, has in the kernel: its nftables table and the mount that holds its
+/// network namespaces. A data directory whose daemon never came so far has none.
+fn dismantle_network(data_dir: &Path) {
+    let Some(tag) = fs::read(data_dir.join("network.json"))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+        .and_then(|network| Some(network["tag"].as_str()?.to_owned()))
+    else {
+        return;
+    };
+    let table = format!("mayfly_{tag}");
+    Command::new("nft")
+        .args(["delete", "table", "inet", &table])
+        .stderr(Stdio::null())
+        .status()
+        .ok();
+    let namespaces = Path::new("/run/mayfly").join(&tag);
+    unmount(&namespaces, UnmountFlags::DETACH).ok();
+    fs::remove_dir(&namespaces).ok();
 }

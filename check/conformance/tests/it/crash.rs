@@ -43,26 +43,30 @@ fn machines_keep_their_process_and_every_line() {
 #[test]
 fn exits_without_a_daemon_are_recorded_and_acted_upon() {
     let mut stage = Stage::set();
-    let ends = |policy: Value, code: u8| {
+    // Each ends when it is told to from outside, with nobody but its monitor there to see it.
+    let ends = |policy: Value, code: u8, mark: &str| {
         let mut config = Stage::script(&format!(
-            "echo started; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo last-words; exit {code}"
+            ": {mark}; trap 'echo last-words; exit {code}' USR1; echo started; while true; do sleep 0.05; done"
         ));
         config["restart"] = policy;
         config
     };
-    let done = stage.start(ends(json!({"policy": "no"}), 23));
-    let back = stage.start(ends(json!({"policy": "always"}), 0));
-    let mut gone = ends(json!({"policy": "no"}), 9);
+    let done = stage.start(ends(json!({"policy": "no"}), 23, "end-unseen-1"));
+    let back = stage.start(ends(json!({"policy": "always"}), 0, "end-unseen-2"));
+    let mut gone = ends(json!({"policy": "no"}), 9, "end-unseen-3");
     gone["auto_destroy"] = json!(true);
     let gone = stage.start(gone);
     for id in [&done, &back, &gone] {
         stage.line_with(id, "started");
-        // The daemon dies before the program ends: the file is made by a program that waits inside.
-        stage.exec(id, "(sleep 1; touch /tmp/go) >/dev/null 2>&1 </dev/null &");
     }
-    let run = stage.host_pid("last-words; exit 23");
+    let programs =
+        ["end-unseen-1", "end-unseen-2", "end-unseen-3"].map(|mark| stage.host_pid(mark));
     stage.cloud.kill_daemon();
-    wait_until("the program has ended", || !is_alive(run));
+    for pid in programs {
+        let program = Pid::from_raw(pid).expect("found in /proc");
+        kill_process(program, Signal::USR1).expect("it runs");
+        wait_until("the program has ended", || !is_alive(pid));
+    }
     stage.cloud.start_daemon();
     stage.wait(&done, "stopped");
     assert_eq!(stage.last_exit(&done)["exit_code"], 23);

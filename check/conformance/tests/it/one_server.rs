@@ -57,19 +57,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let machines: Vec<String> = fs::read_dir(self.data_dir().join("machines"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        let swept = std::panic::catch_unwind(|| {
-            wait_until("nothing of the server is left", || {
-                let left = Leftovers::find(self.directory.path(), &machines);
-                left.sweep();
-                left.is_empty()
-            });
-        });
+        let data_dir = self.data_dir();
+        let swept = std::panic::catch_unwind(|| Leftovers::sweep_cloud(&data_dir));
         if swept.is_err() {
             eprintln!("{} could not be swept", self.directory.path().display());
         }
