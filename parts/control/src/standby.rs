@@ -265,7 +265,7 @@ mod tests {
             (exit(true, 1, false), false),
         ] {
             assert_eq!(
-                last_failure(&[event.clone()]).is_some(),
+                last_failure(std::slice::from_ref(&event)).is_some(),
                 failed,
                 "{event:?}"
             );
