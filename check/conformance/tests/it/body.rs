@@ -92,12 +92,10 @@ fn a_program_that_is_not_there_fails_with_its_name() {
     wait_until("the failure is told", || {
         stage.get(id).to_string().contains("nonesuch") && stage.state(id) != "starting"
     });
-    assert!(
-        stage
-            .log_lines(id)
-            .iter()
-            .any(|line| line.contains("nonesuch"))
-    );
+    wait_until("the log says so, too", || {
+        let lines = stage.log_lines(id);
+        lines.iter().any(|line| line.contains("nonesuch"))
+    });
 }
 
 #[test]

@@ -53,7 +53,8 @@ pub(crate) async fn wait(
     let deadline = Instant::now() + Duration::from_secs(timeout.unsigned_abs());
     let id = access.machine.id;
     let mut change = cloud.changes.of(id);
-    let mut machine = access.machine;
+    // Read again: what changed since the request was admitted wakes nobody any more.
+    let mut machine = cloud.store.machine(id).await?;
     let since = match query.text("from_event_id") {
         Some(event) => event.to_owned(),
         None => newest_event(&cloud, &machine).await?,
