@@ -114,29 +114,24 @@ mod tests {
     use mayfly_types::Timestamp;
 
     use super::*;
-    use crate::{GuestSize, InitSpec, SecretEnv};
+    use crate::{InitSpec, SecretEnv};
 
     fn spec() -> MachineSpec {
         MachineSpec {
-            image: "web:1".parse().unwrap(),
-            size: GuestSize::default(),
             init: InitSpec {
                 tty: true,
                 ..Default::default()
             },
-            env: BTreeMap::new(),
             files: vec![],
             processes: vec![],
             containers: vec![],
             restart: Default::default(),
             stop: Default::default(),
-            auto_destroy: false,
-            schedule: None,
             standbys: vec![],
             rootfs: Default::default(),
             dns: Default::default(),
-            metadata: BTreeMap::new(),
             services: vec![],
+            ..MachineSpec::of_image("web:1".parse().unwrap())
         }
     }
 

@@ -16,6 +16,7 @@ mod pending;
 mod phase;
 mod restart;
 mod schedule;
+mod service;
 mod signal;
 mod size;
 mod spec;
@@ -37,12 +38,17 @@ pub use pending::{pending, wake_at};
 pub use phase::{AfterStop, Cause, Exit, GuestRef, Phase, Tries};
 pub use restart::{HEALTHY_AFTER, RETRIES_DEFAULT, Verdict};
 pub use schedule::{Cron, InvalidSchedule, Schedule};
+pub use service::{
+    Alpn, Autostop, CheckProbe, CheckSpec, CheckTls, Concurrency, ConcurrencyKind, Handler,
+    HttpOptions, PortSpec, Protocol, ProxyProtoVersion, ReplayCacheKey, ReplayCacheRule,
+    ServiceSpec, StaticSpec, TlsOptions, TlsVersion,
+};
 pub use signal::{InvalidSignal, Signal};
 pub use size::{CpuKind, GuestSize, InvalidSize};
 pub use spec::{
     Condition, ContainerSpec, Dependency, DnsSpec, EnvFrom, FieldRef, FileContent, FileSpec,
-    Healthcheck, InitSpec, MachineSpec, Persist, Probe, ProcessSpec, Protocol, RestartMode,
-    RestartPolicy, RootfsSpec, SecretEnv, ServiceSpec, StopSpec,
+    Healthcheck, InitSpec, MachineSpec, Persist, Probe, ProcessSpec, RestartMode, RestartPolicy,
+    RootfsSpec, SecretEnv, StopSpec,
 };
 pub use state::MachineState;
 pub use step::{LAUNCH_FAILED_KEPT, step};

@@ -4,7 +4,7 @@ use std::time::Duration;
 use mayfly_types::{ImageRef, MachineId};
 use serde::{Deserialize, Serialize};
 
-use crate::{GuestSize, Signal};
+use crate::{CheckSpec, GuestSize, ServiceSpec, Signal, StaticSpec};
 
 /// What a user asked a machine to be, checked. `wire::MachineConfig` is its JSON; this is what hosts store and obey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,37 @@ pub struct MachineSpec {
     pub dns: DnsSpec,
     pub metadata: BTreeMap<String, String>,
     pub services: Vec<ServiceSpec>,
+    /// Top-level checks by name; those of services are with their service.
+    #[serde(default)]
+    pub checks: BTreeMap<String, CheckSpec>,
+    #[serde(default)]
+    pub statics: Vec<StaticSpec>,
+}
+
+impl MachineSpec {
+    /// A machine of which the user said nothing but its image.
+    pub fn of_image(image: ImageRef) -> Self {
+        MachineSpec {
+            image,
+            size: GuestSize::default(),
+            init: InitSpec::default(),
+            env: BTreeMap::new(),
+            files: Vec::new(),
+            processes: Vec::new(),
+            containers: Vec::new(),
+            restart: RestartPolicy::default(),
+            stop: StopSpec::default(),
+            auto_destroy: false,
+            schedule: None,
+            standbys: Vec::new(),
+            rootfs: RootfsSpec::default(),
+            dns: DnsSpec::default(),
+            metadata: BTreeMap::new(),
+            services: Vec::new(),
+            checks: BTreeMap::new(),
+            statics: Vec::new(),
+        }
+    }
 }
 
 /// Overrides of what the image runs.
@@ -243,18 +274,4 @@ pub struct DnsSpec {
     pub options: Vec<String>,
     pub hostname: Option<String>,
     pub hostname_fqdn: Option<String>,
-}
-
-/// A port of the machine that the edge may route to. Ports, handlers and limits stay in the stored configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceSpec {
-    pub protocol: Protocol,
-    pub internal_port: u16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protocol {
-    Tcp,
-    Udp,
 }

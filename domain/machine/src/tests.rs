@@ -7,24 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 pub(crate) fn spec() -> MachineSpec {
-    MachineSpec {
-        image: "nginx".parse().unwrap(),
-        size: GuestSize::default(),
-        init: InitSpec::default(),
-        env: BTreeMap::new(),
-        files: Vec::new(),
-        processes: Vec::new(),
-        containers: Vec::new(),
-        restart: RestartPolicy::default(),
-        stop: StopSpec::default(),
-        auto_destroy: false,
-        schedule: None,
-        standbys: Vec::new(),
-        rootfs: RootfsSpec::default(),
-        dns: DnsSpec::default(),
-        metadata: BTreeMap::new(),
-        services: Vec::new(),
-    }
+    MachineSpec::of_image("nginx".parse().unwrap())
 }
 
 pub(crate) fn version(number: u8, spec: MachineSpec) -> Version {

@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mayfly_host_api::CatalogEntry;
 use mayfly_runtime::{Clock, Entropy, Stop, TaskSet};
 use mayfly_types::{ErrorKind, Region};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -22,7 +21,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// The catalog as hosts publish it.
-pub(crate) type Catalog = watch::Receiver<Arc<Vec<CatalogEntry>>>;
+pub(crate) type Catalog = watch::Receiver<mayfly_host_api::Catalog>;
 
 /// Where and for what the edge listens.
 #[derive(Clone, Debug)]

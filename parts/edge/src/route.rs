@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mayfly_host_api::CatalogEntry;
@@ -31,7 +32,7 @@ pub(crate) struct Target {
 }
 
 impl RouteTable {
-    pub(crate) fn from_catalog(entries: &[CatalogEntry]) -> RouteTable {
+    pub(crate) fn from_catalog(entries: &[Arc<CatalogEntry>]) -> RouteTable {
         let mut apps: HashMap<String, Route> = HashMap::new();
         for entry in entries {
             let route = apps.entry(entry.app_name.as_str().to_owned()).or_default();
@@ -73,12 +74,12 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use mayfly_machine::ServiceSpec;
-    use mayfly_types::{InstanceId, Timestamp};
+    use mayfly_types::{AppId, HostId, InstanceId, NetworkId, OrgId, Timestamp};
 
     use super::*;
 
-    fn entry(app: &str, last: u8, state: MachineState) -> CatalogEntry {
-        CatalogEntry {
+    fn entry(app: &str, last: u8, state: MachineState) -> Arc<CatalogEntry> {
+        Arc::new(CatalogEntry {
             machine_id: MachineId::from_random([last; 14]),
             instance_id: InstanceId::new(Timestamp::default(), [0; 10]),
             app_name: app.parse().unwrap(),
@@ -87,17 +88,21 @@ mod tests {
             private_ip: format!("fdaa::{last}").parse().unwrap(),
             state,
             cordoned: false,
-            services: vec![ServiceSpec {
-                protocol: Protocol::Tcp,
-                internal_port: 80,
-            }],
-        }
+            services: vec![ServiceSpec::new(Protocol::Tcp, 80)],
+            app_id: AppId::from_random([1; 16]),
+            org_id: OrgId::from_random([1; 16]),
+            network: NetworkId(1),
+            host_id: HostId::from_random([1; 8]),
+            statics: Vec::new(),
+            primary_region: None,
+            checks: Vec::new(),
+        })
     }
 
     #[test]
     fn started_machines_take_turns_and_others_get_nothing() {
         let mut cordoned = entry("web", 3, MachineState::Started);
-        cordoned.cordoned = true;
+        Arc::make_mut(&mut cordoned).cordoned = true;
         let table = RouteTable::from_catalog(&[
             entry("web", 1, MachineState::Started),
             entry("web", 2, MachineState::Started),

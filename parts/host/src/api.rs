@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mayfly_host_api::{
-    Actor, CatalogEntry, CreateMachine, ExecRequest, ExecSession, HostApi, HostError, HostEvent,
+    Actor, Catalog, CreateMachine, ExecRequest, ExecSession, HostApi, HostError, HostEvent,
     HostStatus, ImageInfo, ImageSource, Launch, LogPage, LogQuery, MachineReport, ProcessInfo,
     Pruned, PullProgress, RegistryLogin, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
 };
@@ -168,7 +168,7 @@ impl HostApi for Host {
         self.0.registry.latest()
     }
 
-    fn catalog(&self) -> watch::Receiver<Arc<Vec<CatalogEntry>>> {
+    fn catalog(&self) -> watch::Receiver<Catalog> {
         self.0.registry.catalog()
     }
 

@@ -61,7 +61,7 @@ impl HostConfig {
             .map_err(failed)?;
         let latest = store.newest_report().await.map_err(failed)?;
         let machines = store.machines().await.map_err(failed)?;
-        let registry = Registry::new(latest);
+        let registry = Registry::new(opened.host_id, latest);
         let waiting: Vec<Mailbox> = machines
             .into_iter()
             .filter_map(|stored| registry.adopt(stored).1)

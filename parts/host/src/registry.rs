@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mayfly_host_api::{CatalogEntry, HostError, MachineReport};
+use mayfly_host_api::{Catalog, CatalogEntry, HostError, MachineReport};
 use mayfly_host_store::Stored;
 use mayfly_machine::Event;
-use mayfly_types::{HostSeq, MachineId};
+use mayfly_types::{HostId, HostSeq, MachineId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::report::catalog_entry;
@@ -32,20 +32,31 @@ pub(crate) struct Mailbox {
     pub(crate) stored: watch::Sender<Arc<Stored>>,
 }
 
+/// A machine's entry in the catalog, and the state it was made of.
+struct Listed {
+    stored: Arc<Stored>,
+    entry: Option<Arc<CatalogEntry>>,
+}
+
 /// All machines of the host, and what is published about them together.
 pub(crate) struct Registry {
     machines: Mutex<BTreeMap<MachineId, Handle>>,
     latest: watch::Sender<HostSeq>,
-    catalog: watch::Sender<Arc<Vec<CatalogEntry>>>,
+    catalog: watch::Sender<Catalog>,
+    host_id: HostId,
+    /// The entry made of each machine's newest state.
+    entries: Mutex<HashMap<MachineId, Listed>>,
     catalog_is_old: tokio::sync::Notify,
 }
 
 impl Registry {
-    pub(crate) fn new(latest: HostSeq) -> Self {
+    pub(crate) fn new(host_id: HostId, latest: HostSeq) -> Self {
         Registry {
             machines: Mutex::default(),
             latest: watch::Sender::new(latest),
             catalog: watch::Sender::new(Arc::default()),
+            host_id,
+            entries: Mutex::default(),
             catalog_is_old: tokio::sync::Notify::new(),
         }
     }
@@ -103,18 +114,27 @@ impl Registry {
         self.latest.subscribe()
     }
 
-    pub(crate) fn catalog(&self) -> watch::Receiver<Arc<Vec<CatalogEntry>>> {
+    pub(crate) fn catalog(&self) -> watch::Receiver<Catalog> {
         self.catalog.subscribe()
     }
 
     /// Waits for a change and publishes the catalog anew; many changes at once make one catalog.
     pub(crate) async fn publish_catalog(&self) {
         self.catalog_is_old.notified().await;
-        let entries = self
-            .all()
-            .iter()
-            .filter_map(|stored| catalog_entry(&stored.machine))
-            .collect();
+        let mut known = self.entries.lock().expect("no holder of this lock panics");
+        let mut listed = HashMap::with_capacity(known.len());
+        let mut entries = Vec::with_capacity(known.len());
+        for stored in self.all() {
+            let id = stored.machine.identity.machine_id;
+            let entry = match known.remove(&id) {
+                Some(old) if Arc::ptr_eq(&old.stored, &stored) => old.entry,
+                _ => catalog_entry(&stored.machine, self.host_id).map(Arc::new),
+            };
+            entries.extend(entry.clone());
+            listed.insert(id, Listed { stored, entry });
+        }
+        *known = listed;
+        drop(known);
         let entries = Arc::new(entries);
         self.catalog.send_if_modified(|catalog| {
             let is_new = *catalog != entries;

@@ -62,20 +62,31 @@ pub(crate) fn change(
 }
 
 /// What edges need to know; `None` for machines that are gone.
-pub(crate) fn catalog_entry(machine: &Machine) -> Option<CatalogEntry> {
+pub(crate) fn catalog_entry(machine: &Machine, host_id: HostId) -> Option<CatalogEntry> {
     let state = machine.state();
     if matches!(state, MachineState::Destroying | MachineState::Destroyed) {
         return None;
     }
+    let spec = &machine.version.spec;
     Some(CatalogEntry {
         machine_id: machine.identity.machine_id,
         instance_id: machine.version.instance_id,
+        app_id: machine.identity.app_id,
         app_name: machine.identity.app_name.clone(),
+        org_id: machine.identity.org_id,
+        network: machine.identity.network,
+        host_id,
         region: machine.identity.region.clone(),
         private_ip: machine.identity.private_ip,
         ipv4: machine.identity.ipv4,
         state,
         cordoned: machine.cordoned,
-        services: machine.version.spec.services.clone(),
+        services: spec.services.clone(),
+        statics: spec.statics.clone(),
+        primary_region: spec
+            .env
+            .get("PRIMARY_REGION")
+            .and_then(|region| region.parse().ok()),
+        checks: Vec::new(),
     })
 }

@@ -24,10 +24,13 @@ pub use exec::{
 pub use image::{ImageInfo, ImageSource, Pruned, PullProgress, RegistryLogin};
 pub use log::{LogEntry, LogPage, LogQuery};
 pub use machine::{
-    CatalogEntry, ContainerReport, CreateMachine, HostEvent, HostStatus, MachineReport,
-    RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
+    CatalogEntry, CheckReport, CheckStatus, ContainerReport, CreateMachine, HostEvent, HostStatus,
+    MachineReport, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
 };
 pub use mayfly_machine::{Actor, EventKind, ExitEvent, Launch};
+
+/// The machines of a host as edges and names see them.
+pub type Catalog = Arc<Vec<Arc<CatalogEntry>>>;
 
 #[async_trait]
 pub trait HostApi: Send + Sync + 'static {
@@ -97,8 +100,9 @@ pub trait HostApi: Send + Sync + 'static {
     /// The newest position in the host's reports; changes when there is more to read.
     fn latest(&self) -> watch::Receiver<HostSeq>;
 
-    /// All machines that could take traffic; a new value at every change.
-    fn catalog(&self) -> watch::Receiver<Arc<Vec<CatalogEntry>>>;
+    /// All machines that could take traffic; a new value at every change. The entry of a machine that did not change
+    /// stays the same allocation.
+    fn catalog(&self) -> watch::Receiver<Catalog>;
 
     /// The last runs of a scheduled machine, newest first.
     async fn schedule_runs(

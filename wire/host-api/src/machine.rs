@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mayfly_machine::{Actor, EventKind, Launch, MachineSpec, MachineState, Signal};
+use mayfly_machine::{
+    Actor, EventKind, Launch, MachineSpec, MachineState, ServiceSpec, Signal, StaticSpec,
+};
 use mayfly_types::{
     AppId, AppName, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, OrgSlug, Region,
     Secret, Timestamp,
@@ -121,12 +123,41 @@ pub struct HostStatus {
 pub struct CatalogEntry {
     pub machine_id: MachineId,
     pub instance_id: InstanceId,
+    pub app_id: AppId,
     pub app_name: AppName,
+    pub org_id: OrgId,
+    pub network: NetworkId,
+    pub host_id: HostId,
     pub region: Region,
     pub private_ip: std::net::Ipv6Addr,
     /// Reachable from this host only. Most programs listen on 0.0.0.0, so an edge on the same host tries it first.
     pub ipv4: std::net::Ipv4Addr,
     pub state: MachineState,
     pub cordoned: bool,
-    pub services: Vec<mayfly_machine::ServiceSpec>,
+    pub services: Vec<ServiceSpec>,
+    pub statics: Vec<StaticSpec>,
+    /// Where `min_machines_running` counts: the machine's `PRIMARY_REGION`.
+    pub primary_region: Option<Region>,
+    pub checks: Vec<CheckReport>,
+}
+
+/// The last result of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// `servicecheck-<nn>-<http|tcp>-<port>` for checks of services, the given name for others.
+    pub name: String,
+    /// The service the check belongs to; only these gate routing.
+    pub service_port: Option<u16>,
+    pub status: CheckStatus,
+    pub output: String,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckStatus {
+    Passing,
+    /// Not probed yet, or failing within the grace period.
+    Warning,
+    Critical,
 }

@@ -30,7 +30,7 @@ impl TryFrom<&MachineConfig> for MachineSpec {
         let at = At::root("config");
         check_combinations(config, &at)?;
         storage::check(config, &at)?;
-        health::check_machine(config, &at)?;
+        health::check_metrics(config, &at)?;
         let containers = container::containers(config, &at)?;
         let image = match (&config.image, containers.first()) {
             (_, Some(first)) => first.image.clone(),
@@ -53,6 +53,8 @@ impl TryFrom<&MachineConfig> for MachineSpec {
             dns: process::dns(config.dns.as_ref(), &at.field("dns"))?,
             metadata: metadata(config, &at)?,
             services: service::services(config.services.as_deref(), &at.field("services"))?,
+            checks: health::checks(config, &at)?,
+            statics: service::statics(config.statics.as_deref(), &at.field("statics"))?,
         })
     }
 }

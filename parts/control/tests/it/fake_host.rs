@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use mayfly_host_api::{
-    CatalogEntry, CreateMachine, ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession,
-    HostApi, HostError, HostEvent, HostStatus, ImageInfo, ImageSource, LogEntry, LogPage, LogQuery,
+    Catalog, CreateMachine, ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, HostApi,
+    HostError, HostEvent, HostStatus, ImageInfo, ImageSource, LogEntry, LogPage, LogQuery,
     MachineReport, ProcessInfo, Pruned, PullProgress, Refusal, RegistryLogin, RestartMachine,
     ScheduleRun, Socket, StopMachine, UpdateMachine,
 };
@@ -19,7 +19,7 @@ pub(crate) struct FakeHost {
     pub(crate) id: HostId,
     inner: Mutex<Inner>,
     latest: watch::Sender<HostSeq>,
-    catalog: watch::Sender<Arc<Vec<CatalogEntry>>>,
+    catalog: watch::Sender<Catalog>,
 }
 
 #[derive(Default)]
@@ -384,7 +384,7 @@ impl HostApi for FakeHost {
         self.latest.subscribe()
     }
 
-    fn catalog(&self) -> watch::Receiver<Arc<Vec<CatalogEntry>>> {
+    fn catalog(&self) -> watch::Receiver<Catalog> {
         self.catalog.subscribe()
     }
 

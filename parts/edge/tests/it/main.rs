@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_edge::EdgeConfig;
-use mayfly_host_api::CatalogEntry;
+use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_machine::{MachineState, Protocol, ServiceSpec};
 use mayfly_runtime::{SeededEntropy, Stop, SystemClock};
-use mayfly_types::{InstanceId, MachineId, Timestamp};
+use mayfly_types::{AppId, HostId, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,14 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct TestEdge {
     address: SocketAddr,
-    catalog: watch::Sender<Arc<Vec<CatalogEntry>>>,
+    catalog: watch::Sender<Catalog>,
     stop: Stop,
     running: tokio::task::JoinHandle<()>,
 }
 
 impl TestEdge {
     async fn start(entries: Vec<CatalogEntry>) -> TestEdge {
-        let (catalog, receiver) = watch::channel(Arc::new(entries));
+        let (catalog, receiver) = watch::channel(Arc::new(
+            entries.into_iter().map(Arc::new).collect::<Vec<_>>(),
+        ));
         let config = EdgeConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             domain: "mayfly.test".to_owned(),
@@ -104,10 +106,14 @@ fn entry(app: &str, port: u16) -> CatalogEntry {
         private_ip: Ipv6Addr::LOCALHOST,
         state: MachineState::Started,
         cordoned: false,
-        services: vec![ServiceSpec {
-            protocol: Protocol::Tcp,
-            internal_port: port,
-        }],
+        services: vec![ServiceSpec::new(Protocol::Tcp, port)],
+        app_id: AppId::from_random([1; 16]),
+        org_id: OrgId::from_random([1; 16]),
+        network: NetworkId(1),
+        host_id: HostId::from_random([1; 8]),
+        statics: Vec::new(),
+        primary_region: None,
+        checks: Vec::new(),
     }
 }
 
@@ -315,7 +321,7 @@ async fn routes_follow_the_catalog() {
     let (listener, port) = machine().await;
     let edge = TestEdge::start(vec![]).await;
     edge.catalog
-        .send(Arc::new(vec![entry("late", port)]))
+        .send(Arc::new(vec![Arc::new(entry("late", port))]))
         .unwrap();
     // The change reaches each core by itself; a request is the fact to wait for.
     loop {

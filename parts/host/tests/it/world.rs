@@ -11,9 +11,7 @@ use mayfly_host_api::{
     StopMachine, UpdateMachine,
 };
 use mayfly_image::{ImageStore, StoreConfig};
-use mayfly_machine::{
-    DnsSpec, GuestSize, InitSpec, MachineSpec, MachineState, RestartPolicy, RootfsSpec, StopSpec,
-};
+use mayfly_machine::{MachineSpec, MachineState};
 use mayfly_mesh::Ipv4Pool;
 use mayfly_runtime::{Clock, LoopBoard, Stop, SystemClock, SystemEntropy};
 use mayfly_testing::{TestImage, wait_for};
@@ -105,24 +103,7 @@ pub(crate) fn id(number: u8) -> MachineId {
 }
 
 pub(crate) fn spec() -> MachineSpec {
-    MachineSpec {
-        image: images().image.clone(),
-        size: GuestSize::default(),
-        init: InitSpec::default(),
-        env: BTreeMap::new(),
-        files: Vec::new(),
-        processes: Vec::new(),
-        containers: Vec::new(),
-        restart: RestartPolicy::default(),
-        stop: StopSpec::default(),
-        auto_destroy: false,
-        schedule: None,
-        standbys: Vec::new(),
-        rootfs: RootfsSpec::default(),
-        dns: DnsSpec::default(),
-        metadata: BTreeMap::new(),
-        services: Vec::new(),
-    }
+    MachineSpec::of_image(images().image.clone())
 }
 
 impl World {

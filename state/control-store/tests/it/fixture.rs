@@ -227,22 +227,14 @@ pub(crate) fn version(millis: i64, metadata: &[(&str, &str)]) -> NewVersion {
         image_labels: BTreeMap::from([("maintainer".to_owned(), "nobody".to_owned())]),
         config: RawValue::from_string(CONFIG.to_owned()).unwrap(),
         spec: MachineSpec {
-            image: image.parse().unwrap(),
             size: GuestSize::preset("shared-cpu-1x").unwrap(),
             init: Default::default(),
-            env: BTreeMap::new(),
-            files: Vec::new(),
-            processes: Vec::new(),
-            containers: Vec::new(),
             restart: Default::default(),
             stop: Default::default(),
-            auto_destroy: false,
-            schedule: None,
-            standbys: Vec::new(),
             rootfs: Default::default(),
             dns: Default::default(),
             metadata,
-            services: Vec::new(),
+            ..MachineSpec::of_image(image.parse().unwrap())
         },
     }
 }

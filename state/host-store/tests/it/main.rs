@@ -7,8 +7,7 @@ use std::time::Duration;
 use mayfly_host_api::{EventKind, HostEvent, MachineReport};
 use mayfly_host_store::{AddressPool, Change, HostStore, StoreError};
 use mayfly_machine::{
-    Actor, DnsSpec, Event, GuestSize, Identity, InitSpec, Launch, Machine, MachineSpec,
-    RestartPolicy, RootfsSpec, RunChange, StopSpec, Version, private_ip, step,
+    Actor, Event, Identity, Launch, Machine, MachineSpec, RunChange, Version, private_ip, step,
 };
 use mayfly_types::{AppId, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
 
@@ -30,24 +29,7 @@ fn id(number: u8) -> MachineId {
 }
 
 fn spec() -> MachineSpec {
-    MachineSpec {
-        image: "nginx".parse().unwrap(),
-        size: GuestSize::default(),
-        init: InitSpec::default(),
-        env: BTreeMap::new(),
-        files: Vec::new(),
-        processes: Vec::new(),
-        containers: Vec::new(),
-        restart: RestartPolicy::default(),
-        stop: StopSpec::default(),
-        auto_destroy: false,
-        schedule: None,
-        standbys: Vec::new(),
-        rootfs: RootfsSpec::default(),
-        dns: DnsSpec::default(),
-        metadata: BTreeMap::new(),
-        services: Vec::new(),
-    }
+    MachineSpec::of_image("nginx".parse().unwrap())
 }
 
 fn report(machine: &Machine, event: Option<EventKind>) -> HostEvent {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mayfly_machine::{Healthcheck, Probe};
+use mayfly_machine::{CheckProbe, CheckSpec, CheckTls, Healthcheck, Probe};
 
 use super::field::{At, InvalidConfig, absent_if_empty};
 use crate::GoDuration;
@@ -11,6 +11,10 @@ use crate::config::{Check, ContainerHealthcheck, HttpHeader, HttpProbe, MachineC
 const INTERVAL: i64 = 30;
 const TIMEOUT: i64 = 10;
 const SECONDS_MAX: i64 = 3600;
+/// What a check that leaves its times out gets: <https://fly.io/docs/reference/configuration/#services-http_checks>.
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+const CHECK_GRACE: Duration = Duration::ZERO;
 
 pub(super) fn healthchecks(
     checks: Option<&[ContainerHealthcheck]>,
@@ -87,21 +91,28 @@ fn headers(
     for (index, header) in headers.unwrap_or_default().iter().enumerate() {
         let at = at.field("headers").index(index);
         let name = header.name.clone().unwrap_or_default();
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(token) {
-            return at
-                .field("name")
-                .refuse("must be the name of an HTTP header");
-        }
+        header_name(&name, &at.field("name"))?;
         let value = header.values.clone().unwrap_or_default().join(", ");
-        if value.contains(|c: char| c.is_control() && c != '\t') {
-            return at
-                .field("values")
-                .refuse("must not contain control characters");
-        }
+        header_value(&value, &at.field("values"))?;
         read.insert(name, value);
     }
     Ok(read)
+}
+
+/// RFC 9110, 5.6.2.
+pub(super) fn header_name(name: &str, at: &At) -> Result<(), InvalidConfig> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return at.refuse("must be the name of an HTTP header");
+    }
+    Ok(())
+}
+
+pub(super) fn header_value(value: &str, at: &At) -> Result<(), InvalidConfig> {
+    if value.contains(|c: char| c.is_control() && c != '\t') {
+        return at.refuse("must not contain control characters");
+    }
+    Ok(())
 }
 
 fn url_path(path: Option<&String>, at: &At) -> Result<String, InvalidConfig> {
@@ -117,15 +128,8 @@ fn url_path(path: Option<&String>, at: &At) -> Result<String, InvalidConfig> {
     }
 }
 
-/// Machine checks and metrics: stored for the parts that act on them, so their rules are held here.
-pub(super) fn check_machine(config: &MachineConfig, at: &At) -> Result<(), InvalidConfig> {
-    for (name, check) in config.checks.iter().flatten() {
-        let at = at.field("checks").field(name);
-        at.field("port").port(check.port)?;
-        self::check(check, &at)?;
-        at.field("kind")
-            .word(check.kind.as_ref(), &["informational", "readiness"])?;
-    }
+/// Metrics: stored for the part that will collect them, so their rules are held here.
+pub(super) fn check_metrics(config: &MachineConfig, at: &At) -> Result<(), InvalidConfig> {
     if let Some(metrics) = &config.metrics {
         let at = at.field("metrics");
         at.field("port").port(metrics.port)?;
@@ -134,25 +138,62 @@ pub(super) fn check_machine(config: &MachineConfig, at: &At) -> Result<(), Inval
     Ok(())
 }
 
-/// The rules that machine checks and service checks share; `port` is the caller's.
-pub(super) fn check(check: &Check, at: &At) -> Result<(), InvalidConfig> {
-    match check.check_type.as_deref() {
-        Some("tcp" | "http") => {}
-        _ => return at.field("type").one_of(&["tcp", "http"]),
-    }
+/// Top-level checks by name.
+pub(super) fn checks(
+    config: &MachineConfig,
+    at: &At,
+) -> Result<BTreeMap<String, CheckSpec>, InvalidConfig> {
+    let checks = config.checks.iter().flatten();
+    checks
+        .map(|(name, check)| {
+            let at = at.field("checks").field(name);
+            let port = at.field("port").port(check.port)?;
+            at.field("kind")
+                .word(check.kind.as_ref(), &["informational", "readiness"])?;
+            Ok((name.clone(), self::check(check, port, &at)?))
+        })
+        .collect()
+}
+
+/// The rules that machine checks and service checks share; which port is probed is the caller's.
+pub(super) fn check(check: &Check, port: u16, at: &At) -> Result<CheckSpec, InvalidConfig> {
     at.field("protocol")
         .word(check.protocol.as_ref(), &["http", "https"])?;
-    url_path(check.path.as_ref(), &at.field("path"))?;
-    headers(check.headers.as_deref(), at)?;
-    let spans: [(&str, Option<GoDuration>); 3] = [
-        ("interval", check.interval),
-        ("timeout", check.timeout),
-        ("grace_period", check.grace_period),
-    ];
-    for (name, span) in spans {
-        if span.is_some_and(|span| span.0 > Duration::from_secs(SECONDS_MAX.unsigned_abs())) {
-            return at.field(name).refuse("must be at most 1h");
+    let path = url_path(check.path.as_ref(), &at.field("path"))?;
+    let headers = headers(check.headers.as_deref(), at)?;
+    let tls = (check.protocol.as_deref() == Some("https")).then(|| CheckTls {
+        skip_verify: check.tls_skip_verify.unwrap_or(false),
+        server_name: absent_if_empty(check.tls_server_name.as_ref()).cloned(),
+    });
+    let probe = match check.check_type.as_deref() {
+        Some("tcp") => CheckProbe::Tcp,
+        Some("http") => CheckProbe::Http {
+            method: absent_if_empty(check.method.as_ref())
+                .map_or_else(|| "GET".to_owned(), |method| method.to_ascii_uppercase()),
+            path,
+            headers: headers.into_iter().collect(),
+            tls,
+        },
+        _ => return at.field("type").one_of(&["tcp", "http"]),
+    };
+    let span = |name: &str, span: Option<GoDuration>, unset: Duration, least: Duration| match span {
+        Some(GoDuration(span)) if span > Duration::from_secs(SECONDS_MAX.unsigned_abs()) => {
+            at.field(name).refuse("must be at most 1h")
         }
-    }
-    Ok(())
+        Some(GoDuration(span)) if !span.is_zero() => Ok(span.max(least)),
+        _ => Ok(unset),
+    };
+    let second = Duration::from_secs(1);
+    Ok(CheckSpec {
+        port,
+        interval: span("interval", check.interval, CHECK_INTERVAL, second)?,
+        timeout: span("timeout", check.timeout, CHECK_TIMEOUT, Duration::ZERO)?,
+        grace_period: span(
+            "grace_period",
+            check.grace_period,
+            CHECK_GRACE,
+            Duration::ZERO,
+        )?,
+        probe,
+    })
 }

@@ -1,0 +1,87 @@
+//! What the control plane publishes to edges: which names and addresses lead to which app, with which certificates.
+//!
+//! Machines, services and checks are not here: they come from hosts, in the catalog. An edge needs both, keeps serving
+//! from the last of each, and asks nobody while it serves.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mayfly_types::{AppId, AppName, NetworkId, OrgId, Region, Secret};
+use serde::{Deserialize, Serialize};
+
+/// Everything at one moment; a new value at every change. Parts that did not change stay the same allocation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Directory {
+    pub apps: Vec<Arc<DirectoryApp>>,
+    pub certificates: Vec<Arc<ServerCertificate>>,
+    pub challenges: Vec<Challenge>,
+}
+
+/// An app as the edge finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryApp {
+    pub app_id: AppId,
+    pub name: AppName,
+    pub org_id: OrgId,
+    pub network: NetworkId,
+    /// Custom host names, lower case, without a dot at the end; `*.example.com` matches one label.
+    pub hostnames: Vec<String>,
+    pub addresses: Vec<AssignedAddress>,
+    /// Apps and organizations outside of its own that may replay requests to this app.
+    pub replay_sources: Vec<ReplaySource>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedAddress {
+    pub ip: IpAddr,
+    pub reach: Reach,
+    /// Only edges of this region announce it; `None` means all.
+    pub region: Option<Region>,
+}
+
+/// Who can reach an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// Everybody; the address is this app's alone.
+    Dedicated,
+    /// Everybody; the host name decides which app is meant.
+    Shared,
+    /// Machines and peers of this network (Flycast).
+    Private(NetworkId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplaySource {
+    Organization(OrgId),
+    App(AppId),
+}
+
+/// A certificate with its key, for the names it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerCertificate {
+    /// As in [`DirectoryApp::hostnames`].
+    pub hostnames: Vec<String>,
+    /// PEM, leaf first.
+    pub chain: String,
+    /// PEM, PKCS #8.
+    pub key: Secret,
+}
+
+/// An open proof of ownership that arrives at the edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Challenge {
+    /// `GET http://<hostname>/.well-known/acme-challenge/<token>` answers `response` (RFC 8555, 8.3).
+    Http01 {
+        hostname: String,
+        token: String,
+        response: String,
+    },
+    /// A handshake for `hostname` that offers `acme-tls/1` only is given this certificate (RFC 8737).
+    TlsAlpn01 {
+        hostname: String,
+        certificate: Arc<ServerCertificate>,
+    },
+}
