@@ -2,26 +2,27 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 
 use crate::chunked::ChunkScanner;
 use crate::head::Framing;
+use crate::transport::ClientStream;
 
 /// Bytes read at once; also what one direction of one connection holds at most.
 const READ_BYTES: usize = 16 * 1024;
 
 /// A connection with what was read from it and not used yet.
 #[derive(Debug)]
-pub(crate) struct Channel {
-    pub(crate) reader: Reader,
-    pub(crate) writer: OwnedWriteHalf,
+pub(crate) struct Channel<S: ClientStream = TcpStream> {
+    pub(crate) reader: Reader<S::Read>,
+    pub(crate) writer: S::Write,
 }
 
 #[derive(Debug)]
-pub(crate) struct Reader {
-    half: OwnedReadHalf,
+pub(crate) struct Reader<R = OwnedReadHalf> {
+    half: R,
     buffer: Vec<u8>,
     start: usize,
 }
@@ -45,11 +46,9 @@ pub(crate) enum RelayError {
     Truncated,
 }
 
-impl Channel {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        // Without it small answers wait for acknowledgements; a socket that refuses the option still works.
-        let _ = stream.set_nodelay(true);
-        let (half, writer) = stream.into_split();
+impl<S: ClientStream> Channel<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        let (half, writer) = stream.into_halves();
         Channel {
             reader: Reader {
                 half,
@@ -59,7 +58,9 @@ impl Channel {
             writer,
         }
     }
+}
 
+impl Channel {
     /// Whether the other side has neither closed nor sent anything unasked.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut probe = [0; 1];
@@ -68,7 +69,7 @@ impl Channel {
     }
 }
 
-impl Reader {
+impl<R: AsyncRead + Unpin> Reader<R> {
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
@@ -102,9 +103,9 @@ impl Reader {
 }
 
 /// Passes one body on, behind `prefix` (a head), which shares the first write.
-pub(crate) async fn relay(
-    from: &mut Reader,
-    to: &mut OwnedWriteHalf,
+pub(crate) async fn relay<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    from: &mut Reader<R>,
+    to: &mut W,
     framing: Framing,
     form: Form,
     prefix: Vec<u8>,
@@ -165,7 +166,10 @@ pub(crate) async fn relay(
 }
 
 /// Passes everything on until the reader's side ends, then ends the writer's side: half of a tunnel.
-pub(crate) async fn pump(from: &mut Reader, to: &mut OwnedWriteHalf) -> Result<(), RelayError> {
+pub(crate) async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    from: &mut Reader<R>,
+    to: &mut W,
+) -> Result<(), RelayError> {
     relay(from, to, Framing::UntilClose, Form::AsIs, Vec::new()).await?;
     to.shutdown().await.map_err(RelayError::Write)
 }

@@ -1,13 +1,11 @@
 //! A client's connection: request after request until one side has had enough.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mayfly_runtime::{Clock, Entropy, Stop};
 use mayfly_types::{InstanceId, Region};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::body::{Channel, pump};
@@ -17,6 +15,7 @@ use crate::outbound::{self, Origin};
 use crate::pool::Pool;
 use crate::response::{Exchange, exchange};
 use crate::route::RouteTable;
+use crate::transport::{ClientStream, ConnInfo};
 use crate::upstream::{Unreachable, Upstream, connect};
 
 /// How long a head may take from its first byte to its last.
@@ -28,7 +27,6 @@ const IDLE_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Core {
     pub(crate) domain: String,
     pub(crate) region: Region,
-    pub(crate) port: u16,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) pool: Pool,
@@ -50,7 +48,7 @@ struct Problem {
 
 impl Core {
     /// Serves requests until the client leaves, a request cannot be followed by another, or `stop` finds it idle.
-    pub(crate) async fn serve(&self, stream: TcpStream, peer: SocketAddr, stop: Stop) {
+    pub(crate) async fn serve<S: ClientStream>(&self, stream: S, conn: ConnInfo, stop: Stop) {
         let mut client = Channel::new(stream);
         loop {
             let head = tokio::select! {
@@ -60,7 +58,7 @@ impl Core {
             let request_id = self.request_id();
             let next = match head {
                 Ok(Some(head)) => {
-                    self.serve_request(&mut client, peer, &head, &request_id)
+                    self.serve_request(&mut client, &conn, &head, &request_id)
                         .await
                 }
                 Ok(None) => return,
@@ -80,16 +78,16 @@ impl Core {
         }
     }
 
-    async fn serve_request(
+    async fn serve_request<S: ClientStream>(
         &self,
-        client: &mut Channel,
-        peer: SocketAddr,
+        client: &mut Channel<S>,
+        conn: &ConnInfo,
         head: &RequestHead,
         request_id: &str,
     ) -> Next {
         let origin = Origin {
-            peer,
-            port: self.port,
+            peer: conn.peer,
+            port: conn.door.bound,
             region: self.region.as_str(),
             request_id,
             received_us: self.clock.now().as_millis().saturating_mul(1000),
@@ -106,9 +104,9 @@ impl Core {
         }
     }
 
-    async fn exchange_with_machine(
+    async fn exchange_with_machine<S: ClientStream>(
         &self,
-        client: &mut Channel,
+        client: &mut Channel<S>,
         head: &RequestHead,
         request_head: Vec<u8>,
         replayable: bool,
@@ -218,7 +216,9 @@ fn unreachable_problem(error: &Unreachable) -> Problem {
 }
 
 /// `None` when the client has left or stayed silent between requests.
-async fn read_head(client: &mut Channel) -> Result<Option<RequestHead>, Refused> {
+async fn read_head<S: ClientStream>(
+    client: &mut Channel<S>,
+) -> Result<Option<RequestHead>, Refused> {
     if client.reader.unread().is_empty() {
         match timeout(IDLE_PATIENCE, client.reader.fill()).await {
             Ok(Ok(count)) if count > 0 => {}
@@ -242,8 +242,8 @@ async fn read_head(client: &mut Channel) -> Result<Option<RequestHead>, Refused>
     }))
 }
 
-async fn respond(
-    client: &mut Channel,
+async fn respond<S: ClientStream>(
+    client: &mut Channel<S>,
     problem: Problem,
     request_id: &str,
     wants_json: bool,
@@ -262,7 +262,7 @@ async fn respond(
     Next::Close
 }
 
-async fn tunnel(client: &mut Channel, machine: &mut Channel) {
+async fn tunnel<S: ClientStream>(client: &mut Channel<S>, machine: &mut Channel) {
     let outward = pump(&mut client.reader, &mut machine.writer);
     let inward = pump(&mut machine.reader, &mut client.writer);
     let _ = tokio::try_join!(outward, inward);

@@ -13,11 +13,11 @@ mod chunked;
 mod connection;
 mod error_page;
 mod head;
-mod listener;
 mod outbound;
 mod pool;
 mod response;
 mod route;
+mod transport;
 mod upstream;
 
-pub use listener::{Edge, EdgeConfig, EdgeError};
+pub use transport::{Edge, EdgeConfig, EdgeError};

@@ -2,11 +2,12 @@
 
 use std::pin::pin;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::body::{Channel, Form, Reader, RelayError, relay};
 use crate::head::{Framing, RequestHead, ResponseHead, Version};
 use crate::outbound;
+use crate::transport::ClientStream;
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub(crate) enum Exchange {
 
 /// Sends the request whose head is `request_head` and passes the answer on. Both directions run at once, so an answer
 /// may come before the request's body has ended.
-pub(crate) async fn exchange(
-    client: &mut Channel,
+pub(crate) async fn exchange<S: ClientStream>(
+    client: &mut Channel<S>,
     machine: &mut Channel,
     head: &RequestHead,
     request_head: Vec<u8>,
@@ -78,9 +79,9 @@ fn without_reuse(ended: Exchange) -> Exchange {
     }
 }
 
-async fn answer(
+async fn answer<W: AsyncWrite + Unpin>(
     machine: &mut Reader,
-    client: &mut tokio::net::tcp::OwnedWriteHalf,
+    client: &mut W,
     head: &RequestHead,
     request_id: &str,
 ) -> Exchange {

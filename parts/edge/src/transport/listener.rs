@@ -13,6 +13,8 @@ use crate::connection::Core;
 use crate::pool::Pool;
 use crate::route::RouteTable;
 
+use super::{ConnInfo, Door, Reach};
+
 /// Connections that wait to be accepted; above it the kernel lets clients retry.
 const BACKLOG: i32 = 4096;
 /// How long open requests may take to finish after a stop.
@@ -134,20 +136,22 @@ impl Edge {
             let core = Core {
                 domain: self.config.domain.clone(),
                 region: self.config.region.clone(),
-                port: self.address.port(),
                 clock: Arc::clone(&self.clock),
                 entropy: Arc::clone(&self.entropy),
                 pool: Pool::default(),
                 table: Mutex::default(),
             };
             let (catalog, stop) = (self.catalog.clone(), stop.clone());
+            let address = self.address;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(EdgeError::Thread)?;
             let thread = std::thread::Builder::new()
                 .name("edge".to_owned())
-                .spawn(move || runtime.block_on(run_core(Arc::new(core), socket, catalog, stop)))
+                .spawn(move || {
+                    runtime.block_on(run_core(Arc::new(core), socket, address, catalog, stop))
+                })
                 .map_err(EdgeError::Thread)?;
             threads.push(thread);
         }
@@ -165,6 +169,7 @@ impl Edge {
 async fn run_core(
     core: Arc<Core>,
     socket: std::net::TcpListener,
+    address: SocketAddr,
     mut catalog: Catalog,
     stop: Stop,
 ) {
@@ -174,6 +179,12 @@ async fn run_core(
             tracing::error!(error = %error, "the edge cannot accept connections");
             return;
         }
+    };
+    let shared_http = Door {
+        ip: address.ip(),
+        port: 80,
+        bound: address.port(),
+        reach: Reach::Shared,
     };
     let connections = TaskSet::new();
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
@@ -191,7 +202,8 @@ async fn run_core(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let core = Arc::clone(&core);
-                    connections.spawn_guarded("edge.connection", |stop| async move { core.serve(stream, peer, stop).await }).await;
+                    let conn = ConnInfo { peer, door: shared_http, tls: None };
+                    connections.spawn_guarded("edge.connection", |stop| async move { core.serve(stream, conn, stop).await }).await;
                 }
                 Err(error) => {
                     // Out of descriptors, most likely; accepting at once again would spin.

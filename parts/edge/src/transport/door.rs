@@ -1,0 +1,24 @@
+use std::net::IpAddr;
+
+/// Where a client came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Door {
+    pub(crate) ip: IpAddr,
+    /// The port services are configured for: 80 and 443 on the shared doors, wherever those really listen.
+    pub(crate) port: u16,
+    /// The port the client connected to.
+    pub(crate) bound: u16,
+    pub(crate) reach: Reach,
+}
+
+/// Whom a door leads to.
+#[allow(dead_code)] // made once dedicated addresses are served
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reach {
+    /// Every app: the host name decides.
+    Shared,
+    /// One app, from anywhere.
+    Dedicated,
+    /// One app, from its own network only (Flycast).
+    Private,
+}
