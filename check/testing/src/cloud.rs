@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Answer, CliRunner, HttpError, Leftovers, Method, binaries, send, wait_for};
+use crate::{Answer, CliRunner, HttpError, Leftovers, Method, binaries, postgres_url, send, wait_for};
 
 /// How a cloud of a test differs from the usual one.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub struct CloudOptions {
     pub config: Option<String>,
     /// More arguments of `mayflyd run`.
     pub arguments: Vec<String>,
+    /// The control store is a fresh PostgreSQL database instead of a file.
+    pub on_postgres: bool,
 }
 
 /// A real cloud: `mayflyd` on free ports with a data directory of its own.
@@ -58,10 +60,14 @@ impl TestCloud {
             token: String::new(),
         };
         fs::create_dir(cloud.data_dir()).expect("an empty directory takes another");
-        if let Some(config) = &cloud.options.config {
-            fs::write(cloud.data_dir().join("config.toml"), config)
-                .expect("the data directory is writable");
+        let mut config = cloud.options.config.clone().unwrap_or_default();
+        if cloud.options.on_postgres {
+            let url = cloud.data_dir().join("store-url");
+            fs::write(&url, postgres_url()).expect("the data directory is writable");
+            config.push_str(&format!("\n[store]\nurl_file = {url:?}\n"));
         }
+        fs::write(cloud.data_dir().join("config.toml"), config)
+            .expect("the data directory is writable");
         cloud.start_daemon();
         cloud
     }

@@ -1,12 +1,23 @@
 //! The walk through the Machines API documentation, request by request: <https://fly.io/docs/machines/api/>.
 
 use mayfly_conformance::Stage;
-use mayfly_testing::{Method, wait_for};
+use mayfly_testing::{CloudOptions, Method, wait_for};
 use serde_json::{Value, json};
 
 #[test]
 fn an_app_and_a_machine_from_creation_to_destruction() {
-    let stage = Stage::set();
+    walk(Stage::set());
+}
+
+#[test]
+fn the_same_with_its_store_on_postgresql() {
+    walk(Stage::set_with(CloudOptions {
+        on_postgres: true,
+        ..CloudOptions::default()
+    }));
+}
+
+fn walk(stage: Stage) {
     let cloud = &stage.cloud;
 
     // Apps.
