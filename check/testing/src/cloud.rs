@@ -7,7 +7,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Answer, CliRunner, HttpError, Leftovers, Method, binaries, postgres_url, send, wait_for};
+use crate::{
+    Answer, CliRunner, HttpError, Leftovers, Method, binaries, postgres_url, send, wait_for,
+};
 
 /// How a cloud of a test differs from the usual one.
 #[derive(Clone, Debug, Default)]
