@@ -1,30 +1,28 @@
+mod guest;
+
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use mayfly_guest::{ExitRecord, FAILED, GuestRecord, LaunchSpec, Reply, Request, STARTED};
+use mayfly_guest::{ExitRecord, FAILED, GuestRecord, Reply, Request, STARTED};
 use mayfly_host_api::{ContainerReport, ExecRequest, ExecSession, ProcessInfo};
 use mayfly_machine::Signal;
-use mayfly_mesh::{Attachment, Ipv4Pool, Mesh, MeshError};
+use mayfly_mesh::{Ipv4Pool, Mesh, MeshError};
 use mayfly_runtime::{Clock, TaskSet};
 use mayfly_types::{LaunchId, MachineId};
 use tokio::io::AsyncReadExt;
-use tokio::io::unix::AsyncFd;
-use tokio::process::Command;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::cgroup::{Layout, Limits, MachineCgroup, MissingControllers};
+use guest::{blocking, blocking_on, ended, host};
+
+use crate::cgroup::{Layout, MissingControllers};
 use crate::features::{detect_cgroups, missing_features};
 use crate::root_source::RootSource;
-use crate::run_dir::{GuestState, HostNote, RunDir, boot_id};
+use crate::run_dir::{GuestState, boot_id};
 use crate::trash::Trash;
-use crate::{
-    Body, Driver, DriverError, Launch, Observed, init_program, processes, rootfs, session,
-};
+use crate::{Body, Driver, DriverError, Launch, Observed, init_program, processes, session};
 
 /// What a [`ContainerDriver`] stands on.
 pub struct ContainerConfig {
@@ -67,13 +65,6 @@ struct Inner {
     tasks: TaskSet,
     boot_id: String,
 }
-
-/// How long a monitor may take to end once everything in its machine was killed.
-const KILL_PATIENCE: Duration = Duration::from_secs(20);
-/// Between two rounds of killing; later rounds are for what had not joined the cgroups yet.
-const KILL_PAUSE: Duration = Duration::from_millis(2);
-/// The longest line a monitor says about a start.
-const STATUS_MAX: u64 = 16 * 1024;
 
 impl ContainerDriver {
     /// Checks the host, lays out the program, cgroups and network, and finds nothing of any machine yet: running ones
@@ -153,145 +144,6 @@ impl Inner {
             tasks: TaskSet::new(),
             boot_id,
         })
-    }
-
-    fn machine_dir(&self, machine: MachineId) -> PathBuf {
-        self.machines_dir.join(machine.as_str())
-    }
-
-    fn run_dir(&self, machine: MachineId) -> RunDir {
-        RunDir::new(self.machine_dir(machine).join("run"))
-    }
-
-    fn cgroup(&self, machine: MachineId) -> MachineCgroup<'_> {
-        self.cgroups.machine(machine)
-    }
-
-    fn state(&self, machine: MachineId) -> Result<GuestState, DriverError> {
-        self.run_dir(machine)
-            .state(&self.boot_id)
-            .map_err(host("look at the guest", machine))
-    }
-
-    /// The guest and a handle on its monitor, or that there is none.
-    fn running(&self, machine: MachineId) -> Result<(GuestRecord, OwnedFd), DriverError> {
-        match self.state(machine)? {
-            GuestState::Alive(guest, monitor) => Ok((guest, monitor)),
-            _ => Err(DriverError::NotRunning(machine)),
-        }
-    }
-
-    async fn ask(&self, machine: MachineId, request: Request) -> Result<Reply, DriverError> {
-        self.running(machine)?;
-        let answer = session::ask(self.run_dir(machine).path(), &request).await;
-        match answer {
-            Ok(Reply::Refused { reason }) => Err(DriverError::Guest { reason }),
-            Ok(reply) => Ok(reply),
-            // Ended while we asked.
-            Err(_) if self.running(machine).is_err() => Err(DriverError::NotRunning(machine)),
-            Err(error) => Err(host("ask the monitor", machine)(error)),
-        }
-    }
-
-    async fn attach(&self, body: &Body) -> Result<PathBuf, DriverError> {
-        let attachment = Attachment {
-            machine_id: body.machine_id,
-            private_ip: body.private_ip,
-            ipv4: body.ipv4,
-        };
-        let attached = self.mesh.attach(attachment).await;
-        attached.map_err(host("connect the network", body.machine_id))
-    }
-
-    /// Everything a monitor needs on disk and in cgroups. Blocking.
-    fn prepare(&self, body: &Body, launch: &Launch, netns: PathBuf) -> io::Result<()> {
-        let machine = body.machine_id;
-        let directory = self.machine_dir(machine);
-        let roots = directory.join("rootfs");
-        if !launch.keep_rootfs {
-            self.trash.throw(&roots, machine.as_str())?;
-        }
-        let logs = directory.join("logs");
-        std::fs::create_dir_all(&logs)?;
-        let limits = Limits::of(body.size, body.swap_mib);
-        let cgroup = self.cgroup(machine);
-        cgroup.create(&limits)?;
-        let mut spec = LaunchSpec {
-            log_dir: logs,
-            netns: Some(netns),
-            cgroups: cgroup.directories(),
-            ..launch.spec.clone()
-        };
-        for container in &mut spec.containers {
-            let image = launch.images.get(&container.name).ok_or_else(|| {
-                io::Error::other(format!(
-                    "no image is named for container {}",
-                    container.name
-                ))
-            })?;
-            let layers = self.images.layers(*image).map_err(io::Error::other)?;
-            container.root = rootfs::prepare(&roots, &container.name, body.rootfs, layers)?;
-        }
-        let note = HostNote {
-            boot_id: self.boot_id.clone(),
-            millicpus: limits.millicpus,
-        };
-        self.run_dir(machine).prepare(&spec, &note)
-    }
-
-    /// Starts a monitor and returns what it says of the start.
-    async fn spawn_monitor(&self, run_dir: &Path) -> io::Result<String> {
-        let mut child = Command::new(&self.program)
-            .arg("monitor")
-            .arg(run_dir)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let pipe = child.stdout.take().expect("stdout is piped");
-        let mut said = String::new();
-        pipe.take(STATUS_MAX).read_to_string(&mut said).await?;
-        child.wait().await?;
-        Ok(said.lines().next().unwrap_or_default().to_owned())
-    }
-
-    /// Kills what is in the machine until its monitor is gone too. Nothing there is success.
-    async fn kill(&self, machine: MachineId) -> io::Result<()> {
-        let (cgroup, run_dir) = (self.cgroup(machine), self.run_dir(machine));
-        let give_up = Instant::now() + KILL_PATIENCE;
-        loop {
-            if cgroup.exists() && !cgroup.processes()?.is_empty() {
-                cgroup.kill().await?;
-            }
-            if let Ok(GuestState::Alive(_, monitor)) = run_dir.state(&self.boot_id) {
-                let rest = give_up.saturating_duration_since(Instant::now());
-                return tokio::time::timeout(rest, ended(monitor)).await?;
-            }
-            if !run_dir.is_monitored()? && (!cgroup.exists() || cgroup.processes()?.is_empty()) {
-                return Ok(());
-            }
-            if Instant::now() >= give_up {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            tokio::time::sleep(KILL_PAUSE).await;
-        }
-    }
-
-    /// The end of a launch's guest, once its monitor is gone.
-    async fn exit_of(&self, machine: MachineId) -> Result<ExitRecord, DriverError> {
-        match self.state(machine)? {
-            GuestState::Ended(_, exit) => Ok(exit),
-            GuestState::Lost(guest) => {
-                let failed = host("end what a killed monitor left", machine);
-                self.kill(machine).await.map_err(&failed)?;
-                warn!(machine_id = %machine, "the monitor of a machine was killed");
-                let lost = self.run_dir(machine).record_lost(&guest, self.clock.now());
-                lost.map_err(failed)
-            }
-            _ => Err(DriverError::NotRunning(machine)),
-        }
     }
 }
 
@@ -523,45 +375,4 @@ impl Driver for ContainerDriver {
         machines.dedup();
         Ok(machines)
     }
-}
-
-/// Returns once the process has ended; at once if it has.
-async fn ended(process: OwnedFd) -> io::Result<()> {
-    // Deprecated for types whose descriptor may change under it; an `OwnedFd` keeps its own.
-    #[allow(deprecated)]
-    let process = AsyncFd::new(process)?;
-    let _ready = process.readable().await?;
-    Ok(())
-}
-
-fn host<E>(action: &'static str, machine: MachineId) -> impl Fn(E) -> DriverError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    move |error| DriverError::Host {
-        action: format!("{action} of machine {machine}"),
-        source: error.into(),
-    }
-}
-
-async fn blocking_on<T: Send + 'static>(
-    action: &'static str,
-    machine: MachineId,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, DriverError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error)))
-        .map_err(host(action, machine))
-}
-
-async fn blocking(
-    action: &'static str,
-    work: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Result<(), DriverError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error)))
-        .map_err(|error| DriverError::Host {
-            action: action.to_owned(),
-            source: error.into(),
-        })
 }
