@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use mayfly_control::{Control, ControlConfig, ControlDeps, Retention, Settings};
+use mayfly_control::{Control, ControlConfig, ControlDeps, DirectoryFeed, Retention, Settings};
 use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
 use mayfly_edge::{Edge, EdgeConfig};
@@ -85,6 +85,7 @@ impl Cloud {
         }
         .build(host.catalog(), clock.clone(), entropy.clone())?;
 
+        let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let requests = Stop::new();
         let control = ControlConfig {
             settings: Settings {
@@ -101,6 +102,7 @@ impl Cloud {
             host: Arc::new(host.clone()),
             clock,
             entropy,
+            directory,
             loops: board,
             stop: requests.clone(),
         })

@@ -10,6 +10,7 @@ use mayfly_types::EventSeq;
 
 use crate::changes::Changes;
 use crate::cloud::{Cloud, Home};
+use crate::directory::{DirectoryFeed, Publisher};
 use crate::images::Uploads;
 use crate::pump::Pump;
 use crate::region::Regions;
@@ -25,6 +26,8 @@ pub struct ControlDeps {
     pub host: Arc<dyn HostApi>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// What edges are told; subscribed to before anything is served.
+    pub directory: DirectoryFeed,
     /// Where the loops of this process say what they do; shown by the status call.
     pub loops: LoopBoard,
     /// Ends long polls, streams and operations.
@@ -57,6 +60,7 @@ pub struct Control {
     /// The log up to here was written before this process could wait for it.
     newest: EventSeq,
     retention: Retention,
+    directory: DirectoryFeed,
 }
 
 impl ControlConfig {
@@ -103,6 +107,7 @@ impl ControlConfig {
             cloud,
             newest,
             retention: self.retention,
+            directory: deps.directory,
         })
     }
 }
@@ -129,6 +134,15 @@ impl Control {
             .spawn("control.changes", move |stop| {
                 changes.follow(store, newest, stop)
             })
+            .await;
+        let publisher = Publisher {
+            store: cloud.store.clone(),
+            feed: self.directory.clone(),
+            clock: cloud.clock.clone(),
+            status: cloud.loops.loop_named("control.directory"),
+        };
+        tasks
+            .spawn("control.directory", |stop| publisher.run(stop))
             .await;
         let (settling, board) = (cloud.clone(), cloud.loops.loop_named("control.settle"));
         tasks

@@ -13,6 +13,7 @@ mod bootstrap;
 mod changes;
 mod cloud;
 mod control;
+mod directory;
 mod error;
 mod event_log;
 mod given_name;
@@ -36,5 +37,6 @@ mod turn;
 
 pub use bootstrap::{FirstToken, first_start, first_start_with, fresh_token};
 pub use control::{BuildError, Control, ControlConfig, ControlDeps};
+pub use directory::DirectoryFeed;
 pub use retention::Retention;
 pub use settings::Settings;

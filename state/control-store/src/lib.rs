@@ -12,6 +12,7 @@ mod app;
 mod bootstrap;
 mod by;
 mod config;
+mod directory;
 mod error;
 mod event;
 mod host;

@@ -2,14 +2,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_control::{Control, ControlConfig, ControlDeps, Retention, Settings, first_start};
+use mayfly_control::{
+    Control, ControlConfig, ControlDeps, DirectoryFeed, Retention, Settings, first_start,
+};
 use mayfly_control_store::ControlStore;
+use mayfly_edge_api::Directory;
 use mayfly_net::{Body, ClientConfig, HeaderName, HttpClient, Method, ServeConfig, serve};
 use mayfly_runtime::{LoopBoard, SystemEntropy, TaskSet, TestClock};
 use mayfly_types::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::fake_host::FakeHost;
 
@@ -20,6 +24,7 @@ pub(crate) struct Stage {
     pub(crate) token: String,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) store: ControlStore,
+    pub(crate) published: watch::Receiver<Arc<Directory>>,
     client: HttpClient,
     tasks: TaskSet,
     _control: Control,
@@ -84,12 +89,14 @@ impl Stage {
             },
             retention: Retention::default(),
         };
+        let directory_feed = DirectoryFeed::open(directory.path().join("directory.json"));
         let control = config
             .build(ControlDeps {
                 store: store.clone(),
                 host: host.clone(),
                 clock: Arc::new(clock.clone()),
                 entropy: Arc::new(SystemEntropy),
+                directory: directory_feed.clone(),
                 loops: LoopBoard::default(),
                 stop: tasks.stop_token(),
             })
@@ -113,6 +120,7 @@ impl Stage {
             client: HttpClient::new(ClientConfig::default()),
             tasks,
             _control: control,
+            published: directory_feed.subscribe(),
             directory,
         }
     }
@@ -122,6 +130,13 @@ impl Stage {
         let ended = self.tasks.shut_down(Duration::from_secs(8)).await;
         assert!(ended, "something keeps the API from ending");
         Self::open(self.directory, self.host, Some(self.token)).await
+    }
+
+    /// Ends the API; what it left is in the directory returned.
+    pub(crate) async fn stop(self) -> TempDir {
+        let ended = self.tasks.shut_down(Duration::from_secs(8)).await;
+        assert!(ended, "something keeps the API from ending");
+        self.directory
     }
 
     pub(crate) async fn call(

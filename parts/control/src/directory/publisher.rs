@@ -1,0 +1,227 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly_control_store::{ControlStore, Event, EventFilter, StoreError};
+use mayfly_edge_api::{Directory, DirectoryApp};
+use mayfly_runtime::{Backoff, Clock, LoopHandle, LoopStatus, Stop, report};
+use mayfly_types::{AppId, EventSeq};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::DirectoryFeed;
+
+/// Events read at once.
+const BATCH: u32 = 1000;
+
+/// Another process may have written to the same database.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Changes that follow each other are written to disk together.
+const SNAPSHOT_AFTER: Duration = Duration::from_millis(500);
+
+const RETRY: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    most: Duration::from_secs(5),
+};
+
+/// Kinds of events by which an app's entry can change.
+const OF_APPS: [&str; 4] = ["app.", "hostname.", "address.", "replay."];
+
+/// Keeps the feed in step with the store.
+pub(crate) struct Publisher {
+    pub(crate) store: ControlStore,
+    pub(crate) feed: DirectoryFeed,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) status: LoopHandle,
+}
+
+/// What was read from the store so far.
+struct Known {
+    /// The log up to here is contained in it.
+    after: EventSeq,
+    apps: BTreeMap<AppId, Arc<DirectoryApp>>,
+}
+
+/// What a stretch of the log asks to be read again.
+#[derive(Default)]
+struct Touched {
+    apps: BTreeSet<AppId>,
+}
+
+impl Touched {
+    fn note(&mut self, event: &Event) {
+        if let Some(app) = event.app
+            && OF_APPS.iter().any(|kind| event.kind.starts_with(kind))
+        {
+            self.apps.insert(app);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.apps.is_empty()
+    }
+}
+
+impl Publisher {
+    pub(crate) async fn run(self, stop: Stop) {
+        let mut news = self.store.watch();
+        let mut known = None;
+        let mut failures = 0;
+        let mut snapshot_at = None;
+        while !stop.is_cancelled() {
+            news.borrow_and_update();
+            let began = self.clock.now();
+            let turn = self.turn(&mut known).await;
+            let mut status = LoopStatus {
+                ran_at: Some(began),
+                took: self.clock.now().since(began),
+                ..LoopStatus::default()
+            };
+            let pause = match turn {
+                Ok(changed) => {
+                    failures = 0;
+                    status.applied = u64::from(changed);
+                    if changed && snapshot_at.is_none() {
+                        snapshot_at = Some(Instant::now() + SNAPSHOT_AFTER);
+                    }
+                    LOOK_AGAIN
+                }
+                Err(error) => {
+                    failures += 1;
+                    status.last_error = Some(report(&error));
+                    RETRY.pause(failures)
+                }
+            };
+            self.status.publish(status);
+            let mut wake = Instant::now() + pause;
+            if let Some(at) = snapshot_at {
+                if at <= Instant::now() {
+                    self.write_snapshot().await;
+                    snapshot_at = None;
+                    continue;
+                }
+                wake = wake.min(at);
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Ok(()) = news.changed() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        if snapshot_at.is_some() {
+            self.write_snapshot().await;
+        }
+    }
+
+    /// Brings `known` up to date; true if something new was published.
+    async fn turn(&self, known: &mut Option<Known>) -> Result<bool, StoreError> {
+        match known {
+            Some(known) => self.catch_up(known).await,
+            None => {
+                // The position first: what happens while the rest is read is read once more.
+                let after = self.store.newest_event().await?;
+                let mut begun = Known {
+                    after,
+                    apps: self.entries_of_last_value(),
+                };
+                let apps = self.store.directory_apps().await?;
+                begun.apps.retain(|id, _| apps.contains_key(id));
+                begun.take_over(apps);
+                let changed = self.publish(&begun);
+                *known = Some(begun);
+                Ok(changed)
+            }
+        }
+    }
+
+    async fn catch_up(&self, known: &mut Known) -> Result<bool, StoreError> {
+        let mut touched = Touched::default();
+        let mut after = known.after;
+        loop {
+            let events = self
+                .store
+                .events_after(after, EventFilter::default(), BATCH)
+                .await?;
+            events.iter().for_each(|event| touched.note(event));
+            match events.last() {
+                Some(last) => after = last.seq,
+                None => break,
+            }
+        }
+        let changed = !touched.is_empty() && {
+            let ids: Vec<AppId> = touched.apps.into_iter().collect();
+            let living = self.store.directory_apps_among(ids.clone()).await?;
+            for gone in ids.iter().filter(|id| !living.contains_key(id)) {
+                known.apps.remove(gone);
+            }
+            known.take_over(living);
+            self.publish(known)
+        };
+        known.after = after;
+        Ok(changed)
+    }
+
+    /// Entries of an earlier process, for their allocations.
+    fn entries_of_last_value(&self) -> BTreeMap<AppId, Arc<DirectoryApp>> {
+        let last = self.feed.current();
+        let entries = last.apps.iter();
+        entries.map(|app| (app.app_id, app.clone())).collect()
+    }
+
+    fn publish(&self, known: &Known) -> bool {
+        let next = Directory {
+            apps: known.apps.values().cloned().collect(),
+            certificates: Vec::new(),
+            challenges: Vec::new(),
+        };
+        self.feed.value.send_if_modified(|current| {
+            let changed = !same(current, &next);
+            if changed {
+                *current = Arc::new(next);
+            }
+            changed
+        })
+    }
+
+    async fn write_snapshot(&self) {
+        let (snapshot, directory) = (self.feed.snapshot.clone(), self.feed.current());
+        let written = tokio::task::spawn_blocking(move || snapshot.write(&directory)).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the snapshot of the directory could not be written"),
+            Err(error) => warn!(%error, "writing the snapshot of the directory panicked"),
+        }
+    }
+}
+
+impl Known {
+    /// Takes what was read; an entry that says the same as before keeps its allocation.
+    fn take_over(&mut self, read: BTreeMap<AppId, DirectoryApp>) {
+        for (id, app) in read {
+            match self.apps.get(&id) {
+                Some(known) if **known == app => {}
+                _ => {
+                    self.apps.insert(id, Arc::new(app));
+                }
+            }
+        }
+    }
+}
+
+/// Whether every part is the same allocation; parts that are equal always are, since they are taken over.
+fn same(one: &Directory, other: &Directory) -> bool {
+    one.apps.len() == other.apps.len()
+        && one
+            .apps
+            .iter()
+            .zip(&other.apps)
+            .all(|(a, b)| Arc::ptr_eq(a, b))
+        && one.certificates.len() == other.certificates.len()
+        && one
+            .certificates
+            .iter()
+            .zip(&other.certificates)
+            .all(|(a, b)| Arc::ptr_eq(a, b))
+        && one.challenges == other.challenges
+}

@@ -1,0 +1,63 @@
+use std::collections::BTreeMap;
+
+use mayfly_db::{Reader, Row, Value};
+use mayfly_edge_api::DirectoryApp;
+use mayfly_types::{AppId, NetworkId};
+
+use crate::{ControlStore, StoreError};
+
+/// Apps asked for in one statement; SQLite and PostgreSQL both take far more placeholders.
+const BATCH: usize = 500;
+
+const APPS: &str = "SELECT id, name, org_id, network_id FROM app WHERE deleted_at IS NULL";
+
+impl ControlStore {
+    /// Every living app as edges find it, by id.
+    pub async fn directory_apps(&self) -> Result<BTreeMap<AppId, DirectoryApp>, StoreError> {
+        self.read(|reader| apps(reader, None)).await
+    }
+
+    /// Those of `ids` that live; what is missing in the answer is gone.
+    pub async fn directory_apps_among(
+        &self,
+        ids: Vec<AppId>,
+    ) -> Result<BTreeMap<AppId, DirectoryApp>, StoreError> {
+        self.read(move |reader| {
+            let mut found = BTreeMap::new();
+            for some in ids.chunks(BATCH) {
+                found.append(&mut apps(reader, Some(some))?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+}
+
+fn apps(
+    reader: &mut Reader<'_>,
+    only: Option<&[AppId]>,
+) -> Result<BTreeMap<AppId, DirectoryApp>, StoreError> {
+    let (condition, values) = match only {
+        None => (String::new(), Vec::new()),
+        Some(ids) => {
+            let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+            let values = ids.iter().map(|id| Value::from(id.as_str())).collect();
+            (format!(" AND id IN ({})", places.join(", ")), values)
+        }
+    };
+    let rows = reader.rows(&format!("{APPS}{condition}"), &values)?;
+    let apps = rows.iter().map(from_row);
+    apps.map(|app| app.map(|app| (app.app_id, app))).collect()
+}
+
+fn from_row(row: &Row) -> Result<DirectoryApp, StoreError> {
+    Ok(DirectoryApp {
+        app_id: row.parse("id")?,
+        name: row.parse("name")?,
+        org_id: row.parse("org_id")?,
+        network: NetworkId(row.get("network_id")?),
+        hostnames: Vec::new(),
+        addresses: Vec::new(),
+        replay_sources: Vec::new(),
+    })
+}
