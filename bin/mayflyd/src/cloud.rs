@@ -6,7 +6,7 @@ use anyhow::Context;
 use mayfly_control::{Control, ControlConfig, ControlDeps, DirectoryFeed, Retention, Settings};
 use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
-use mayfly_edge::{Edge, EdgeConfig};
+use mayfly_edge::{Edge, EdgeConfig, EdgeDeps};
 use mayfly_host::{Host, HostConfig, HostDeps, Server};
 use mayfly_host_api::HostApi;
 use mayfly_image::{ImageStore, StoreConfig};
@@ -77,15 +77,20 @@ impl Cloud {
             .await
             .context("open the host")?;
 
+        let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let edge = EdgeConfig {
             listen: config.edge_listen,
             domain: config.domain.clone(),
             region: config.region.clone(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
         }
-        .build(host.catalog(), clock.clone(), entropy.clone())?;
+        .build(EdgeDeps {
+            catalog: host.catalog(),
+            directory: directory.subscribe(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        })?;
 
-        let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let requests = Stop::new();
         let control = ControlConfig {
             settings: Settings {

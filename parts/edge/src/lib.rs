@@ -20,4 +20,4 @@ mod route;
 mod transport;
 mod upstream;
 
-pub use transport::{Edge, EdgeConfig, EdgeError};
+pub use transport::{Edge, EdgeConfig, EdgeDeps, EdgeError};

@@ -7,4 +7,4 @@ mod listener;
 
 pub(crate) use client::{ClientStream, ConnInfo};
 pub(crate) use door::{Door, Reach};
-pub use listener::{Edge, EdgeConfig, EdgeError};
+pub use listener::{Edge, EdgeConfig, EdgeDeps, EdgeError};

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mayfly_edge_api::Directory;
 use mayfly_runtime::{Clock, Entropy, Stop, TaskSet};
 use mayfly_types::{ErrorKind, Region};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -25,6 +26,17 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// The catalog as hosts publish it.
 pub(crate) type Catalog = watch::Receiver<mayfly_host_api::Catalog>;
 
+/// What an edge lives on; when a sender is gone, the last value stays.
+#[derive(Clone)]
+pub struct EdgeDeps {
+    /// Machines, from hosts.
+    pub catalog: watch::Receiver<mayfly_host_api::Catalog>,
+    /// Names, addresses and certificates, from the control plane.
+    pub directory: watch::Receiver<Arc<Directory>>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
 /// Where and for what the edge listens.
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
@@ -42,9 +54,7 @@ pub struct Edge {
     config: EdgeConfig,
     address: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
-    catalog: Catalog,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    deps: EdgeDeps,
 }
 
 /// The edge could not begin or go on.
@@ -77,12 +87,7 @@ impl EdgeConfig {
     /// # Errors
     /// [`EdgeError::Listen`] if the address is taken or not ours. Another process of ours on the same address counts
     /// as taken: the first listener is bound without `SO_REUSEPORT` to find out.
-    pub fn build(
-        self,
-        catalog: Catalog,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Result<Edge, EdgeError> {
+    pub fn build(self, deps: EdgeDeps) -> Result<Edge, EdgeError> {
         let failed = |source| EdgeError::Listen {
             address: self.listen,
             source,
@@ -98,9 +103,7 @@ impl EdgeConfig {
             config: self,
             address,
             sockets,
-            catalog,
-            clock,
-            entropy,
+            deps,
         })
     }
 }
@@ -136,12 +139,12 @@ impl Edge {
             let core = Core {
                 domain: self.config.domain.clone(),
                 region: self.config.region.clone(),
-                clock: Arc::clone(&self.clock),
-                entropy: Arc::clone(&self.entropy),
+                clock: Arc::clone(&self.deps.clock),
+                entropy: Arc::clone(&self.deps.entropy),
                 pool: Pool::default(),
                 table: Mutex::default(),
             };
-            let (catalog, stop) = (self.catalog.clone(), stop.clone());
+            let (catalog, stop) = (self.deps.catalog.clone(), stop.clone());
             let address = self.address;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

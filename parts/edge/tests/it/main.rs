@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_edge::EdgeConfig;
+use mayfly_edge::{EdgeConfig, EdgeDeps};
 use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_machine::{MachineState, Protocol, ServiceSpec};
 use mayfly_runtime::{SeededEntropy, Stop, SystemClock};
@@ -37,11 +37,12 @@ impl TestEdge {
             cores: 2,
         };
         let edge = config
-            .build(
-                receiver,
-                Arc::new(SystemClock),
-                Arc::new(SeededEntropy::new(1)),
-            )
+            .build(EdgeDeps {
+                catalog: receiver,
+                directory: watch::channel(Arc::default()).1,
+                clock: Arc::new(SystemClock),
+                entropy: Arc::new(SeededEntropy::new(1)),
+            })
             .unwrap();
         let (address, stop) = (edge.address(), Stop::new());
         let token = stop.clone();
