@@ -19,19 +19,34 @@ pub struct LoopStatus {
 
 /// The states of all loops of a process, by name. Clones share the board.
 #[derive(Clone, Debug, Default)]
-pub struct LoopBoard(Arc<Mutex<BTreeMap<&'static str, LoopStatus>>>);
+pub struct LoopBoard {
+    loops: Arc<Mutex<BTreeMap<String, LoopStatus>>>,
+    /// Behind each name, when several parts of one kind share the board.
+    whose: Option<Arc<str>>,
+}
 
 impl LoopBoard {
     /// A place on the board for one loop.
-    pub fn loop_named(&self, name: &'static str) -> LoopHandle {
+    pub fn loop_named(&self, name: &str) -> LoopHandle {
         LoopHandle {
             board: self.clone(),
-            name,
+            name: match &self.whose {
+                Some(whose) => format!("{name}@{whose}"),
+                None => name.to_owned(),
+            },
         }
     }
 
-    pub fn read(&self) -> BTreeMap<&'static str, LoopStatus> {
-        self.0
+    /// The same board for one of several parts whose loops are called alike: theirs show as `name@whose`.
+    pub fn within(&self, whose: &str) -> LoopBoard {
+        LoopBoard {
+            loops: self.loops.clone(),
+            whose: Some(whose.into()),
+        }
+    }
+
+    pub fn read(&self) -> BTreeMap<String, LoopStatus> {
+        self.loops
             .lock()
             .expect("no holder of this lock panics")
             .clone()
@@ -42,15 +57,15 @@ impl LoopBoard {
 #[derive(Clone, Debug)]
 pub struct LoopHandle {
     board: LoopBoard,
-    name: &'static str,
+    name: String,
 }
 
 impl LoopHandle {
     pub fn publish(&self, status: LoopStatus) {
         self.board
-            .0
+            .loops
             .lock()
             .expect("no holder of this lock panics")
-            .insert(self.name, status);
+            .insert(self.name.clone(), status);
     }
 }

@@ -7,7 +7,7 @@ use mayfly_control::{Control, ControlConfig, ControlDeps, DirectoryFeed, Retenti
 use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
 use mayfly_edge::{Edge, EdgeConfig, EdgeDeps};
-use mayfly_host::{Host, HostConfig, HostDeps, Server};
+use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
 use mayfly_image::{ImageStore, StoreConfig};
 use mayfly_net::{ServeConfig, serve};
@@ -56,6 +56,7 @@ impl Cloud {
         readiness.step("preparing the kernel")?;
         let driver = ContainerDriver::start(ContainerConfig {
             data_dir: config.data_dir.clone(),
+            more_hosts: Vec::new(),
             images: Arc::new(images.clone()),
             clock: clock.clone(),
         })
@@ -73,6 +74,7 @@ impl Cloud {
                 entropy: entropy.clone(),
                 board: board.clone(),
                 server,
+                housemates: Housemates::default(),
             })
             .await
             .context("open the host")?;
@@ -94,7 +96,6 @@ impl Cloud {
         let requests = Stop::new();
         let control = ControlConfig {
             settings: Settings {
-                regions: vec![config.region.clone()],
                 domain: config.domain.clone(),
                 edge_port: edge.address().port(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -104,7 +105,7 @@ impl Cloud {
         }
         .build(ControlDeps {
             store,
-            host: Arc::new(host.clone()),
+            hosts: vec![Arc::new(host.clone())],
             clock,
             entropy,
             directory,

@@ -31,6 +31,7 @@ pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
         .context("open the images")?;
     let driver = ContainerDriver::start(ContainerConfig {
         data_dir: data_dir.to_owned(),
+        more_hosts: Vec::new(),
         images: Arc::new(images),
         clock: Arc::new(SystemClock),
     })

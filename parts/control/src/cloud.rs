@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{App, By, ControlStore, Machine, MachineFilter};
-use mayfly_host_api::{HostApi, MachineReport};
+use mayfly_host_api::{HostApi, HostError, MachineReport};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
-use mayfly_types::{HostId, MachineId, Region, Timestamp};
+use mayfly_types::{MachineId, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::changes::Changes;
 use crate::error::ApiError;
+use crate::hosts::Hosts;
 use crate::images::Uploads;
 use crate::region::Regions;
 use crate::settings::Settings;
@@ -17,17 +18,10 @@ use crate::settle::Doubts;
 /// How long an answer waits for a host's report to be read back. What is late shows in the next answer.
 const READ_BACK: Duration = Duration::from_secs(2);
 
-/// The one host of this fleet.
-#[derive(Clone, Debug)]
-pub(crate) struct Home {
-    pub(crate) id: HostId,
-    pub(crate) region: Region,
-}
-
 /// What every request handler works with.
 pub(crate) struct Cloud {
     pub(crate) store: ControlStore,
-    pub(crate) host: Arc<dyn HostApi>,
+    pub(crate) hosts: Hosts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
@@ -35,7 +29,6 @@ pub(crate) struct Cloud {
     pub(crate) uploads: Uploads,
     pub(crate) changes: Changes,
     pub(crate) loops: LoopBoard,
-    pub(crate) home: Home,
     /// Operations whose end on the host is not known.
     pub(crate) doubts: Doubts,
     /// Operations that outlive the request that asked for them.
@@ -52,6 +45,11 @@ impl Cloud {
     /// A change made by one of our own loops.
     pub(crate) fn by_platform(&self) -> By {
         By::platform(self.now())
+    }
+
+    /// The host a machine lives on.
+    pub(crate) fn host_of(&self, machine: &Machine) -> Result<&Arc<dyn HostApi>, HostError> {
+        self.hosts.of(machine)
     }
 
     /// Runs an operation to its end even if the caller goes away half-way.

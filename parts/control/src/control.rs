@@ -9,8 +9,9 @@ use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
 
 use crate::changes::Changes;
-use crate::cloud::{Cloud, Home};
+use crate::cloud::Cloud;
 use crate::directory::{DirectoryFeed, Publisher};
+use crate::hosts::Hosts;
 use crate::images::Uploads;
 use crate::pump::Pump;
 use crate::region::Regions;
@@ -23,7 +24,8 @@ use crate::standby::Standbys;
 /// What the control plane stands on.
 pub struct ControlDeps {
     pub store: ControlStore,
-    pub host: Arc<dyn HostApi>,
+    /// At least one. The region of the first is where machines go that name none.
+    pub hosts: Vec<Arc<dyn HostApi>>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     /// What edges are told; subscribed to before anything is served.
@@ -34,7 +36,7 @@ pub struct ControlDeps {
     pub stop: Stop,
 }
 
-/// The control plane of one fleet with one host.
+/// The control plane of one fleet.
 #[derive(Clone, Debug)]
 pub struct ControlConfig {
     pub settings: Settings,
@@ -44,8 +46,10 @@ pub struct ControlConfig {
 /// Why the control plane cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("enrol the host")]
+    #[error("enrol the hosts")]
     Store(#[from] StoreError),
+    #[error("a fleet has at least one host, and none was named")]
+    NoHost,
     #[error("empty the directory for uploads {directory}")]
     Uploads {
         directory: PathBuf,
@@ -64,18 +68,18 @@ pub struct Control {
 }
 
 impl ControlConfig {
-    /// Enrols the host and finds out what an earlier process left half-way. Nothing is served and no loop runs yet.
+    /// Enrols the hosts and finds out what an earlier process left half-way. Nothing is served and no loop runs yet.
     pub async fn build(self, deps: ControlDeps) -> Result<Control, BuildError> {
         let settings = self.settings;
-        let host = deps.host.status().await;
-        let by = By::platform(deps.clock.now());
-        let home = Home {
-            id: host.host_id,
-            region: host.region,
-        };
-        deps.store
-            .register_host(home.id, home.region.clone(), by)
-            .await?;
+        let hosts = Hosts::meet(deps.hosts).await;
+        if hosts.all().is_empty() {
+            return Err(BuildError::NoHost);
+        }
+        for member in hosts.all() {
+            let by = By::platform(deps.clock.now());
+            let region = member.region.clone();
+            deps.store.register_host(member.id, region, by).await?;
+        }
         let directory = settings.uploads.clone();
         let uploads = Uploads::open(directory.clone(), deps.entropy.clone())
             .map_err(|source| BuildError::Uploads { directory, source })?;
@@ -84,21 +88,16 @@ impl ControlConfig {
         for machine in deps.store.undelivered_machines().await? {
             doubts.add(machine.id);
         }
-        let mut served = settings.regions.clone();
-        if !served.contains(&home.region) {
-            served.insert(0, home.region.clone());
-        }
         let cloud = Arc::new(Cloud {
             store: deps.store,
-            host: deps.host,
             clock: deps.clock,
             entropy: deps.entropy,
-            regions: Regions::new(served),
+            regions: Regions::new(hosts.regions()),
+            hosts,
             settings,
             uploads,
             changes: Changes::default(),
             loops: deps.loops,
-            home,
             doubts,
             operations: TaskSet::new(),
             stop: deps.stop,
@@ -121,14 +120,24 @@ impl Control {
     /// Starts what converges in the background: host reports, waiters, doubts, standbys, forgetting.
     pub async fn spawn_loops(&self, tasks: &TaskSet) {
         let cloud = &self.cloud;
-        let pump = Pump {
-            store: cloud.store.clone(),
-            host: cloud.host.clone(),
-            host_id: cloud.home.id,
-            clock: cloud.clock.clone(),
-            status: cloud.loops.loop_named("control.pump"),
-        };
-        tasks.spawn("control.pump", |stop| pump.run(stop)).await;
+        let several = cloud.hosts.all().len() > 1;
+        for member in cloud.hosts.all() {
+            let board = if several {
+                cloud
+                    .loops
+                    .within(&format!("{}:{}", member.region, member.id))
+            } else {
+                cloud.loops.clone()
+            };
+            let pump = Pump {
+                store: cloud.store.clone(),
+                host: member.api.clone(),
+                host_id: member.id,
+                clock: cloud.clock.clone(),
+                status: board.loop_named("control.pump"),
+            };
+            tasks.spawn("control.pump", |stop| pump.run(stop)).await;
+        }
         let (changes, store, newest) = (cloud.changes.clone(), cloud.store.clone(), self.newest);
         tasks
             .spawn("control.changes", move |stop| {
@@ -150,7 +159,7 @@ impl Control {
             .await;
         let standbys = Standbys {
             store: cloud.store.clone(),
-            host: cloud.host.clone(),
+            hosts: cloud.hosts.clone(),
             clock: cloud.clock.clone(),
             status: cloud.loops.loop_named("control.standbys"),
         };

@@ -32,7 +32,10 @@ pub(crate) async fn import(
         path: upload.path().to_owned(),
         name,
     };
-    let images = cloud.host.import_image(source).await?;
+    let mut images = Vec::new();
+    for member in cloud.hosts.image_stores() {
+        images = member.api.import_image(source.clone()).await?;
+    }
     Ok(Json(json!({ "images": images })))
 }
 
@@ -41,7 +44,7 @@ pub(crate) async fn list(
     State(cloud): State<Arc<Cloud>>,
     _caller: Caller,
 ) -> Result<Json<Vec<ImageInfo>>, ApiError> {
-    Ok(Json(cloud.host.images().await?))
+    Ok(Json(known(&cloud).await?))
 }
 
 /// `GET /v1/images/show?image=`.
@@ -53,11 +56,28 @@ pub(crate) async fn show(
     let wanted: ImageRef = query
         .parsed("image")?
         .ok_or_else(|| ApiError::unreadable("query parameter \"image\" is required"))?;
-    let images = cloud.host.images().await?;
+    let images = known(&cloud).await?;
     let found = images.into_iter().find(|info| names(&wanted, info));
     found
         .map(Json)
-        .ok_or_else(|| ApiError::not_found(format!("image {wanted} is not on this host")))
+        .ok_or_else(|| ApiError::not_found(format!("image {wanted} is not in this cloud")))
+}
+
+/// The images of all hosts, each once: ready if it is everywhere, used by the machines of all.
+async fn known(cloud: &Cloud) -> Result<Vec<ImageInfo>, ApiError> {
+    let mut merged: Vec<ImageInfo> = Vec::new();
+    for member in cloud.hosts.all() {
+        for info in member.api.images().await? {
+            match merged.iter_mut().find(|known| known.image == info.image) {
+                Some(known) => {
+                    known.used_by += info.used_by;
+                    known.ready &= info.ready;
+                }
+                None => merged.push(info),
+            }
+        }
+    }
+    Ok(merged)
 }
 
 fn names(wanted: &ImageRef, info: &ImageInfo) -> bool {
@@ -99,7 +119,14 @@ pub(crate) async fn pull(
             ));
         }
     };
-    Ok(Json(cloud.host.resolve_image(&image, login).await?))
+    let mut found: Option<ImageInfo> = None;
+    for member in cloud.hosts.image_stores() {
+        // All get what the first found, also if the name moves on meanwhile.
+        let wanted = found.as_ref().map_or(&image, |info| &info.image);
+        let info = member.api.resolve_image(wanted, login.clone()).await?;
+        found.get_or_insert(info);
+    }
+    found.map(Json).ok_or_else(ApiError::internal)
 }
 
 /// `GET /v1/images/pulls`.
@@ -107,7 +134,11 @@ pub(crate) async fn pulls(
     State(cloud): State<Arc<Cloud>>,
     _caller: Caller,
 ) -> Json<Vec<PullProgress>> {
-    Json(cloud.host.pulls().await)
+    let mut pulls = Vec::new();
+    for member in cloud.hosts.image_stores() {
+        pulls.extend(member.api.pulls().await);
+    }
+    Json(pulls)
 }
 
 /// `POST /v1/images/prune`: removes what no machine needs.
@@ -115,9 +146,9 @@ pub(crate) async fn prune(
     State(cloud): State<Arc<Cloud>>,
     _caller: Caller,
 ) -> Result<Json<Pruned>, ApiError> {
-    // What the host's machines need the host knows itself; these are on their way to it.
+    // What a host's machines need the host knows itself; these are on their way to one.
     let coming = cloud.store.undelivered_machines().await?;
-    let keep = coming
+    let keep: Vec<ImageRef> = coming
         .into_iter()
         .flat_map(|machine| {
             let containers = machine.spec.containers.into_iter();
@@ -125,5 +156,12 @@ pub(crate) async fn prune(
             images.chain([machine.image]).collect::<Vec<ImageRef>>()
         })
         .collect();
-    Ok(Json(cloud.host.prune_images(keep).await?))
+    let mut pruned = Pruned::default();
+    for member in cloud.hosts.image_stores() {
+        let removed = member.api.prune_images(keep.clone()).await?;
+        pruned.images.extend(removed.images);
+        pruned.layers += removed.layers;
+        pruned.freed_bytes += removed.freed_bytes;
+    }
+    Ok(Json(pruned))
 }

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use mayfly_host_api::{HostError, LogEntry, LogPage, LogQuery};
-use mayfly_types::{MachineId, Region};
+use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
+use mayfly_control_store::Machine;
+use mayfly_host_api::{HostApi, HostError, LogEntry, LogPage, LogQuery};
+use mayfly_types::{HostId, MachineId};
 use serde_json::{Value, json};
 
 use crate::access::AppAccess;
@@ -53,7 +57,7 @@ pub(crate) async fn page(
         },
     };
     let page = tokio::select! {
-        page = lines(&cloud, wanted) => page?,
+        page = lines(&cloud, &machines, wanted) => page?,
         // An empty page sends the reader back with the same token.
         () = cloud.stop.cancelled() => LogPage::default(),
     };
@@ -63,17 +67,111 @@ pub(crate) async fn page(
     let lines: Vec<Value> = page
         .entries
         .iter()
-        .map(|entry| line(entry, machines.get(&entry.machine_id)))
+        .map(|entry| {
+            let machine = machines.get(&entry.machine_id);
+            line(entry, machine.map_or("", |machine| machine.region.as_str()))
+        })
         .collect();
     Ok(Json(
         json!({ "data": lines, "meta": { "next_token": known.to_string() } }),
     ))
 }
 
+/// A page of lines from all hosts of the machines, as soon as one of them has some.
+async fn lines(
+    cloud: &Cloud,
+    machines: &BTreeMap<MachineId, Machine>,
+    query: LogQuery,
+) -> Result<LogPage, HostError> {
+    let parts = by_host(machines, &query);
+    // Machines of a host that left this cloud are silent rather than in the way of the others.
+    let hosts: Vec<(&dyn HostApi, LogQuery)> = parts
+        .into_iter()
+        .filter_map(|(id, part)| Some((cloud.hosts.find(id)?.api.as_ref(), part)))
+        .collect();
+    if let [(host, part)] = hosts.as_slice() {
+        return known_lines(*host, part.clone()).await;
+    }
+    let at_once = hosts.iter().map(|(host, part)| {
+        let patience = Duration::ZERO;
+        known_lines(
+            *host,
+            LogQuery {
+                patience,
+                ..part.clone()
+            },
+        )
+    });
+    let page = merged(&query, try_join_all(at_once).await?);
+    if !page.entries.is_empty() || query.patience.is_zero() {
+        return Ok(page);
+    }
+    let mut waiting: FuturesUnordered<_> = hosts
+        .iter()
+        .map(|(host, part)| known_lines(*host, part.clone()))
+        .collect();
+    while let Some(page) = waiting.next().await {
+        let page = page?;
+        if !page.entries.is_empty() {
+            return Ok(page);
+        }
+    }
+    Ok(LogPage::default())
+}
+
+fn by_host(
+    machines: &BTreeMap<MachineId, Machine>,
+    query: &LogQuery,
+) -> BTreeMap<HostId, LogQuery> {
+    let mut parts: BTreeMap<HostId, LogQuery> = BTreeMap::new();
+    for (id, seq) in &query.machines {
+        let Some(machine) = machines.get(id) else {
+            continue;
+        };
+        let part = parts.entry(machine.host_id).or_insert_with(|| LogQuery {
+            machines: Vec::new(),
+            ..query.clone()
+        });
+        part.machines.push((*id, *seq));
+    }
+    parts
+}
+
+/// One page of several, by time. What does not fit is read with the next page, or never if the newest were asked for.
+fn merged(query: &LogQuery, pages: Vec<LogPage>) -> LogPage {
+    let mut page = LogPage::default();
+    let mut parts = Vec::with_capacity(pages.len());
+    for part in pages {
+        parts.push(part.entries.into_iter().peekable());
+        page.cursors.extend(part.cursors);
+    }
+    // By the heads only: the lines of one machine stay in their order even if its clock went back.
+    while let Some(earliest) = parts
+        .iter_mut()
+        .filter_map(|part| Some((part.peek()?.at, part)))
+        .min_by_key(|(at, _)| *at)
+    {
+        page.entries.extend(earliest.1.next());
+    }
+    let surplus = page.entries.len().saturating_sub(query.limit);
+    if surplus > 0 && query.tail.is_some() {
+        page.entries.drain(..surplus);
+    } else if surplus > 0 {
+        let left_out = page.entries.split_off(query.limit);
+        for (machine, cursor) in &mut page.cursors {
+            let first = left_out.iter().find(|entry| entry.machine_id == *machine);
+            if let Some(first) = first {
+                *cursor = first.seq - 1;
+            }
+        }
+    }
+    page
+}
+
 /// The lines of those machines that the host knows: others never ran, or are forgotten there.
-async fn lines(cloud: &Cloud, mut query: LogQuery) -> Result<LogPage, HostError> {
+async fn known_lines(host: &dyn HostApi, mut query: LogQuery) -> Result<LogPage, HostError> {
     loop {
-        match cloud.host.logs(query.clone()).await {
+        match host.logs(query.clone()).await {
             Err(HostError::UnknownMachine(unknown)) => {
                 let before = query.machines.len();
                 query.machines.retain(|(machine, _)| *machine != unknown);
@@ -91,14 +189,14 @@ async fn machines(
     cloud: &Cloud,
     access: &AppAccess,
     query: &Query,
-) -> Result<BTreeMap<MachineId, Region>, ApiError> {
+) -> Result<BTreeMap<MachineId, Machine>, ApiError> {
     let region = query
         .text("region")
         .map(|code| cloud.regions.find(code).map_err(ApiError::invalid))
         .transpose()?;
     let all = cloud.machines_of(&access.app, true).await?;
     let instance = query.text("instance");
-    let machines: BTreeMap<MachineId, Region> = all
+    let machines: BTreeMap<MachineId, Machine> = all
         .into_iter()
         .filter(|machine| {
             region
@@ -110,7 +208,7 @@ async fn machines(
                 machine.id.as_str() == wanted || machine.name.as_str() == wanted
             })
         })
-        .map(|machine| (machine.id, machine.region))
+        .map(|machine| (machine.id, machine))
         .collect();
     match instance {
         Some(wanted) if machines.is_empty() => Err(ApiError::not_found(format!(
@@ -121,8 +219,7 @@ async fn machines(
     }
 }
 
-fn line(entry: &LogEntry, region: Option<&Region>) -> Value {
-    let region = region.map(Region::as_str).unwrap_or_default();
+fn line(entry: &LogEntry, region: &str) -> Value {
     let mut meta = json!({
         "instance": entry.machine_id,
         "region": region,
@@ -164,6 +261,57 @@ fn level(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn entry(machine: &str, seq: u64, at: i64) -> LogEntry {
+        LogEntry {
+            machine_id: machine.parse().unwrap(),
+            seq,
+            at: mayfly_types::Timestamp::from_millis(at),
+            source: "app".to_owned(),
+            stream: "stdout".to_owned(),
+            container: None,
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn pages_of_several_hosts_become_one_without_a_gap() {
+        let (one, other) = ("11111111111111", "22222222222222");
+        let page = |machine: &str, ats: &[i64]| LogPage {
+            entries: (1..)
+                .zip(ats)
+                .map(|(seq, at)| entry(machine, seq, *at))
+                .collect(),
+            cursors: vec![(machine.parse().unwrap(), ats.len() as u64)],
+        };
+        let query = |limit, tail| LogQuery {
+            machines: Vec::new(),
+            tail,
+            limit,
+            patience: Duration::ZERO,
+        };
+        // The third line of the first machine was written after its clock went back.
+        let pages = || vec![page(one, &[1, 4, 3]), page(other, &[2, 5])];
+        let shown = |page: &LogPage| -> Vec<(bool, u64)> {
+            let entries = page.entries.iter();
+            entries
+                .map(|entry| (entry.machine_id.as_str() == one, entry.seq))
+                .collect()
+        };
+        let all = merged(&query(9, None), pages());
+        let in_order = [(true, 1), (false, 1), (true, 2), (true, 3), (false, 2)];
+        assert_eq!(shown(&all), in_order);
+        assert_eq!(all.cursors.iter().map(|(_, seq)| *seq).sum::<u64>(), 5);
+        let first = merged(&query(3, None), pages());
+        assert_eq!(shown(&first), in_order[..3]);
+        let cursors: Vec<u64> = first.cursors.iter().map(|(_, seq)| *seq).collect();
+        assert_eq!(cursors, [2, 1]);
+        let newest = merged(&query(2, Some(2)), pages());
+        assert_eq!(shown(&newest), in_order[3..]);
+        assert_eq!(newest.cursors, all.cursors);
+    }
+
     #[test]
     fn structured_lines_say_their_level() {
         for (message, level) in [

@@ -9,6 +9,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod metadata;
 pub(crate) mod observe;
+mod place;
 mod prepare;
 pub(crate) mod update;
 mod view;

@@ -19,13 +19,14 @@ const CAPACITY_UNIT_MIB: u64 = 256;
 
 /// `GET /v1/platform/regions`.
 pub(crate) async fn regions(State(cloud): State<Arc<Cloud>>, _caller: Caller) -> Json<Regions> {
-    let host = cloud.host.status().await;
+    let hosts = cloud.hosts.status().await;
     let mut regions = cloud.regions.describe();
     for region in &mut regions {
-        if region.code == host.region.as_str() {
-            region.capacity =
-                i64::try_from(host.memory_mib / CAPACITY_UNIT_MIB).unwrap_or(i64::MAX);
-        }
+        let own = hosts
+            .iter()
+            .filter(|host| host.region.as_str() == region.code);
+        let memory_mib: u64 = own.map(|host| host.memory_mib).sum();
+        region.capacity = i64::try_from(memory_mib / CAPACITY_UNIT_MIB).unwrap_or(i64::MAX);
     }
     Json(Regions {
         regions,

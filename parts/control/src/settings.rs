@@ -1,12 +1,8 @@
 use std::path::PathBuf;
 
-use mayfly_types::Region;
-
 /// What the control plane is told about the cloud it serves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Regions with hosts; the first is where machines go that name none. Never empty.
-    pub regions: Vec<Region>,
     /// Apps are reached as `<app>.<domain>`.
     pub domain: String,
     /// The port of the edge's HTTP listener, for addresses shown to users.

@@ -92,7 +92,7 @@ async fn settle_one(cloud: &Cloud, id: MachineId) -> Result<(), SettleError> {
         Err(StoreError::NotFound { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    match cloud.host.report(id).await {
+    match cloud.host_of(&machine)?.report(id).await {
         Ok(found) => settle_found(cloud, &machine, found).await,
         Err(HostError::UnknownMachine(_)) => {
             if machine.destroyed_at.is_none() {
@@ -117,10 +117,8 @@ async fn settle_found(
     if machine.destroyed_at.is_some() {
         if found.state != MachineState::Destroyed {
             info!(machine_id = %machine.id, "a machine that was given up is destroyed on its host");
-            cloud
-                .host
-                .destroy(machine.id, true, Actor::Platform)
-                .await?;
+            let host = cloud.host_of(machine)?;
+            host.destroy(machine.id, true, Actor::Platform).await?;
         }
         return Ok(());
     }

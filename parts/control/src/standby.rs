@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{ControlStore, Machine, MachineEvent};
-use mayfly_host_api::{Actor, HostApi, StopMachine};
+use mayfly_host_api::{Actor, StopMachine};
 use mayfly_machine::MachineState;
 use mayfly_runtime::{Clock, LoopHandle, LoopStatus, Stop};
 use mayfly_types::{ErrorKind, MachineId, Timestamp};
 
+use crate::hosts::Hosts;
 use crate::turn::TurnError;
 
 /// A host that was silent for so long counts as failed.
-const HOST_SILENCE: Duration = Duration::from_secs(15);
+pub(crate) const HOST_SILENCE: Duration = Duration::from_secs(15);
 /// Reports wake the loop; a host's silence does not.
 const EVERY: Duration = Duration::from_secs(5);
 /// Enough to find a machine's last start and last exit.
@@ -75,7 +76,7 @@ fn decide(standby: Facts, primaries: &[Facts]) -> Verdict {
 
 pub(crate) struct Standbys {
     pub(crate) store: ControlStore,
-    pub(crate) host: Arc<dyn HostApi>,
+    pub(crate) hosts: Hosts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) status: LoopHandle,
 }
@@ -124,7 +125,8 @@ impl Standbys {
                 Verdict::Leave => continue,
                 Verdict::Start => {
                     tracing::info!(machine_id = %standby.id, "starting a standby");
-                    self.host.start(standby.id, Actor::Platform).await?;
+                    let host = self.hosts.of(&standby)?;
+                    host.start(standby.id, Actor::Platform).await?;
                 }
                 Verdict::Stop => {
                     tracing::info!(machine_id = %standby.id, "stopping a standby whose primary is back");
@@ -133,7 +135,7 @@ impl Standbys {
                         patience: None,
                         by: Actor::Platform,
                     };
-                    self.host.stop(standby.id, request).await?;
+                    self.hosts.of(&standby)?.stop(standby.id, request).await?;
                 }
             }
             applied += 1;

@@ -15,9 +15,11 @@ pub(crate) async fn status(
     _caller: Caller,
 ) -> Result<Json<Value>, ApiError> {
     let apps = cloud.store.apps(AppFilter::default()).await?;
+    let hosts = cloud.hosts.status().await;
     Ok(Json(json!({
         "version": cloud.settings.version,
-        "host": cloud.host.status().await,
+        "host": hosts.first(),
+        "hosts": hosts,
         "loops": cloud.loops.read(),
         "apps": apps.len(),
         "machines": cloud.store.count_machines().await?,

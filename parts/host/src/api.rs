@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -253,13 +252,7 @@ impl HostApi for Host {
     async fn prune_images(&self, keep: Vec<ImageRef>) -> Result<Pruned, HostError> {
         // Begun before the machines are read: an image that a new machine needs is either seen there or pinned.
         let pruning = self.0.deps.images.begin_prune().await;
-        let in_use: HashSet<Digest> = self
-            .0
-            .registry
-            .all()
-            .iter()
-            .flat_map(|stored| needed(&stored.machine))
-            .collect();
+        let in_use = self.0.deps.housemates.images_in_use();
         let pruned = pruning.remove_except(&in_use, &keep).await;
         pruned.map_err(|source| error::image("prune images".to_owned(), source))
     }
@@ -271,6 +264,7 @@ impl HostApi for Host {
         HostStatus {
             host_id: self.0.host_id,
             region: self.0.config.region.clone(),
+            image_store: self.0.deps.images.directory().display().to_string(),
             machines: machines
                 .iter()
                 .filter(|stored| state(stored) != MachineState::Destroyed)
@@ -358,7 +352,7 @@ fn address_pool(pool: Ipv4Pool) -> AddressPool {
 }
 
 /// The images a machine cannot do without.
-fn needed(machine: &Machine) -> Vec<Digest> {
+pub(crate) fn needed(machine: &Machine) -> Vec<Digest> {
     if matches!(
         machine.phase,
         Phase::Destroying { .. } | Phase::Destroyed { .. }

@@ -8,13 +8,15 @@ use mayfly_mesh::Ipv4Pool;
 use mayfly_runtime::{Clock, Entropy, LoopBoard};
 use mayfly_types::{MachineId, Region};
 
-use crate::Server;
+use crate::{Housemates, Server};
 
 /// What a host is told once.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
-    /// Holds `host/journal.db`, `machines/<id>/logs` and `host/logs/<id>`.
+    /// Holds `machines/<id>/logs`; the driver's, hence that of all hosts of one household.
     pub data_dir: PathBuf,
+    /// This host's own: holds `journal.db` and `logs/<id>`.
+    pub journal_dir: PathBuf,
     pub region: Region,
     pub overcommit: Overcommit,
     /// Name servers offered to guests.
@@ -26,10 +28,12 @@ pub struct HostConfig {
 }
 
 impl HostConfig {
-    /// The usual limits for a data directory.
+    /// The usual limits for a data directory with one host, whose journal lies in `host`.
     pub fn new(data_dir: impl Into<PathBuf>, region: Region) -> Self {
+        let data_dir = data_dir.into();
         HostConfig {
-            data_dir: data_dir.into(),
+            journal_dir: data_dir.join("host"),
+            data_dir,
             region,
             overcommit: Overcommit::Allow,
             nameservers: Vec::new(),
@@ -46,7 +50,7 @@ impl HostConfig {
 
     /// Where the log of a destroyed machine stays until the machine is forgotten.
     pub(crate) fn kept_log_dir(&self, machine: MachineId) -> PathBuf {
-        self.data_dir.join("host/logs").join(machine.as_str())
+        self.journal_dir.join("logs").join(machine.as_str())
     }
 }
 
@@ -70,4 +74,6 @@ pub struct HostDeps {
     pub entropy: Arc<dyn Entropy>,
     pub board: LoopBoard,
     pub server: Server,
+    /// The hosts with the same driver and images; `Housemates::default()` for a host of its own.
+    pub housemates: Housemates,
 }

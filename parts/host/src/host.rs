@@ -45,12 +45,12 @@ impl HostConfig {
     /// # Errors
     /// The journal cannot be opened, or was written by a newer program.
     pub async fn build(self, deps: HostDeps) -> Result<Host, BuildError> {
-        let dir = self.data_dir.join("host/logs");
+        let dir = self.journal_dir.join("logs");
         std::fs::create_dir_all(&dir).map_err(|source| BuildError::Directory {
             path: dir.clone(),
             source,
         })?;
-        let path = self.data_dir.join("host/journal.db");
+        let path = self.journal_dir.join("journal.db");
         let failed = |source| BuildError::Journal {
             path: path.clone(),
             source,
@@ -73,7 +73,7 @@ impl HostConfig {
             rebooted = opened.rebooted,
             "journal opened"
         );
-        Ok(Host(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             recovering: watch::Sender::new(waiting.len()),
             waiting: Mutex::new(waiting),
             rebooted: opened.rebooted,
@@ -84,7 +84,9 @@ impl HostConfig {
             registry,
             tasks: TaskSet::new(),
             fresh_pins: Mutex::default(),
-        })))
+        });
+        shared.deps.housemates.join(&shared);
+        Ok(Host(shared))
     }
 }
 
@@ -213,7 +215,7 @@ impl Shared {
             }
         };
         for id in held {
-            if self.owns(id).await {
+            if self.deps.housemates.own(id).await {
                 continue;
             }
             info!(machine_id = %id, "removing a machine that the journal does not know");
@@ -224,7 +226,7 @@ impl Shared {
     }
 
     /// Whether the journal wants something of this machine to exist. In doubt it does.
-    async fn owns(&self, id: MachineId) -> bool {
+    pub(crate) async fn owns(&self, id: MachineId) -> bool {
         match self.store.machine(id).await {
             Ok(Some(stored)) => stored.machine.state() != MachineState::Destroyed,
             Ok(None) => false,

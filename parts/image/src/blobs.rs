@@ -35,6 +35,10 @@ impl Layout {
         Ok(layout)
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn index(&self) -> PathBuf {
         self.root.join("index.json")
     }

@@ -96,6 +96,11 @@ impl ImageStore {
         .expect("opening does not panic")
     }
 
+    /// Where the store is; names it among the stores of a fleet.
+    pub fn directory(&self) -> &Path {
+        self.0.layout.directory()
+    }
+
     /// The directories of an image's layers for overlayfs, topmost first. All of them exist.
     ///
     /// A layer that an image lists twice appears once, at its highest place: overlayfs refuses repetitions.

@@ -111,6 +111,8 @@ pub struct ScheduleRun {
 pub struct HostStatus {
     pub host_id: HostId,
     pub region: Region,
+    /// Names the store of images; hosts of the same name share one.
+    pub image_store: String,
     pub machines: usize,
     pub running: usize,
     pub cgroups: String,

@@ -70,7 +70,7 @@ impl Order {
             .transpose()
             .map_err(|error| ApiError::invalid(format!("name: {error}")))?;
         let region = match request.region.as_deref() {
-            None | Some("") => cloud.home.region.clone(),
+            None | Some("") => cloud.regions.default_region().clone(),
             Some(code) => cloud
                 .regions
                 .find(code)
@@ -94,7 +94,12 @@ impl Order {
     /// Records the machine, then asks the host for it.
     async fn carry_out(self, cloud: Arc<Cloud>) -> Result<(Machine, Option<String>), ApiError> {
         let config = self.request.config.clone().zip(self.config.clone());
-        let version = cloud.prepare(&self.app, config).await?;
+        let placed = cloud.place(&self.app, &self.region).await?;
+        let host = cloud
+            .hosts
+            .find(placed.host)
+            .expect("placed on a host of this cloud");
+        let version = cloud.prepare(&self.app, host.api.as_ref(), config).await?;
         let launch = match self.request.skip_launch {
             Some(true) => Launch::Skip,
             _ if !version.spec.standbys.is_empty() => Launch::Skip,
@@ -112,8 +117,8 @@ impl Order {
             app_id: self.app.id,
             name: self.name.clone().unwrap_or_else(|| made_up_name(&cloud)),
             region: self.region.clone(),
-            host_id: cloud.home.id,
-            placement_reason: "the only host".to_owned(),
+            host_id: placed.host,
+            placement_reason: placed.reason,
             version,
             cordoned,
             lease,
@@ -129,7 +134,7 @@ impl Order {
         };
         let nonce = machine.lease.as_ref().map(|lease| lease.nonce.clone());
         let asked = cloud
-            .host
+            .host_of(&machine)?
             .create(HostCreate {
                 machine_id: machine.id,
                 instance_id: machine.instance_id,

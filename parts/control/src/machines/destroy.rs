@@ -46,7 +46,8 @@ impl Cloud {
         kill: bool,
         by: &By,
     ) -> Result<(), ApiError> {
-        match self.host.destroy(machine.id, kill, Actor::User).await {
+        let host = self.host_of(machine)?;
+        match host.destroy(machine.id, kill, Actor::User).await {
             Ok(report) => {
                 self.read_back(machine.id, &report).await?;
                 Ok(())

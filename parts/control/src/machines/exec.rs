@@ -31,7 +31,7 @@ pub(crate) async fn exec(
     let stdin = request.stdin.clone().unwrap_or_default();
     let container = request.container.clone().filter(|name| !name.is_empty());
     let session = cloud
-        .host
+        .host_of(&access.machine)?
         .exec(
             access.machine.id,
             ExecRequest {

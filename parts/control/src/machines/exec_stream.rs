@@ -64,11 +64,12 @@ pub(crate) async fn exec_stream(
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|error| ApiError::unreadable(error.body_text()))?;
     let machine = access.machine.id;
+    let host = cloud.host_of(&access.machine)?.clone();
     Ok(upgrade
         .max_message_size(MESSAGE_MAX)
         .on_upgrade(move |socket| async move {
             let (mut sink, mut stream) = socket.split();
-            let exit = match begin(&mut stream, cloud.host.as_ref(), machine).await {
+            let exit = match begin(&mut stream, host.as_ref(), machine).await {
                 Ok(session) => run(&mut sink, &mut stream, session).await,
                 Err(problem) => Some(json!({ "error": problem })),
             };

@@ -21,7 +21,8 @@ pub(crate) async fn start(
     access: MachineAccess,
 ) -> Result<Json<StartResult>, ApiError> {
     access.may_change(&cloud)?;
-    let report = cloud.host.start(access.machine.id, Actor::User).await?;
+    let host = cloud.host_of(&access.machine)?;
+    let report = host.start(access.machine.id, Actor::User).await?;
     let machine = cloud.read_back(access.machine.id, &report).await?;
     let previous = access.machine.state;
     Ok(Json(StartResult {
@@ -47,7 +48,8 @@ pub(crate) async fn stop(
         patience: patience(request.timeout)?,
         by: Actor::User,
     };
-    let report = cloud.host.stop(access.machine.id, request).await?;
+    let host = cloud.host_of(&access.machine)?;
+    let report = host.stop(access.machine.id, request).await?;
     cloud.read_back(access.machine.id, &report).await?;
     Ok(ok())
 }
@@ -73,7 +75,8 @@ pub(crate) async fn restart(
         patience: patience(timeout)?,
         by: Actor::User,
     };
-    let report = cloud.host.restart(access.machine.id, request).await?;
+    let host = cloud.host_of(&access.machine)?;
+    let report = host.restart(access.machine.id, request).await?;
     cloud.read_back(access.machine.id, &report).await?;
     Ok(ok())
 }
@@ -84,7 +87,8 @@ pub(crate) async fn suspend(
     access: MachineAccess,
 ) -> Result<Json<Value>, ApiError> {
     access.may_change(&cloud)?;
-    let report = cloud.host.suspend(access.machine.id, Actor::User).await?;
+    let host = cloud.host_of(&access.machine)?;
+    let report = host.suspend(access.machine.id, Actor::User).await?;
     cloud.read_back(access.machine.id, &report).await?;
     Ok(ok())
 }
@@ -98,7 +102,8 @@ pub(crate) async fn signal_machine(
     access.may_change(&cloud)?;
     let signal = signal(request.signal)?
         .ok_or_else(|| ApiError::invalid("signal is required: its name or number"))?;
-    cloud.host.signal(access.machine.id, signal).await?;
+    let host = cloud.host_of(&access.machine)?;
+    host.signal(access.machine.id, signal).await?;
     Ok(ok())
 }
 
@@ -124,8 +129,8 @@ async fn set_cordoned(
     cordoned: bool,
 ) -> Result<Json<Value>, ApiError> {
     access.may_change(cloud)?;
-    let report = cloud
-        .host
+    let host = cloud.host_of(&access.machine)?;
+    let report = host
         .cordon(access.machine.id, cordoned, Actor::User)
         .await?;
     cloud.read_back(access.machine.id, &report).await?;

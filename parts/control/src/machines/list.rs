@@ -30,7 +30,8 @@ pub(crate) async fn show(
     // How far each container is changes without a change of the machine: only its host knows.
     if !machine.spec.containers.is_empty()
         && machine.state == MachineState::Started
-        && let Ok(report) = cloud.host.report(machine.id).await
+        && let Ok(host) = cloud.host_of(&machine)
+        && let Ok(report) = host.report(machine.id).await
     {
         machine.containers = report.containers;
     }

@@ -47,7 +47,8 @@ pub(crate) async fn processes(
     State(cloud): State<Arc<Cloud>>,
     access: MachineAccess,
 ) -> Result<Json<Vec<ProcessInfo>>, ApiError> {
-    Ok(Json(cloud.host.ps(access.machine.id).await?))
+    let host = cloud.host_of(&access.machine)?;
+    Ok(Json(host.ps(access.machine.id).await?))
 }
 
 /// `GET …/memory`: how much the machine may use.
@@ -67,7 +68,11 @@ pub(crate) async fn schedule(
     let next = parsed
         .filter(|_| machine.destroyed_at.is_none())
         .and_then(|schedule| schedule.next_after(cloud.now(), machine.created_at));
-    let runs = match cloud.host.schedule_runs(machine.id, RUNS).await {
+    let runs = match cloud
+        .host_of(&machine)?
+        .schedule_runs(machine.id, RUNS)
+        .await
+    {
         Err(HostError::UnknownMachine(_)) => Vec::new(),
         runs => runs?,
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mayfly_control_store::{App, NewVersion, StoreError};
-use mayfly_host_api::{HostError, ImageInfo};
+use mayfly_host_api::{HostApi, HostError, ImageInfo};
 use mayfly_machine::{FileContent, FileSpec, MachineSpec};
 use mayfly_types::{ErrorKind, ImageRef, InstanceId};
 use mayfly_wire::{MachineConfig, read_value};
@@ -14,10 +14,11 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 
 impl Cloud {
-    /// Checks a configuration by every rule, finds its images, and gives it a version.
+    /// Checks a configuration by every rule, finds its images at the host that will run it, and gives it a version.
     pub(super) async fn prepare(
         &self,
         app: &App,
+        host: &dyn HostApi,
         config: Option<(Value, Box<RawValue>)>,
     ) -> Result<NewVersion, ApiError> {
         let (value, letter) = config
@@ -25,7 +26,7 @@ impl Cloud {
         let config: MachineConfig = read_value(&value).map_err(|error| error.inside("config"))?;
         let mut spec = config.check()?;
         self.check_standbys(app, &spec).await?;
-        let labels = self.pin_images(&mut spec).await?;
+        let labels = pin_images(host, &mut spec).await?;
         Ok(NewVersion {
             instance_id: InstanceId::new(self.now(), self.entropy.bytes()),
             image: spec.image.clone(),
@@ -50,51 +51,55 @@ impl Cloud {
         }
         Ok(())
     }
+}
 
-    /// Replaces every image of the specification by the content it stands for now; returns the main image's labels.
-    async fn pin_images(
-        &self,
-        spec: &mut MachineSpec,
-    ) -> Result<BTreeMap<String, String>, ApiError> {
-        let mut labels = None;
-        if spec.containers.is_empty() {
-            let found = self.find_image(&spec.image, "config.image").await?;
-            spec.image = spec.image.pinned(found.digest);
-            labels = Some(found.labels);
-        }
-        for (index, container) in spec.containers.iter_mut().enumerate() {
-            let field = format!("config.containers[{index}].image");
-            let found = self.find_image(&container.image, &field).await?;
-            container.image = container.image.pinned(found.digest);
-            labels.get_or_insert(found.labels);
-            self.pin_files(&mut container.files).await?;
-        }
-        if let Some(first) = spec.containers.first() {
-            spec.image = first.image.clone();
-        }
-        self.pin_files(&mut spec.files).await?;
-        Ok(labels.unwrap_or_default())
+/// Replaces every image of the specification by the content it stands for now; returns the main image's labels.
+async fn pin_images(
+    host: &dyn HostApi,
+    spec: &mut MachineSpec,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut labels = None;
+    if spec.containers.is_empty() {
+        let found = find_image(host, &spec.image, "config.image").await?;
+        spec.image = spec.image.pinned(found.digest);
+        labels = Some(found.labels);
     }
+    for (index, container) in spec.containers.iter_mut().enumerate() {
+        let field = format!("config.containers[{index}].image");
+        let found = find_image(host, &container.image, &field).await?;
+        container.image = container.image.pinned(found.digest);
+        labels.get_or_insert(found.labels);
+        pin_files(host, &mut container.files).await?;
+    }
+    if let Some(first) = spec.containers.first() {
+        spec.image = first.image.clone();
+    }
+    pin_files(host, &mut spec.files).await?;
+    Ok(labels.unwrap_or_default())
+}
 
-    async fn pin_files(&self, files: &mut [FileSpec]) -> Result<(), ApiError> {
-        for file in files {
-            if let FileContent::ImageConfig(image) = &mut file.content {
-                let found = self.find_image(image, "config.files").await?;
-                *image = image.pinned(found.digest);
+async fn pin_files(host: &dyn HostApi, files: &mut [FileSpec]) -> Result<(), ApiError> {
+    for file in files {
+        if let FileContent::ImageConfig(image) = &mut file.content {
+            let found = find_image(host, image, "config.files").await?;
+            *image = image.pinned(found.digest);
+        }
+    }
+    Ok(())
+}
+
+async fn find_image(
+    host: &dyn HostApi,
+    image: &ImageRef,
+    field: &str,
+) -> Result<ImageInfo, ApiError> {
+    host.resolve_image(image, None).await.map_err(|error| {
+        // The request names something that is not there: its own fault, not a missing page.
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Denied => {
+                ApiError::invalid(format!("{field}: {}", mayfly_runtime::report(&error)))
             }
+            _ => HostError::into(error),
         }
-        Ok(())
-    }
-
-    async fn find_image(&self, image: &ImageRef, field: &str) -> Result<ImageInfo, ApiError> {
-        self.host.resolve_image(image, None).await.map_err(|error| {
-            // The request names something that is not there: its own fault, not a missing page.
-            match error.kind() {
-                ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Denied => {
-                    ApiError::invalid(format!("{field}: {}", mayfly_runtime::report(&error)))
-                }
-                _ => HostError::into(error),
-            }
-        })
-    }
+    })
 }

@@ -57,7 +57,8 @@ async fn carry_out(
         .transpose()
         .map_err(|error| ApiError::unreadable(format!("current_version: {error}")))?;
     let config = request.config.zip(body.config);
-    let version = cloud.prepare(&access.app, config).await?;
+    let host = cloud.host_of(&access.machine)?;
+    let version = cloud.prepare(&access.app, host.as_ref(), config).await?;
     let by = access.caller.by(&cloud);
     let machine = cloud
         .store
@@ -75,8 +76,7 @@ async fn carry_out(
         _ if standby => Launch::Skip,
         _ => Launch::Now,
     };
-    let asked = cloud
-        .host
+    let asked = host
         .update(
             machine.id,
             HostUpdate {

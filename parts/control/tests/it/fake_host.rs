@@ -11,12 +11,13 @@ use mayfly_host_api::{
     ScheduleRun, Socket, StopMachine, UpdateMachine,
 };
 use mayfly_machine::{Actor, EventKind, ExitEvent, Launch, MachineState, Signal};
-use mayfly_types::{Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, Timestamp};
+use mayfly_types::{Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, Region, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 /// A host whose machines change state the moment they are told to. Tests make it fail, hide and end machines.
 pub(crate) struct FakeHost {
     pub(crate) id: HostId,
+    region: Region,
     inner: Mutex<Inner>,
     latest: watch::Sender<HostSeq>,
     catalog: watch::Sender<Catalog>,
@@ -34,8 +35,13 @@ struct Inner {
 
 impl FakeHost {
     pub(crate) fn new() -> Arc<Self> {
+        Self::of("0a0b0c0d", "iad")
+    }
+
+    pub(crate) fn of(id: &str, region: &str) -> Arc<Self> {
         Arc::new(Self {
-            id: "0a0b0c0d".parse().unwrap(),
+            id: id.parse().unwrap(),
+            region: region.parse().unwrap(),
             inner: Mutex::default(),
             latest: watch::Sender::new(HostSeq(0)),
             catalog: watch::Sender::new(Arc::default()),
@@ -475,7 +481,8 @@ impl HostApi for FakeHost {
     async fn status(&self) -> HostStatus {
         HostStatus {
             host_id: self.id,
-            region: "iad".parse().unwrap(),
+            region: self.region.clone(),
+            image_store: self.id.to_string(),
             machines: self.machines().len(),
             running: 0,
             cgroups: "v2".to_owned(),

@@ -7,6 +7,7 @@ use mayfly_control::{
 };
 use mayfly_control_store::ControlStore;
 use mayfly_edge_api::Directory;
+use mayfly_host_api::HostApi;
 use mayfly_net::{Body, ClientConfig, HeaderName, HttpClient, Method, ServeConfig, serve};
 use mayfly_runtime::{LoopBoard, SystemEntropy, TaskSet, TestClock};
 use mayfly_types::Timestamp;
@@ -20,6 +21,8 @@ use crate::fake_host::FakeHost;
 /// A running API with one app, `stage`, and the token of its admin.
 pub(crate) struct Stage {
     pub(crate) host: Arc<FakeHost>,
+    /// More hosts than the first.
+    pub(crate) others: Vec<Arc<FakeHost>>,
     pub(crate) clock: TestClock,
     pub(crate) token: String,
     pub(crate) address: std::net::SocketAddr,
@@ -66,14 +69,26 @@ pub(crate) fn sleeper() -> Value {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
+        Self::set_with(Vec::new()).await
+    }
+
+    /// A fleet of the usual host and `others`.
+    pub(crate) async fn set_with(others: Vec<Arc<FakeHost>>) -> Self {
         let directory = TempDir::new().unwrap();
-        let stage = Self::open(directory, FakeHost::new(), None).await;
+        let stage = Self::open(directory, FakeHost::new(), others, None).await;
         let app = json!({"app_name": "stage", "org_slug": "personal"});
         stage.post("/v1/apps", app).await.expect(201);
         stage
     }
 
-    async fn open(directory: TempDir, host: Arc<FakeHost>, token: Option<String>) -> Self {
+    async fn open(
+        directory: TempDir,
+        host: Arc<FakeHost>,
+        others: Vec<Arc<FakeHost>>,
+        token: Option<String>,
+    ) -> Self {
+        let mut hosts: Vec<Arc<dyn HostApi>> = vec![host.clone()];
+        hosts.extend(others.iter().map(|host| host.clone() as Arc<dyn HostApi>));
         let clock = TestClock::at(Timestamp::from_millis(1_700_000_000_000));
         let store = open_store(directory.path()).await;
         let first = first_start(&store, &clock, &SystemEntropy, "test.localhost").await;
@@ -81,7 +96,6 @@ impl Stage {
         let tasks = TaskSet::new();
         let config = ControlConfig {
             settings: Settings {
-                regions: vec!["iad".parse().unwrap()],
                 domain: "test.localhost".to_owned(),
                 edge_port: 8080,
                 version: "1.2.3".to_owned(),
@@ -93,7 +107,7 @@ impl Stage {
         let control = config
             .build(ControlDeps {
                 store: store.clone(),
-                host: host.clone(),
+                hosts,
                 clock: Arc::new(clock.clone()),
                 entropy: Arc::new(SystemEntropy),
                 directory: directory_feed.clone(),
@@ -113,6 +127,7 @@ impl Stage {
             .await;
         Self {
             host,
+            others,
             clock,
             token,
             address,
@@ -129,7 +144,7 @@ impl Stage {
     pub(crate) async fn restart(self) -> Self {
         let ended = self.tasks.shut_down(Duration::from_secs(8)).await;
         assert!(ended, "something keeps the API from ending");
-        Self::open(self.directory, self.host, Some(self.token)).await
+        Self::open(self.directory, self.host, self.others, Some(self.token)).await
     }
 
     /// Ends the API; what it left is in the directory returned.

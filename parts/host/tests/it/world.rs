@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mayfly_driver::Driver;
 use mayfly_driver::fake::FakeDriver;
-use mayfly_host::{Host, HostConfig, HostDeps, Overcommit, Server};
+use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Overcommit, Server};
 use mayfly_host_api::{
     Actor, CreateMachine, EventKind, HostApi, HostError, HostEvent, Launch, MachineReport,
     StopMachine, UpdateMachine,
@@ -148,6 +148,7 @@ impl World {
                 cgroups: "v2".into(),
                 nameservers: vec!["192.0.2.53".into()],
             },
+            housemates: Housemates::default(),
         };
         let host = runtime.block_on(config.build(deps)).unwrap();
         let stop = Stop::new();
