@@ -28,6 +28,8 @@ use crate::{Body, Driver, DriverError, Launch, Observed, init_program, processes
 pub struct ContainerConfig {
     /// Holds `machines/`, `bin/` and `network.json`; belongs to one daemon at a time.
     pub data_dir: PathBuf,
+    /// Names of the hosts besides the first that work with this driver; each has an IPv4 pool of its own.
+    pub more_hosts: Vec<String>,
     pub images: Arc<dyn RootSource>,
     pub clock: Arc<dyn Clock>,
 }
@@ -81,9 +83,14 @@ impl ContainerDriver {
             .map(|inner| ContainerDriver(Arc::new(inner)))
     }
 
-    /// The IPv4 addresses machines may be given.
+    /// The IPv4 addresses machines of the first host may be given.
     pub fn ipv4_pool(&self) -> Ipv4Pool {
         self.0.mesh.ipv4_pool()
+    }
+
+    /// Those of a further host; `None` for one that was not named at the start.
+    pub fn ipv4_pool_of(&self, host: &str) -> Option<Ipv4Pool> {
+        self.0.mesh.ipv4_pool_of(host)
     }
 
     /// Which cgroups the host has: `v1`, `v2` or `hybrid`.
@@ -120,7 +127,7 @@ impl Inner {
         let failed = |action| move |source| StartError::Io { action, source };
         let program = init_program::install(&config.data_dir.join("bin"))
             .map_err(failed("lay out the machines' first process"))?;
-        let mesh = Mesh::start(&config.data_dir)?;
+        let mesh = Mesh::start(&config.data_dir, &config.more_hosts)?;
         let cgroups = detect_cgroups()
             .map_err(|MissingControllers(names)| {
                 StartError::Features(names.into_iter().map(str::to_owned).collect())

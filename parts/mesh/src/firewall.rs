@@ -72,7 +72,7 @@ pub(crate) fn delete_table(socket: &mut Socket, table: &str) -> io::Result<()> {
 }
 
 /// Brings the table's chains into the wanted form and keeps the sets' elements, as one transaction.
-pub(crate) fn load_rules(table: &str, prefix: &str, pool: Ipv4Pool) -> Result<(), String> {
+pub(crate) fn load_rules(table: &str, prefix: &str, pools: &[Ipv4Pool]) -> Result<(), String> {
     let mut nft = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -81,7 +81,7 @@ pub(crate) fn load_rules(table: &str, prefix: &str, pool: Ipv4Pool) -> Result<()
         .spawn()
         .map_err(|error| format!("{error} (package nftables)"))?;
     let mut input = nft.stdin.take().expect("stdin is piped");
-    let written = input.write_all(rules(table, prefix, pool).as_bytes());
+    let written = input.write_all(rules(table, prefix, pools).as_bytes());
     drop(input);
     let output = nft.wait_with_output().map_err(|error| error.to_string())?;
     if output.status.success() && written.is_ok() {
@@ -91,7 +91,8 @@ pub(crate) fn load_rules(table: &str, prefix: &str, pool: Ipv4Pool) -> Result<()
     Err(text.lines().take(4).collect::<Vec<_>>().join("; "))
 }
 
-fn rules(table: &str, prefix: &str, pool: Ipv4Pool) -> String {
+fn rules(table: &str, prefix: &str, pools: &[Ipv4Pool]) -> String {
+    let pools: Vec<String> = pools.iter().map(Ipv4Pool::to_string).collect();
     let lines = include_str!("firewall.nft")
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -100,7 +101,7 @@ fn rules(table: &str, prefix: &str, pool: Ipv4Pool) -> String {
     lines
         .replace("TABLE", table)
         .replace("PREFIX", prefix)
-        .replace("POOL", &pool.to_string())
+        .replace("POOL", &format!("{{ {} }}", pools.join(", ")))
 }
 
 pub(crate) fn admit(socket: &mut Socket, table: &str, who: &Admission<'_>) -> io::Result<()> {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ pub(crate) struct Instance {
     /// Four hexadecimal digits.
     pub(crate) tag: String,
     pub(crate) pool: Ipv4Pool,
+    /// One more pool for each further host of the daemon, by the name the host has there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) more_pools: BTreeMap<String, Ipv4Pool>,
 }
 
 const VERSION: u32 = 1;
@@ -25,19 +29,21 @@ const FILE: &str = "network.json";
 const TRIES: u32 = 64;
 
 impl Instance {
-    /// The instance of a data directory, claimed in the kernel when the directory has none yet.
-    pub(crate) fn claim(data_dir: &Path) -> Result<Instance, MeshError> {
+    /// The instance of a data directory, claimed in the kernel when the directory has none yet, with a pool of addresses
+    /// for the first host and each of `more_hosts`.
+    pub(crate) fn claim(data_dir: &Path, more_hosts: &[String]) -> Result<Instance, MeshError> {
         let failed = |source| MeshError::Claim {
             directory: data_dir.display().to_string(),
             source,
         };
-        Instance::load_or_choose(data_dir).map_err(failed)
+        Instance::load_or_choose(data_dir, more_hosts).map_err(failed)
     }
 
-    fn load_or_choose(data_dir: &Path) -> io::Result<Instance> {
+    fn load_or_choose(data_dir: &Path, more_hosts: &[String]) -> io::Result<Instance> {
         let file = data_dir.join(FILE);
         let mut route_socket = Socket::route()?;
-        let instance = match fs::read(&file) {
+        let seed = fingerprint(&fs::canonicalize(data_dir)?);
+        let mut instance = match fs::read(&file) {
             Ok(bytes) => {
                 let instance: Instance = serde_json::from_slice(&bytes)?;
                 if instance.version != VERSION {
@@ -49,24 +55,43 @@ impl Instance {
                 instance
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let seed = fingerprint(&fs::canonicalize(data_dir)?);
                 let instance = Instance {
                     version: VERSION,
                     tag: claim_tag(seed)?,
                     pool: claim_pool(&mut route_socket, seed)?,
+                    more_pools: BTreeMap::new(),
                 };
-                let beside = file.with_extension("json.new");
-                fs::write(&beside, serde_json::to_vec_pretty(&instance)?)?;
-                fs::rename(&beside, &file)?;
+                instance.save(&file)?;
                 instance
             }
             Err(error) => return Err(error),
         };
         // After a reboot the file is all there is.
-        match reserve(&mut route_socket, instance.pool) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(instance),
+        for pool in instance.pools() {
+            match reserve(&mut route_socket, pool) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
         }
+        for host in more_hosts {
+            if !instance.more_pools.contains_key(host) {
+                let pool = claim_pool(&mut route_socket, seed)?;
+                instance.more_pools.insert(host.clone(), pool);
+                instance.save(&file)?;
+            }
+        }
+        Ok(instance)
+    }
+
+    fn save(&self, file: &Path) -> io::Result<()> {
+        let beside = file.with_extension("json.new");
+        fs::write(&beside, serde_json::to_vec_pretty(self)?)?;
+        fs::rename(&beside, file)
+    }
+
+    pub(crate) fn pools(&self) -> Vec<Ipv4Pool> {
+        let more = self.more_pools.values().copied();
+        std::iter::once(self.pool).chain(more).collect()
     }
 
     pub(crate) fn table(&self) -> String {
@@ -85,10 +110,12 @@ impl Instance {
     /// Gives table and pool back and forgets them.
     pub(crate) fn release(&self, data_dir: &Path) -> io::Result<()> {
         crate::firewall::delete_table(&mut Socket::netfilter()?, &self.table())?;
-        let freed = route::delete_unreachable(self.pool.first(), Ipv4Pool::PREFIX_LENGTH);
-        match Socket::route()?.send_one(freed) {
-            Err(error) if error.raw_os_error() != Some(3) => return Err(error), // ESRCH: not there
-            _ => {}
+        for pool in self.pools() {
+            let freed = route::delete_unreachable(pool.first(), Ipv4Pool::PREFIX_LENGTH);
+            match Socket::route()?.send_one(freed) {
+                Err(error) if error.raw_os_error() != Some(3) => return Err(error), // ESRCH: not there
+                _ => {}
+            }
         }
         fs::remove_file(data_dir.join(FILE))
     }

@@ -53,11 +53,12 @@ const OPERATIONAL_PAUSE: Duration = Duration::from_micros(500);
 
 impl Mesh {
     /// Claims this data directory's instance, loads the firewall, lets the kernel forward, and removes the elements of
-    /// interfaces that are gone. Blocking; for a daemon's start.
-    pub fn start(data_dir: &Path) -> Result<Mesh, MeshError> {
-        let instance = Instance::claim(data_dir)?;
+    /// interfaces that are gone. `more_hosts` name the hosts besides the first that share this network; each has an
+    /// IPv4 pool of its own. Blocking; for a daemon's start.
+    pub fn start(data_dir: &Path, more_hosts: &[String]) -> Result<Mesh, MeshError> {
+        let instance = Instance::claim(data_dir, more_hosts)?;
         let (table, prefix) = (instance.table(), instance.interface_prefix());
-        firewall::load_rules(&table, &prefix, instance.pool).map_err(MeshError::Firewall)?;
+        firewall::load_rules(&table, &prefix, &instance.pools()).map_err(MeshError::Firewall)?;
         let_the_kernel_forward()?;
         let run_dir = instance.run_dir();
         let claim = |source| MeshError::Claim {
@@ -88,9 +89,14 @@ impl Mesh {
         &self.0.instance.tag
     }
 
-    /// The IPv4 addresses this daemon may give to machines.
+    /// The IPv4 addresses the first host of this daemon may give to machines.
     pub fn ipv4_pool(&self) -> Ipv4Pool {
         self.0.instance.pool
+    }
+
+    /// Those of a further host, by the name it was given at the start.
+    pub fn ipv4_pool_of(&self, host: &str) -> Option<Ipv4Pool> {
+        self.0.instance.more_pools.get(host).copied()
     }
 
     /// Where a machine's network namespace is kept while it is attached.

@@ -192,6 +192,7 @@ impl Drop for TestHost {
 
 async fn start(data_dir: &Path, layer: &Path) -> ContainerDriver {
     let config = ContainerConfig {
+        more_hosts: Vec::new(),
         data_dir: data_dir.to_owned(),
         images: Arc::new(OneImage(layer.to_owned())),
         clock: Arc::new(SystemClock),

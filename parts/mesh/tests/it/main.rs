@@ -23,7 +23,7 @@ struct Cloud {
 impl Cloud {
     fn new() -> Cloud {
         let directory = tempfile::tempdir().unwrap();
-        let mesh = Mesh::start(directory.path()).unwrap();
+        let mesh = Mesh::start(directory.path(), &[]).unwrap();
         Cloud {
             mesh: Some(mesh),
             directory,
@@ -188,7 +188,7 @@ async fn attaching_again_completes_and_detaching_leaves_nothing() {
     let prefix = prefix.strip_suffix("1:2").unwrap();
     assert_eq!(links_with(prefix), 2);
     // As a daemon that was killed: nothing is remembered, half of it is missing.
-    let again = Mesh::start(cloud.directory.path()).unwrap();
+    let again = Mesh::start(cloud.directory.path(), &[]).unwrap();
     ip_inside(&path, "route del default");
     again.attach(machine).await.unwrap();
     assert_eq!(links_with(prefix), 2);
@@ -200,7 +200,7 @@ async fn attaching_again_completes_and_detaching_leaves_nothing() {
 
     // A lost namespace, as after a reboot, is made anew.
     shell(&format!("umount -l {0} && rm {0}", path.display()));
-    let restarted = Mesh::start(cloud.directory.path()).unwrap();
+    let restarted = Mesh::start(cloud.directory.path(), &[]).unwrap();
     restarted.attach(machine).await.unwrap();
     assert!(cloud.reaches(machine, (other.private_ip, 8080)));
 
