@@ -1,6 +1,6 @@
-//! On which host of a region a new machine goes.
+//! Where new machines go: on which host of a region, and how many in which region.
 
-use mayfly_types::HostId;
+use mayfly_types::{HostId, Region};
 
 /// What is known of one host of the wanted region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +66,99 @@ pub(crate) fn place(candidates: &[Candidate]) -> Option<Placed> {
     })
 }
 
+/// What a region has room for, of machines of one size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) region: Region,
+    /// How many fit into memory that nobody was promised.
+    pub(crate) fits: usize,
+    /// Whether one fits at all. Hosts promise more than they have, so this alone forbids a machine.
+    pub(crate) possible: bool,
+}
+
+/// How several machines are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// Evenly, the first regions getting one more.
+    Evenly,
+    /// The first region that has room, then the next.
+    InOrder,
+}
+
+/// How many of `count` machines go to which region; regions that get none are left out, and all of them are if the
+/// machines fit nowhere. A `count` of 0 asks how many would fit in each.
+pub(crate) fn share_out(rooms: &[Room], count: usize, spread: Spread) -> Vec<(Region, usize)> {
+    let mut shares: Vec<(&Room, usize)> = rooms
+        .iter()
+        .filter(|room| room.possible)
+        .map(|room| (room, 0))
+        .collect();
+    let mut left = count;
+    if count == 0 {
+        for (room, share) in &mut shares {
+            *share = room.fits.max(1);
+        }
+    }
+    // First what fits, then what is promised beyond what there is.
+    for beyond in [false, true] {
+        let open = |(room, share): &(&Room, usize)| beyond || *share < room.fits;
+        while left > 0 {
+            let next = match spread {
+                Spread::InOrder => shares.iter_mut().find(|share| open(share)),
+                Spread::Evenly => shares
+                    .iter_mut()
+                    .filter(|share| open(share))
+                    .min_by_key(|(_, share)| *share),
+            };
+            let Some((_, share)) = next else { break };
+            *share += 1;
+            left -= 1;
+        }
+    }
+    let given = shares.into_iter().filter(|(_, share)| *share > 0);
+    given
+        .map(|(room, share)| (room.region.clone(), share))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn machines_are_shared_out_where_they_fit() {
+        use Spread::{Evenly, InOrder};
+        let room = |region: &str, fits| Room {
+            region: region.parse().unwrap(),
+            fits,
+            possible: true,
+        };
+        let none = Room {
+            possible: false,
+            ..room("nrt", 0)
+        };
+        let rooms = [none.clone(), room("iad", 3), room("fra", 1)];
+        for (count, spread, expected) in [
+            (1, Evenly, vec![("iad", 1)]),
+            (2, Evenly, vec![("iad", 1), ("fra", 1)]),
+            (4, Evenly, vec![("iad", 3), ("fra", 1)]),
+            // More than fits.
+            (6, Evenly, vec![("iad", 3), ("fra", 3)]),
+            (3, InOrder, vec![("iad", 3)]),
+            (4, InOrder, vec![("iad", 3), ("fra", 1)]),
+            (6, InOrder, vec![("iad", 5), ("fra", 1)]),
+            (0, InOrder, vec![("iad", 3), ("fra", 1)]),
+        ] {
+            let shared = share_out(&rooms, count, spread);
+            let shown: Vec<(&str, usize)> = shared
+                .iter()
+                .map(|(region, share)| (region.as_str(), *share))
+                .collect();
+            assert_eq!(shown, expected, "{count} {spread:?}");
+        }
+        assert_eq!(share_out(&[none], 2, Evenly), []);
+        assert_eq!(share_out(&[room("iad", 0)], 0, Evenly).len(), 1);
+    }
 
     fn host(number: u8, of_app: usize, machines: usize, free_mib: i64) -> Candidate {
         Candidate {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use mayfly_machine::GuestSize;
+use mayfly_types::Region;
 use mayfly_wire::{Guest, Regions, VmSize};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,9 +14,10 @@ use crate::access::Caller;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
+use crate::placement::{Spread, share_out};
 
-/// MiB of memory per unit of `capacity`, the size of the smallest machine.
-const CAPACITY_UNIT_MIB: u64 = 256;
+/// MiB of memory of the smallest machine; regions say their `capacity` in these.
+const SMALLEST_MIB: u64 = 256;
 
 /// `GET /v1/platform/regions`.
 pub(crate) async fn regions(State(cloud): State<Arc<Cloud>>, _caller: Caller) -> Json<Regions> {
@@ -26,7 +28,7 @@ pub(crate) async fn regions(State(cloud): State<Arc<Cloud>>, _caller: Caller) ->
             .iter()
             .filter(|host| host.region.as_str() == region.code);
         let memory_mib: u64 = own.map(|host| host.memory_mib).sum();
-        region.capacity = i64::try_from(memory_mib / CAPACITY_UNIT_MIB).unwrap_or(i64::MAX);
+        region.capacity = i64::try_from(memory_mib / SMALLEST_MIB).unwrap_or(i64::MAX);
     }
     Json(Regions {
         regions,
@@ -53,7 +55,7 @@ pub(crate) async fn vm_sizes(_caller: Caller) -> Json<Value> {
     Json(json!({ "sizes": sizes }))
 }
 
-/// What is to be placed. Volumes and weights have no say yet: there is one host per region.
+/// What is to be placed. Volumes and weights have no say yet.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(dead_code)] // read so that clients may send them
@@ -67,7 +69,10 @@ pub(crate) struct Placement {
     org_slug: Option<String>,
 }
 
-/// `POST /v1/platform/placements`: where `count` machines would go; 0 asks for one line per region that fits.
+/// `POST /v1/platform/placements`: where `count` machines would go; 0 asks how many would fit in each region.
+///
+/// Without a region, or with `any`, the default region is filled first. An empty answer means that no region has a
+/// host large enough.
 pub(crate) async fn placements(
     State(cloud): State<Arc<Cloud>>,
     _caller: Caller,
@@ -79,13 +84,13 @@ pub(crate) async fn placements(
         .map(str::trim)
         .filter(|code| !matches!(*code, "" | "any"))
         .collect();
-    let regions = if named.is_empty() {
-        vec![cloud.regions.default_region().clone()]
+    let (regions, spread) = if named.is_empty() {
+        (cloud.hosts.regions(), Spread::InOrder)
     } else {
-        let found = named.iter().map(|code| cloud.regions.find(code));
-        found
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|text| ApiError::invalid(format!("region: {text}")))?
+        let found: Result<Vec<Region>, String> =
+            named.iter().map(|code| cloud.regions.find(code)).collect();
+        let found = found.map_err(|text| ApiError::invalid(format!("region: {text}")))?;
+        (found, Spread::Evenly)
     };
     let count = wanted.count.unwrap_or(1);
     if !(0..=1000).contains(&count) {
@@ -93,16 +98,19 @@ pub(crate) async fn placements(
             "count must be from 0 to 1000, got {count}"
         )));
     }
+    let memory_mib = wanted
+        .compute
+        .and_then(|guest| guest.memory_mb)
+        .unwrap_or(0);
+    let memory_mib = u64::try_from(memory_mib).unwrap_or(0).max(SMALLEST_MIB);
+    let mut rooms = Vec::with_capacity(regions.len());
+    for region in regions {
+        rooms.push(cloud.room(region, memory_mib).await?);
+    }
     let count = usize::try_from(count).unwrap_or(0);
-    let share = |index: usize| match count {
-        0 => 1,
-        count => count / regions.len() + usize::from(index < count % regions.len()),
-    };
-    let placed: Vec<Value> = regions
-        .iter()
-        .enumerate()
-        .map(|(index, region)| json!({"Region": region, "Count": share(index), "Concurrency": 1}))
-        .filter(|line| line["Count"] != 0)
+    let placed: Vec<Value> = share_out(&rooms, count, spread)
+        .into_iter()
+        .map(|(region, count)| json!({"Region": region, "Count": count, "Concurrency": 1}))
         .collect();
     Ok(Json(json!({ "Regions": placed })))
 }

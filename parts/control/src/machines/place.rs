@@ -4,7 +4,7 @@ use mayfly_types::{Region, Timestamp};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::hosts::Member;
-use crate::placement::{Candidate, Placed, place};
+use crate::placement::{Candidate, Placed, Room, place};
 use crate::standby::HOST_SILENCE;
 
 impl Cloud {
@@ -23,12 +23,34 @@ impl Cloud {
         })
     }
 
-    async fn candidate(&self, app: &App, member: &Member) -> Result<Candidate, ApiError> {
+    /// How many machines with so much memory a region has room for.
+    pub(crate) async fn room(&self, region: Region, memory_mib: u64) -> Result<Room, ApiError> {
+        let mut room = Room {
+            region,
+            fits: 0,
+            possible: false,
+        };
+        for member in self.hosts.in_region(&room.region) {
+            let status = member.api.status().await;
+            let promised: i64 = self.machines_on(member).await?.iter().map(memory_of).sum();
+            let promised = u64::try_from(promised).unwrap_or(0);
+            let free_mib = status.memory_mib.saturating_sub(promised);
+            room.fits += usize::try_from(free_mib / memory_mib).unwrap_or(usize::MAX);
+            room.possible |= memory_mib <= status.memory_mib;
+        }
+        Ok(room)
+    }
+
+    async fn machines_on(&self, member: &Member) -> Result<Vec<Machine>, ApiError> {
         let filter = MachineFilter {
             host: Some(member.id),
             ..MachineFilter::default()
         };
-        let machines = self.store.machines(filter).await?;
+        Ok(self.store.machines(filter).await?)
+    }
+
+    async fn candidate(&self, app: &App, member: &Member) -> Result<Candidate, ApiError> {
+        let machines = self.machines_on(member).await?;
         let memory_mib = member.api.status().await.memory_mib;
         let promised: i64 = machines.iter().map(memory_of).sum();
         Ok(Candidate {

@@ -7,6 +7,7 @@ mod directory;
 mod events;
 mod exec;
 mod fake_host;
+mod fleet;
 mod leases;
 mod machines;
 mod places;
