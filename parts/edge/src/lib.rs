@@ -8,16 +8,8 @@
 //! which is what makes request smuggling impossible. Absent on purpose, until the edge proper: TLS, HTTP/2, waking of
 //! machines, limits by load, `fly-replay`.
 
-mod body;
-mod chunked;
-mod connection;
-mod error_page;
-mod head;
-mod outbound;
-mod pool;
-mod response;
+mod http;
 mod route;
 mod transport;
-mod upstream;
 
 pub use transport::{Edge, EdgeConfig, EdgeDeps, EdgeError};

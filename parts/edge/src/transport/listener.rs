@@ -1,6 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_edge_api::Directory;
@@ -10,8 +10,7 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::connection::Core;
-use crate::pool::Pool;
+use crate::http::{Core, TICK};
 use crate::route::RouteTable;
 
 use super::{ConnInfo, Door, Reach};
@@ -21,7 +20,6 @@ const BACKLOG: i32 = 4096;
 /// How long open requests may take to finish after a stop.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// The catalog as hosts publish it.
 pub(crate) type Catalog = watch::Receiver<mayfly_host_api::Catalog>;
@@ -136,14 +134,13 @@ impl Edge {
     pub async fn run(self, stop: Stop) -> Result<(), EdgeError> {
         let mut threads = Vec::new();
         for socket in self.sockets {
-            let core = Core {
-                domain: self.config.domain.clone(),
-                region: self.config.region.clone(),
-                clock: Arc::clone(&self.deps.clock),
-                entropy: Arc::clone(&self.deps.entropy),
-                pool: Pool::default(),
-                table: Mutex::default(),
-            };
+            let core = Core::new(
+                self.config.domain.clone(),
+                self.config.region.clone(),
+                443,
+                Arc::clone(&self.deps.clock),
+                &*self.deps.entropy,
+            );
             let (catalog, stop) = (self.deps.catalog.clone(), stop.clone());
             let address = self.address;
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -190,7 +187,7 @@ async fn run_core(
         reach: Reach::Shared,
     };
     let connections = TaskSet::new();
-    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let mut sweep = tokio::time::interval(TICK);
     catalog.mark_changed();
     let mut published = true;
     loop {
@@ -201,7 +198,7 @@ async fn run_core(
                 // The host is gone: go on with the last thing known.
                 Err(_) => published = false,
             },
-            _ = sweep.tick() => core.pool.sweep(),
+            _ = sweep.tick() => core.sweep(),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let core = Arc::clone(&core);

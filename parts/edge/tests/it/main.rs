@@ -141,12 +141,12 @@ async fn errors_name_their_cause_and_request() {
     let edge = TestEdge::start(vec![stopped, entry("deaf", port)]).await;
     for (host, status, code) in [
         ("nobody.mayfly.test", "404", "app_not_found"),
-        ("asleep.mayfly.test", "503", "no_machine_started"),
-        ("deaf.mayfly.test", "502", "machine_refused"),
+        ("asleep.mayfly.test", "503", "PR01"),
+        ("deaf.mayfly.test", "502", "PC01"),
     ] {
         let answer = edge
             .say(&format!(
-                "GET / HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\r\n"
+                "GET / HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
             ))
             .await;
         assert!(
@@ -159,7 +159,7 @@ async fn errors_name_their_cause_and_request() {
         );
         let page = edge
             .say(&format!(
-                "GET / HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\n\r\n"
+                "GET / HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
             ))
             .await;
         assert!(
@@ -189,7 +189,7 @@ async fn one_connection_carries_many_requests_in_both_codings() {
         "{first}"
     );
     assert!(
-        first.contains("Fly-Client-Ip: 127.0.0.1\r\n") && !first.contains("GET /2"),
+        first.contains("Fly-Client-IP: 127.0.0.1\r\n") && !first.contains("GET /2"),
         "{first}"
     );
     server

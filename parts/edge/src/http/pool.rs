@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::body::Channel;
+use super::channel::Channel;
 
 /// Idle connections kept to one machine by one core; above it the oldest is closed.
 const IDLE_PER_MACHINE: usize = 64;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::body::Channel;
-use crate::pool::Pool;
+use super::channel::Channel;
+use super::pool::Pool;
 use crate::route::{Route, Target};
 
 /// A machine is on this host or a tunnel away: longer than this means it is not listening.

@@ -1,0 +1,29 @@
+//! HTTP: from a client's request to a machine's answer.
+//!
+//! [`serve_request`] is the way of every request; what a client speaks is behind [`Exchange`]. HTTP/1 is parsed here, not
+//! by a framework, and strictly: whatever two parsers could read in two ways is refused, which is what makes request
+//! smuggling impossible.
+
+#![allow(dead_code)] // what HTTP/2, replays and options use is here before them
+
+mod attempt;
+mod body;
+mod channel;
+mod chunked;
+mod connection;
+mod core;
+mod error_page;
+mod exchange;
+mod field;
+mod head;
+mod http1;
+mod outbound;
+mod pipeline;
+mod pool;
+mod problem;
+mod pulse;
+mod response_head;
+mod upstream;
+
+pub(crate) use self::core::Core;
+pub(crate) use pulse::TICK;

@@ -1,0 +1,134 @@
+//! A connection with what was read from it and not used yet.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio_util::io::poll_read_buf;
+
+use crate::transport::ClientStream;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// The same once a read has filled that: a large body is under way.
+const READ_BYTES_LARGE: usize = 64 * 1024;
+/// Buffers a thread keeps for the next reads: as many connections as are commonly busy at one moment.
+const SPARE_BUFFERS: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Debug)]
+pub(crate) struct Channel<S: ClientStream = TcpStream> {
+    pub(crate) reader: Reader<S::Read>,
+    pub(crate) writer: S::Write,
+}
+
+/// The reading half; holds memory only while bytes are unread.
+#[derive(Debug)]
+pub(crate) struct Reader<R = OwnedReadHalf> {
+    half: R,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl<S: ClientStream> Channel<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        let (half, writer) = stream.into_halves();
+        Channel {
+            reader: Reader {
+                half,
+                buffer: Vec::new(),
+                start: 0,
+            },
+            writer,
+        }
+    }
+}
+
+impl Channel {
+    /// Whether the other side has neither closed nor sent anything unasked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut probe = [0; 1];
+        self.reader.unread().is_empty()
+            && matches!(self.reader.half.try_read(&mut probe), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl<R> Reader<R> {
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Gives the buffer's memory back if nothing is unread.
+    pub(crate) fn rest(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            give_back(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// Reads more behind what is unread; 0 means the other side has ended.
+    ///
+    /// Cancelling loses nothing.
+    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|context| self.poll_fill(context)).await
+    }
+
+    /// A connection that waits holds no buffer: one is taken for the attempt to read and given back if none came.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        if self.buffer.capacity() == 0 {
+            self.buffer = take_spare();
+        }
+        let free = self.buffer.capacity() - self.buffer.len();
+        if free < READ_BYTES / 4 {
+            self.buffer.reserve(READ_BYTES_LARGE);
+        }
+        let free = self.buffer.capacity() - self.buffer.len();
+        let read = poll_read_buf(Pin::new(&mut self.half), context, &mut self.buffer);
+        match read {
+            Poll::Pending => self.rest(),
+            Poll::Ready(Ok(count)) if count == free && free < READ_BYTES_LARGE => {
+                self.buffer.reserve(READ_BYTES_LARGE);
+            }
+            Poll::Ready(_) => {}
+        }
+        read
+    }
+}
+
+fn take_spare() -> Vec<u8> {
+    SPARE
+        .with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(READ_BYTES))
+}
+
+fn give_back(buffer: Vec<u8>) {
+    // One that has grown would make every idle reader's share large.
+    if buffer.capacity() <= 2 * READ_BYTES {
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_BUFFERS {
+                spare.push(buffer);
+            }
+        });
+    }
+}

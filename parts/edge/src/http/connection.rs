@@ -1,0 +1,150 @@
+//! A client's HTTP/1 connection: request after request until one side has had enough.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly_runtime::Stop;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::channel::{Channel, Reader};
+use super::core::Core;
+use super::head::{Refused, RequestHead};
+use super::http1::{Http1Exchange, may_end_head};
+use super::pipeline::{Ended, IDLE_PATIENCE, serve_request};
+use super::problem::Problem;
+use super::pulse::Pulse;
+use crate::http::exchange::Exchange;
+use crate::transport::{ClientStream, ConnInfo};
+
+/// How long a head may take from its first byte to its last.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// How long, and for how many bytes, a client that is being refused may go on sending: closing at once would reset the
+/// connection and could take the answer away before it is read (RFC 9112, 9.6).
+const LINGER_PATIENCE: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
+
+impl Core {
+    /// Serves requests until the client leaves, a request cannot be followed by another, or `stop` finds it idle.
+    pub(crate) async fn serve<S: ClientStream>(&self, stream: S, conn: ConnInfo, stop: Stop) {
+        let mut client = Channel::new(stream);
+        let pulse = self.ticker.pulse();
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            pulse.set(IDLE_PATIENCE);
+            if client.reader.unread().is_empty() {
+                client.reader.rest();
+                let read = tokio::select! {
+                    biased;
+                    read = pulse.watch(client.reader.fill()) => read,
+                    () = &mut stopped => return,
+                };
+                if !matches!(read, Ok(Ok(1..))) {
+                    return;
+                }
+            }
+            // Only a connection with a request holds what a request needs.
+            let served = Box::pin(self.serve_one(&mut client, &conn, &pulse, &stop));
+            if !served.await {
+                linger(&mut client, &pulse).await;
+                return;
+            }
+        }
+    }
+
+    /// Serves the request whose first byte has come; whether another may follow.
+    async fn serve_one<S: ClientStream>(
+        &self,
+        client: &mut Channel<S>,
+        conn: &ConnInfo,
+        pulse: &Arc<Pulse>,
+        stop: &Stop,
+    ) -> bool {
+        let mut head = RequestHead::default();
+        pulse.set(HEAD_PATIENCE);
+        let read = pulse.watch(read_head(&mut client.reader, &mut head)).await;
+        let refused = match read {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => return false,
+            Ok(Err(refused)) => Some(refused),
+            Err(_) => Some(Refused {
+                status: 408,
+                reason: "the request head did not arrive in time",
+            }),
+        };
+        if let Some(refused) = refused {
+            return self.refuse(client, refused, pulse).await;
+        }
+        let mut exchange =
+            Http1Exchange::new(&head, &mut client.reader, &mut client.writer, pulse);
+        if stop.is_cancelled() {
+            exchange.make_last();
+        }
+        let ended = serve_request(self, conn, &mut exchange).await;
+        ended == Ended::Answered && exchange.can_go_on() && !stop.is_cancelled()
+    }
+
+    /// Answers a head that cannot be read; nothing after it can be trusted.
+    async fn refuse<S: ClientStream>(
+        &self,
+        client: &mut Channel<S>,
+        refused: Refused,
+        pulse: &Arc<Pulse>,
+    ) -> bool {
+        let request_id = self.request_id();
+        let problem = Problem::new(refused.status, "bad_request", refused.reason);
+        let nothing = RequestHead::default();
+        let mut exchange =
+            Http1Exchange::new(&nothing, &mut client.reader, &mut client.writer, pulse);
+        let reply = problem.reply(true, &request_id);
+        pulse.set(IDLE_PATIENCE);
+        // A client that is gone needs no answer.
+        let _ = pulse
+            .watch(reply.send(&nothing, exchange.parts().sink, &request_id))
+            .await;
+        false
+    }
+}
+
+/// `false` when the client left within the head.
+async fn read_head<R: AsyncRead + Unpin>(
+    reader: &mut Reader<R>,
+    head: &mut RequestHead,
+) -> Result<bool, Refused> {
+    let mut looked_at = 0;
+    loop {
+        let unread = reader.unread();
+        if (looked_at == 0 || may_end_head(unread, looked_at))
+            && let Some(length) = head.read(unread)?
+        {
+            reader.consume(length);
+            return Ok(true);
+        }
+        looked_at = unread.len();
+        match reader.fill().await {
+            Ok(count) if count > 0 => {}
+            _ => return Ok(false),
+        }
+    }
+}
+
+/// Ends our side and lets the client finish its own.
+async fn linger<S: ClientStream>(client: &mut Channel<S>, pulse: &Pulse) {
+    pulse.set(LINGER_PATIENCE);
+    let Channel { reader, writer } = client;
+    let _ = pulse.watch(drain(reader, writer)).await;
+}
+
+async fn drain<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(reader: &mut Reader<R>, writer: &mut W) {
+    if writer.shutdown().await.is_err() {
+        return;
+    }
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        reader.consume(reader.unread().len());
+        match reader.fill().await {
+            Ok(count) if count > 0 => left = left.saturating_sub(count),
+            _ => return,
+        }
+    }
+}

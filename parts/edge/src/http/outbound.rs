@@ -1,0 +1,259 @@
+//! The header rules: what machines are told of a request, what clients get of an answer.
+//!
+//! Names and meanings: <https://fly.io/docs/networking/request-headers/>.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use mayfly_machine::HttpOptions;
+
+use super::field::{Kind, classify};
+use super::head::{Framing, RequestHead, Version};
+use super::response_head::ResponseHead;
+
+/// How the edge calls itself in `Via` and `Server`.
+const PRODUCT: &str = "mayfly";
+
+/// Facts about the client's connection and request that a machine is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) peer: SocketAddr,
+    /// The edge's own address the client connected to.
+    pub(crate) address: IpAddr,
+    /// The port the client connected to.
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    pub(crate) region: &'a str,
+    pub(crate) request_id: &'a str,
+    /// W3C trace context of this request, as the edge continues or begins it.
+    pub(crate) trace: &'a str,
+    /// Microseconds since 1970.
+    pub(crate) received_us: i64,
+}
+
+/// What routing adds to or changes in a request on its way to one machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extra {
+    /// Replaces path and query.
+    pub(crate) target: Option<String>,
+    /// Set in place of the client's fields of the same name.
+    pub(crate) set: Vec<(String, String)>,
+    /// Names taken away.
+    pub(crate) delete: Vec<String>,
+}
+
+impl Extra {
+    fn replaces(&self, name: &[u8]) -> bool {
+        let same = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
+        self.delete.iter().any(same) || self.set.iter().any(|(other, _)| same(other))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.delete.is_empty()
+    }
+}
+
+fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the request a machine gets, in the form of HTTP/1.1.
+pub(crate) fn request(head: &RequestHead, origin: &Origin<'_>, extra: &Extra, out: &mut Vec<u8>) {
+    let client = origin.peer.ip().to_canonical();
+    let address = origin.address.to_canonical();
+    for part in [
+        head.method(),
+        " ",
+        extra.target.as_deref().unwrap_or(head.target()),
+        " HTTP/1.1\r\nHost: ",
+    ] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    if head.authority().is_empty() {
+        let _ = write!(out, "{address}");
+    } else {
+        out.extend_from_slice(head.authority().as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    let mut port_named = false;
+    for (kind, name, value) in head.fields() {
+        let passes = match kind {
+            Kind::Host
+            | Kind::Connection
+            | Kind::Hop
+            | Kind::TransferEncoding
+            | Kind::ForwardedFor
+            | Kind::Te
+            | Kind::Ours
+            | Kind::RequestId => false,
+            Kind::Upgrade => head.upgrade,
+            Kind::ForwardedPort => !std::mem::replace(&mut port_named, true),
+            _ => true,
+        };
+        if passes && (extra.is_empty() || kind == Kind::ContentLength || !extra.replaces(name)) {
+            push_field(out, name, value);
+        }
+    }
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for (_, _, value) in head
+        .fields()
+        .filter(|(kind, ..)| *kind == Kind::ForwardedFor)
+    {
+        out.extend_from_slice(value);
+        out.extend_from_slice(b", ");
+    }
+    let Origin {
+        port,
+        region,
+        request_id,
+        trace,
+        received_us,
+        ..
+    } = origin;
+    let (proto, ssl) = if origin.tls {
+        ("https", "on")
+    } else {
+        ("http", "off")
+    };
+    let version = head.version.number();
+    // Writing to memory cannot fail.
+    let _ = write!(
+        out,
+        "{client}, {address}\r\nX-Forwarded-Proto: {proto}\r\nX-Forwarded-SSL: {ssl}\r\n\
+         X-Request-Start: t={received_us}\r\nFly-Client-IP: {client}\r\nFly-Forwarded-Port: {port}\r\n\
+         Fly-Forwarded-Proto: {proto}\r\nFly-Forwarded-SSL: {ssl}\r\nFly-Region: {region}\r\n\
+         Fly-Request-Id: {request_id}\r\nFly-Traceparent: {trace}\r\nVia: {version} {PRODUCT}\r\n"
+    );
+    if !port_named {
+        let _ = write!(out, "X-Forwarded-Port: {port}\r\n");
+    }
+    for (name, value) in &extra.set {
+        push_field(out, name.as_bytes(), value.as_bytes());
+    }
+    if head.framing == Framing::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    match (head.upgrade, head.takes_trailers) {
+        (true, _) => out.extend_from_slice(b"Connection: upgrade\r\n"),
+        (false, true) => out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n"),
+        (false, false) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An answer on its way to a client: the machine's head and what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) head: &'a ResponseHead,
+    /// How the sink is told the end of the body: as the head says, or [`Framing::UntilClose`] where the length is not
+    /// known, because the body is changed on its way.
+    pub(crate) framing: Framing,
+    pub(crate) request_id: &'a str,
+    pub(crate) options: Option<&'a HttpOptions>,
+    /// The coding the edge applies to the body.
+    pub(crate) coding: Option<&'static str>,
+}
+
+impl Answer<'_> {
+    /// Calls `put` with the name and value of each field the client gets; what frames the message on one connection is
+    /// the sink's.
+    pub(crate) fn each_field(&self, mut put: impl FnMut(&[u8], &[u8])) {
+        let interim = self.head.status < 200;
+        let pristine = interim || self.options.is_some_and(|options| options.pristine);
+        let set = self
+            .options
+            .filter(|options| !interim && !options.response_headers.is_empty())
+            .map(|options| &options.response_headers);
+        let replaced = |name: &[u8]| {
+            set.is_some_and(|set| {
+                set.keys()
+                    .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+            })
+        };
+        for (kind, name, value) in self.head.fields() {
+            let passes = match kind {
+                Kind::Connection | Kind::Hop | Kind::TransferEncoding | Kind::Upgrade | Kind::Te => {
+                    false
+                }
+                Kind::ContentLength => self.framing == self.head.framing,
+                Kind::ContentEncoding => self.coding.is_none(),
+                Kind::Server | Kind::RequestId => pristine,
+                _ => true,
+            };
+            if passes && (kind == Kind::ContentLength || !replaced(name)) {
+                put(name, value);
+            }
+        }
+        if let Some(coding) = self.coding {
+            put(b"Content-Encoding", coding.as_bytes());
+            put(b"Vary", b"Accept-Encoding");
+        }
+        if !pristine {
+            if !replaced(b"server") {
+                put(b"Server", PRODUCT.as_bytes());
+            }
+            if !replaced(b"via") {
+                put(b"Via", b"1.1 mayfly");
+            }
+            if !replaced(b"fly-request-id") {
+                put(b"Fly-Request-Id", self.request_id.as_bytes());
+            }
+        }
+        for (name, values) in set.into_iter().flatten() {
+            if !matches!(
+                classify(name.as_bytes()),
+                Kind::ContentLength | Kind::TransferEncoding | Kind::Connection | Kind::Hop
+            ) {
+                for value in values.iter().flatten() {
+                    put(name.as_bytes(), value.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// Writes the head an HTTP/1 client gets, but for its last empty line.
+pub(crate) fn response(answer: &Answer<'_>, out: &mut Vec<u8>) {
+    let _ = write!(out, "HTTP/1.1 {} ", answer.head.status);
+    out.extend_from_slice(answer.head.reason());
+    out.extend_from_slice(b"\r\n");
+    answer.each_field(|name, value| push_field(out, name, value));
+}
+
+/// The trace this request is part of: the client's own if it names a valid one, with a span of the edge; else new.
+///
+/// Source: W3C Trace Context, 3.2.
+pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3]) -> String {
+    let hex = |part: &[u8]| {
+        part.iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && part.iter().any(|byte| *byte != b'0')
+    };
+    let span = random[2] | 1;
+    if let Some(given) = given
+        && given.len() == 55
+        && given.starts_with(b"00-")
+        && given[35] == b'-'
+        && given[52] == b'-'
+        && hex(&given[3..35])
+        && hex(&given[36..52])
+        && given[53..].iter().all(u8::is_ascii_hexdigit)
+        && let Ok(text) = std::str::from_utf8(given)
+    {
+        return format!("{}{span:016x}{}", &text[..36], &text[52..]);
+    }
+    format!("00-{:016x}{:016x}-{span:016x}-00", random[0] | 1, random[1])
+}
+
+impl Version {
+    /// Whether interim answers and chunks are understood (RFC 9110, 15.2; RFC 9112, 6.1).
+    pub(crate) fn is_modern(self) -> bool {
+        self != Version::Http10
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,149 @@
+//! One request from its head to its answer, whatever protocol the client speaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::{Attempt, Kept, Rules, Task, attempt};
+use super::core::{Core, Scratch};
+use super::exchange::{AnswerSink, Exchange, Parts, RequestBody};
+use super::http1::Http1Answers;
+use super::outbound::{self, Extra, Origin, continue_trace};
+use super::problem::Problem;
+use super::upstream::{Upstream, connect};
+use crate::transport::ConnInfo;
+
+/// How long nothing may move on an exchange (Fly.io closes idle connections after 60 s).
+pub(crate) const IDLE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a request ended for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It has a whole answer.
+    Answered,
+    /// Its answer broke off: only closing the connection, or resetting the stream, can say so.
+    Broken,
+}
+
+/// Answers one request. Both protocols' connections call this for each of theirs.
+pub(crate) async fn serve_request<E: Exchange>(
+    core: &Core,
+    conn: &ConnInfo,
+    exchange: &mut E,
+) -> Ended {
+    let request_id = core.request_id();
+    let mut parts = exchange.parts();
+    let mut scratch = core.take_scratch();
+    let ended = match serve(core, conn, &mut parts, &mut scratch, &request_id).await {
+        Ok(ended) => ended,
+        Err(problem) => refuse(&mut parts, &problem, &request_id).await,
+    };
+    core.give_back(scratch);
+    ended
+}
+
+async fn refuse<B: RequestBody, K: AnswerSink>(
+    parts: &mut Parts<'_, B, K>,
+    problem: &Problem,
+    request_id: &str,
+) -> Ended {
+    tracing::debug!(
+        code = problem.code,
+        request_id,
+        machine_id = problem.machine.map(tracing::field::display),
+        "{}",
+        problem.message
+    );
+    parts.pulse.set(IDLE_PATIENCE);
+    let reply = problem.reply(parts.head.wants_json, request_id);
+    let sent = reply.send(parts.head, parts.sink, request_id);
+    match parts.pulse.watch(sent).await {
+        Ok(Ok(())) => Ended::Answered,
+        _ => Ended::Broken,
+    }
+}
+
+async fn serve<B: RequestBody, K: AnswerSink>(
+    core: &Core,
+    conn: &ConnInfo,
+    parts: &mut Parts<'_, B, K>,
+    scratch: &mut Scratch,
+    request_id: &str,
+) -> Result<Ended, Problem> {
+    let head = parts.head;
+    let table = Arc::clone(&core.table.lock().expect("no holder of this lock panics"));
+    let route = table.by_host(head.host(), &core.domain).ok_or_else(|| {
+        Problem::new(
+            404,
+            "app_not_found",
+            format!(
+                "No app answers to {}. Apps are served at <app>.{}.",
+                head.host(),
+                core.domain
+            ),
+        )
+    })?;
+    let trace = continue_trace(
+        head.get("traceparent"),
+        [core.chance(), core.chance(), core.chance()],
+    );
+    let origin = Origin {
+        peer: conn.peer,
+        address: conn.door.ip,
+        port: conn.door.bound,
+        tls: conn.tls.is_some(),
+        region: core.region.as_str(),
+        request_id,
+        trace: &trace,
+        received_us: core.clock.now().as_millis().saturating_mul(1000),
+    };
+    let extra = Extra::default();
+    let mut kept = Kept::default();
+    let mut fresh = false;
+    loop {
+        let Upstream {
+            target,
+            address,
+            mut channel,
+            reused,
+        } = connect(route, &core.pool, fresh)
+            .await
+            .map_err(|error| Problem::unreachable(&error))?;
+        scratch.out.clear();
+        outbound::request(head, &origin, &extra, &mut scratch.out);
+        let task = Task {
+            head,
+            body: &mut *parts.body,
+            sink: &mut *parts.sink,
+            pulse: parts.pulse,
+            kept: &mut kept,
+            answer: &mut scratch.answer,
+            rules: Rules {
+                request_id,
+                options: None,
+                idle: IDLE_PATIENCE,
+                may_replay: false,
+            },
+        };
+        let ended = {
+            let mut answers = Http1Answers::new(&mut channel.reader);
+            attempt(task, &mut channel.writer, &mut answers, &mut scratch.out).await
+        };
+        match ended {
+            Attempt::Answered { keep_machine } => {
+                if keep_machine {
+                    core.pool.put(address, channel);
+                }
+                return Ok(Ended::Answered);
+            }
+            Attempt::Failed(_) if reused && !fresh && head.is_idempotent() && kept.is_whole() => {
+                fresh = true;
+            }
+            Attempt::Failed(failure) => return Err(Problem::failed(&failure, target.machine)),
+            Attempt::Replay { .. } => unreachable!("orders are not obeyed yet"),
+            Attempt::Broken(broken) => {
+                tracing::debug!(machine_id = %target.machine, request_id, error = mayfly_runtime::report(&broken), "exchange broke off");
+                return Ok(Ended::Broken);
+            }
+        }
+    }
+}
