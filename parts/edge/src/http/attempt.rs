@@ -80,7 +80,6 @@ impl Kept {
     pub(crate) fn is_whole(&self) -> bool {
         !self.overflowed
     }
-
 }
 
 /// What all attempts of one request share.
@@ -174,7 +173,10 @@ where
             from_machine.tunnel();
             let outward = pump_out(body, to_machine, moved);
             let inward = pump_in(from_machine, sink, moved);
-            match pulse.watch(async { tokio::try_join!(outward, inward) }).await {
+            match pulse
+                .watch(async { tokio::try_join!(outward, inward) })
+                .await
+            {
                 Ok(Ok(_)) => Attempt::Answered {
                     keep_machine: false,
                 },

@@ -110,7 +110,9 @@ impl ChunkScanner {
 
     fn next(&mut self, byte: u8) -> Result<At, Malformed> {
         Ok(match (self.at, byte) {
-            (At::Size { digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < DIGITS_MAX => {
+            (At::Size { digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F')
+                if digits < DIGITS_MAX =>
+            {
                 let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
                 self.left = self.left << 4 | u64::from(digit);
                 At::Size { digits: digits + 1 }

@@ -75,8 +75,7 @@ impl Core {
         if let Some(refused) = refused {
             return self.refuse(client, refused, pulse).await;
         }
-        let mut exchange =
-            Http1Exchange::new(&head, &mut client.reader, &mut client.writer, pulse);
+        let mut exchange = Http1Exchange::new(&head, &mut client.reader, &mut client.writer, pulse);
         if stop.is_cancelled() {
             exchange.make_last();
         }
@@ -135,7 +134,10 @@ async fn linger<S: ClientStream>(client: &mut Channel<S>, pulse: &Pulse) {
     let _ = pulse.watch(drain(reader, writer)).await;
 }
 
-async fn drain<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(reader: &mut Reader<R>, writer: &mut W) {
+async fn drain<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    reader: &mut Reader<R>,
+    writer: &mut W,
+) {
     if writer.shutdown().await.is_err() {
         return;
     }

@@ -172,9 +172,10 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(text.iter().fold(0, |value, digit| {
-        value * 10 + u64::from(*digit - b'0')
-    }))
+    Some(
+        text.iter()
+            .fold(0, |value, digit| value * 10 + u64::from(*digit - b'0')),
+    )
 }
 
 /// Whether `needle`, lower case, occurs in `haystack` in any case.
@@ -204,7 +205,12 @@ mod tests {
                 assert_eq!(classify(name.to_uppercase().as_bytes()), *kind, "{name}");
             }
         }
-        for forged in ["Fly_Client_IP", "CONTENT_LENGTH", "x-forwarded_for", "transfer_encoding"] {
+        for forged in [
+            "Fly_Client_IP",
+            "CONTENT_LENGTH",
+            "x-forwarded_for",
+            "transfer_encoding",
+        ] {
             assert_eq!(classify(forged.as_bytes()), Kind::Hop, "{forged}");
         }
         for harmless in ["x_custom", "content_type", "fly-machine", ""] {
@@ -218,8 +224,18 @@ mod tests {
     #[test]
     fn numbers_are_digits() {
         assert_eq!(decimal(b"0042"), Some(42));
-        assert_eq!(decimal(b"9999999999999999999"), Some(9_999_999_999_999_999_999));
-        for wrong in [&b""[..], b"+1", b"1 ", b"0x1", b"1,1", b"99999999999999999999"] {
+        assert_eq!(
+            decimal(b"9999999999999999999"),
+            Some(9_999_999_999_999_999_999)
+        );
+        for wrong in [
+            &b""[..],
+            b"+1",
+            b"1 ",
+            b"0x1",
+            b"1,1",
+            b"99999999999999999999",
+        ] {
             assert_eq!(decimal(wrong), None);
         }
     }

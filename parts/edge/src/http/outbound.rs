@@ -175,9 +175,11 @@ impl Answer<'_> {
         };
         for (kind, name, value) in self.head.fields() {
             let passes = match kind {
-                Kind::Connection | Kind::Hop | Kind::TransferEncoding | Kind::Upgrade | Kind::Te => {
-                    false
-                }
+                Kind::Connection
+                | Kind::Hop
+                | Kind::TransferEncoding
+                | Kind::Upgrade
+                | Kind::Te => false,
                 Kind::ContentLength => self.framing == self.head.framing,
                 Kind::ContentEncoding => self.coding.is_none(),
                 Kind::Server | Kind::RequestId => pristine,

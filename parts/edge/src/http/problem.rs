@@ -50,7 +50,9 @@ impl Problem {
 
     pub(crate) fn unreachable(error: &Unreachable) -> Problem {
         match error {
-            Unreachable::NoMachine => Problem::new(503, "PR01", "No machine of this app is started."),
+            Unreachable::NoMachine => {
+                Problem::new(503, "PR01", "No machine of this app is started.")
+            }
             Unreachable::Refused(target) => Problem::new(
                 502,
                 "PC01",

@@ -52,15 +52,12 @@ impl ResponseHead {
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut []);
         let parser = httparse::ParserConfig::default();
-        let length = match parser.parse_response_with_uninit_headers(
-            &mut response,
-            bytes,
-            &mut headers,
-        ) {
-            Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
-            Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
-            _ => return Err(Garbled),
-        };
+        let length =
+            match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
+                Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
+                Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
+                _ => return Err(Garbled),
+            };
         let version = match response.version {
             Some(0) => Version::Http10,
             _ => Version::Http11,
@@ -80,8 +77,9 @@ impl ResponseHead {
         self.bytes.clear();
         self.bytes.extend_from_slice(&bytes[..length]);
         let common = Common::read(&self.bytes, &mut self.fields, version).map_err(|_| Garbled)?;
-        let bodiless =
-            method == "HEAD" || (100..200).contains(&self.status) || matches!(self.status, 204 | 304);
+        let bodiless = method == "HEAD"
+            || (100..200).contains(&self.status)
+            || matches!(self.status, 204 | 304);
         self.framing = match (common.chunked, common.length) {
             (true, Some(_)) => return Err(Garbled),
             _ if bodiless => Framing::None,
@@ -117,12 +115,28 @@ mod tests {
     #[test]
     fn framing_follows_method_and_status() {
         for (text, method, wanted) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HEAD", Framing::None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "GET", Framing::Length(9)),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+                "HEAD",
+                Framing::None,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+                "GET",
+                Framing::Length(9),
+            ),
             ("HTTP/1.1 204 No Content\r\n\r\n", "GET", Framing::None),
-            ("HTTP/1.1 304\r\nContent-Length: 9\r\n\r\n", "GET", Framing::None),
+            (
+                "HTTP/1.1 304\r\nContent-Length: 9\r\n\r\n",
+                "GET",
+                Framing::None,
+            ),
             ("HTTP/1.0 200 OK\r\n\r\n", "GET", Framing::UntilClose),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", "GET", Framing::Chunked),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n",
+                "GET",
+                Framing::Chunked,
+            ),
         ] {
             assert_eq!(framing(text, method), Ok(wanted), "{text:?}");
         }

@@ -147,7 +147,10 @@ fn ambiguous_requests_are_refused() {
 fn huge_heads_are_refused_before_they_are_whole() {
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "y".repeat(HEAD_MAX));
     assert_eq!(request(&long).unwrap_err().status, 431);
-    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX));
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "X: y\r\n".repeat(HEADERS_MAX)
+    );
     assert_eq!(request(&many).unwrap_err().status, 431);
 }
 

@@ -55,7 +55,14 @@ fn machines_see_our_facts_and_no_forged_ones() {
             "{line}\n{text}"
         );
     }
-    for absent in ["9.9.9.9", "zzz", "gopher", "Replay-Src", "X-Secret", "Connection"] {
+    for absent in [
+        "9.9.9.9",
+        "zzz",
+        "gopher",
+        "Replay-Src",
+        "X-Secret",
+        "Connection",
+    ] {
         assert!(!text.contains(absent), "{absent}\n{text}");
     }
     assert!(text.ends_with("\r\n\r\n") && !text[..text.len() - 4].contains("\r\n\r\n"));
@@ -76,9 +83,15 @@ fn routing_may_change_target_and_fields_but_not_framing() {
         &extra,
     );
     assert!(text.starts_with("POST /new?x=1 HTTP/1.1\r\n"), "{text}");
-    assert!(text.contains("Authorization: Bearer t\r\n") && !text.contains("mine"), "{text}");
+    assert!(
+        text.contains("Authorization: Bearer t\r\n") && !text.contains("mine"),
+        "{text}"
+    );
     assert!(text.contains("fly-replay-src: instance=a\r\n"), "{text}");
-    assert!(text.contains("Content-Length: 2\r\n") && !text.contains("Cookie"), "{text}");
+    assert!(
+        text.contains("Content-Length: 2\r\n") && !text.contains("Cookie"),
+        "{text}"
+    );
 }
 
 fn given(text: &str, options: Option<&HttpOptions>) -> String {
@@ -121,7 +134,10 @@ fn answers_carry_our_marks_unless_pristine() {
     let theirs = given(text, Some(&pristine));
     assert!(!theirs.contains("mayfly"), "{theirs}");
     for line in ["Server: app", "Via: 1.1 x", "Fly-Request-Id: forged"] {
-        assert!(theirs.lines().any(|other| other == line), "{line}\n{theirs}");
+        assert!(
+            theirs.lines().any(|other| other == line),
+            "{line}\n{theirs}"
+        );
     }
 }
 
@@ -132,7 +148,10 @@ fn configured_fields_are_set_and_removed() {
             ("X-Gone".to_owned(), None),
             ("Server".to_owned(), None),
             ("X-One".to_owned(), Some(vec!["1".to_owned()])),
-            ("X-Many".to_owned(), Some(vec!["a".to_owned(), "b".to_owned()])),
+            (
+                "X-Many".to_owned(),
+                Some(vec!["a".to_owned(), "b".to_owned()]),
+            ),
             ("Content-Length".to_owned(), Some(vec!["7".to_owned()])),
         ]
         .into(),
@@ -142,11 +161,17 @@ fn configured_fields_are_set_and_removed() {
         "HTTP/1.1 200 OK\r\nx-gone: 1\r\nx-one: 0\r\nContent-Length: 2\r\n\r\n",
         Some(&options),
     );
-    assert!(!text.contains("gone") && !text.contains("Server") && !text.contains(": 0"), "{text}");
+    assert!(
+        !text.contains("gone") && !text.contains("Server") && !text.contains(": 0"),
+        "{text}"
+    );
     for line in ["X-One: 1", "X-Many: a", "X-Many: b", "Content-Length: 2"] {
         assert!(text.lines().any(|other| other == line), "{line}\n{text}");
     }
-    let interim = given("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", Some(&options));
+    let interim = given(
+        "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n",
+        Some(&options),
+    );
     assert_eq!(interim, "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n");
 }
 
@@ -157,7 +182,12 @@ fn traces_are_continued_or_begun() {
         continue_trace(Some(given), [1, 2, 3]),
         "00-0af7651916cd43dd8448eb211c80319c-0000000000000003-01"
     );
-    for wrong in [&b""[..], b"00-x", &[b'0'; 55], b"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] {
+    for wrong in [
+        &b""[..],
+        b"00-x",
+        &[b'0'; 55],
+        b"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ] {
         assert_eq!(
             continue_trace(Some(wrong), [1, 2, 3]),
             "00-00000000000000010000000000000002-0000000000000003-00"
