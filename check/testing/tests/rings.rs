@@ -14,12 +14,13 @@ const RINGS: [&str; 8] = [
 const TEST_HELPERS: &str = "mayfly-testing";
 
 /// Heavy dependencies that stay behind one crate of ours.
-const BEHIND_ONE: [(&str, &str); 6] = [
+const BEHIND_ONE: [(&str, &str); 7] = [
     ("sqlx", "mayfly-db"),
     ("hyper", "mayfly-net"),
     ("hyper-util", "mayfly-net"),
     ("hyper-rustls", "mayfly-net"),
     ("rustls", "mayfly-net"),
+    ("tokio-rustls", "mayfly-net"),
     ("rtnetlink", "mayfly-mesh"),
 ];
 
