@@ -3,7 +3,8 @@ use std::time::Duration;
 use mayfly_types::LaunchId;
 
 use crate::{
-    Actor, Exit, GuestRef, Happening, Launch, Machine, MachineState, RunChange, Signal, Version,
+    Actor, CheckTurn, Exit, GuestRef, Happening, Launch, Machine, MachineState, RunChange, Signal,
+    Version,
 };
 
 /// Something a machine reacts to.
@@ -80,6 +81,8 @@ pub enum Event {
     },
     /// The host was booted since the phase was stored, and the guest's end is not on record.
     Rebooted,
+    /// A check of the running guest has another status.
+    CheckTurned(CheckTurn),
     /// Time has passed: deadlines are looked at.
     Tick,
 }

@@ -1,6 +1,8 @@
 use mayfly_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::CheckTurn;
+
 /// Who caused a change: the word in an event's `source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,7 +26,11 @@ pub enum EventKind {
     Suspend,
     Resume,
     Destroy,
-    LaunchFailed { reason: String },
+    LaunchFailed {
+        reason: String,
+    },
+    /// Not part of the machine's own history, but of the event log.
+    Check(CheckTurn),
 }
 
 /// How a guest ended, and what follows.

@@ -6,6 +6,7 @@
 
 mod address;
 mod burst;
+mod check;
 mod command;
 mod environment;
 mod etc_files;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use address::private_ip;
 pub use burst::{BurstBudget, CpuLimit};
+pub use check::{CheckStatus, CheckTurn};
 pub use command::{ImageDefaults, NothingToRun, Overrides};
 pub use environment::{Facts, environment, expanded};
 pub use etc_files::{etc_hosts, etc_resolv_conf};

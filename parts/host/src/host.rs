@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::actor::{Actor, Origin};
+use crate::checks::Checks;
 use crate::error::{BuildError, refused, stopping};
 use crate::registry::{Command, Handle, Mailbox, Registry};
 use crate::{HostConfig, HostDeps, loops};
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) store: HostStore,
     pub(crate) host_id: HostId,
     pub(crate) registry: Registry,
+    pub(crate) checks: Arc<Checks>,
     pub(crate) tasks: TaskSet,
     /// Images resolved a short while ago, kept until the machines they were resolved for are on record.
     pub(crate) fresh_pins: Mutex<VecDeque<(Timestamp, Pinned)>>,
@@ -61,7 +63,8 @@ impl HostConfig {
             .map_err(failed)?;
         let latest = store.newest_report().await.map_err(failed)?;
         let machines = store.machines().await.map_err(failed)?;
-        let registry = Registry::new(opened.host_id, latest);
+        let checks = Arc::new(Checks::new(deps.clock.clone()));
+        let registry = Registry::new(opened.host_id, latest, checks.clone());
         let waiting: Vec<Mailbox> = machines
             .into_iter()
             .filter_map(|stored| registry.adopt(stored).1)
@@ -82,6 +85,7 @@ impl HostConfig {
             deps,
             store,
             registry,
+            checks,
             tasks: TaskSet::new(),
             fresh_pins: Mutex::default(),
         });

@@ -10,6 +10,7 @@
 
 mod actor;
 mod api;
+mod checks;
 mod config;
 mod effects;
 mod error;

@@ -5,11 +5,22 @@ mod retention;
 
 use std::sync::Arc;
 
+use crate::checks;
 use crate::host::Shared;
 
 pub(crate) async fn spawn(shared: &Arc<Shared>) {
     let (burst, retention) = (shared.clone(), shared.clone());
+    let (probes, reports) = (shared.clone(), shared.clone());
+    let (turned, turns) = checks::turns();
     let tasks = &shared.tasks;
+    tasks
+        .spawn("host.checks", |stop| checks::run(probes, turned, stop))
+        .await;
+    tasks
+        .spawn("host.check-reports", |stop| {
+            checks::report_turns(reports, turns, stop)
+        })
+        .await;
     tasks
         .spawn("host.burst", |stop| burst::run(burst, stop))
         .await;

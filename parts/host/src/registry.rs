@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mayfly_host_api::{Catalog, CatalogEntry, HostError, MachineReport};
+use mayfly_host_api::{Catalog, CatalogEntry, CheckReport, HostError, MachineReport};
 use mayfly_host_store::Stored;
 use mayfly_machine::Event;
 use mayfly_types::{HostId, HostSeq, MachineId};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::checks::Checks;
 use crate::report::catalog_entry;
 
 /// Requests that wait for one machine's actor. It answers in the time of a disk write; more waiting than this means
@@ -35,6 +36,7 @@ pub(crate) struct Mailbox {
 /// A machine's entry in the catalog, and the state it was made of.
 struct Listed {
     stored: Arc<Stored>,
+    checks: Option<Arc<[CheckReport]>>,
     entry: Option<Arc<CatalogEntry>>,
 }
 
@@ -44,18 +46,20 @@ pub(crate) struct Registry {
     latest: watch::Sender<HostSeq>,
     catalog: watch::Sender<Catalog>,
     host_id: HostId,
+    checks: Arc<Checks>,
     /// The entry made of each machine's newest state.
     entries: Mutex<HashMap<MachineId, Listed>>,
     catalog_is_old: tokio::sync::Notify,
 }
 
 impl Registry {
-    pub(crate) fn new(host_id: HostId, latest: HostSeq) -> Self {
+    pub(crate) fn new(host_id: HostId, latest: HostSeq, checks: Arc<Checks>) -> Self {
         Registry {
             machines: Mutex::default(),
             latest: watch::Sender::new(latest),
             catalog: watch::Sender::new(Arc::default()),
             host_id,
+            checks,
             entries: Mutex::default(),
             catalog_is_old: tokio::sync::Notify::new(),
         }
@@ -110,6 +114,11 @@ impl Registry {
         self.catalog_is_old.notify_one();
     }
 
+    /// Something that the catalog shows beside the machines' states has changed.
+    pub(crate) fn catalog_is_old(&self) {
+        self.catalog_is_old.notify_one();
+    }
+
     pub(crate) fn latest(&self) -> watch::Receiver<HostSeq> {
         self.latest.subscribe()
     }
@@ -126,12 +135,29 @@ impl Registry {
         let mut entries = Vec::with_capacity(known.len());
         for stored in self.all() {
             let id = stored.machine.identity.machine_id;
-            let entry = match known.remove(&id) {
-                Some(old) if Arc::ptr_eq(&old.stored, &stored) => old.entry,
-                _ => catalog_entry(&stored.machine, self.host_id).map(Arc::new),
+            let old = known.remove(&id);
+            let is_same = |old: &Listed| Arc::ptr_eq(&old.stored, &stored);
+            if !old.as_ref().is_some_and(is_same) {
+                self.checks.see(&stored.machine);
+            }
+            let checks = self.checks.reports(id);
+            let entry = match old {
+                Some(old) if is_same(&old) && same(&old.checks, &checks) => old.entry,
+                _ => {
+                    let reports = checks.as_deref().unwrap_or_default();
+                    catalog_entry(&stored.machine, self.host_id, reports).map(Arc::new)
+                }
             };
             entries.extend(entry.clone());
-            listed.insert(id, Listed { stored, entry });
+            let listed_as = Listed {
+                stored,
+                checks,
+                entry,
+            };
+            listed.insert(id, listed_as);
+        }
+        for gone in known.keys() {
+            self.checks.forget(*gone);
         }
         *known = listed;
         drop(known);
@@ -145,5 +171,13 @@ impl Registry {
 
     fn machines(&self) -> MutexGuard<'_, BTreeMap<MachineId, Handle>> {
         self.machines.lock().expect("no holder of this lock panics")
+    }
+}
+
+fn same(old: &Option<Arc<[CheckReport]>>, new: &Option<Arc<[CheckReport]>>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
     }
 }

@@ -1,4 +1,4 @@
-use mayfly_host_api::{CatalogEntry, HostEvent, MachineReport};
+use mayfly_host_api::{CatalogEntry, CheckReport, HostEvent, MachineReport};
 use mayfly_host_store::Change;
 use mayfly_machine::{Actor, Decision, Machine, MachineState, expanded};
 use mayfly_types::{HostId, HostSeq, Timestamp};
@@ -62,7 +62,11 @@ pub(crate) fn change(
 }
 
 /// What edges need to know; `None` for machines that are gone.
-pub(crate) fn catalog_entry(machine: &Machine, host_id: HostId) -> Option<CatalogEntry> {
+pub(crate) fn catalog_entry(
+    machine: &Machine,
+    host_id: HostId,
+    checks: &[CheckReport],
+) -> Option<CatalogEntry> {
     let state = machine.state();
     if matches!(state, MachineState::Destroying | MachineState::Destroyed) {
         return None;
@@ -87,6 +91,6 @@ pub(crate) fn catalog_entry(machine: &Machine, host_id: HostId) -> Option<Catalo
             .env
             .get("PRIMARY_REGION")
             .and_then(|region| region.parse().ok()),
-        checks: Vec::new(),
+        checks: checks.to_vec(),
     })
 }

@@ -1,5 +1,5 @@
 use mayfly_logs::{Line, LogLimits, LogWriter, Source};
-use mayfly_machine::{EventKind, Happening, Machine, RestartMode, Signal};
+use mayfly_machine::{CheckStatus, EventKind, Happening, Machine, RestartMode, Signal};
 use mayfly_runtime::report;
 use mayfly_types::{MachineId, Timestamp};
 use tracing::warn;
@@ -79,6 +79,12 @@ pub(crate) fn lines(machine: &Machine, happenings: &[Happening]) -> Vec<String> 
             )),
             EventKind::Stop => lines.push("Stopping machine".into()),
             EventKind::Restart => lines.push("Restarting machine".into()),
+            EventKind::Check(turn) => lines.push(match turn.to {
+                CheckStatus::Critical => {
+                    format!("Health check '{}' is critical: {}", turn.name, turn.output)
+                }
+                to => format!("Health check '{}' is {}", turn.name, to.as_str()),
+            }),
             EventKind::Launch | EventKind::Start | EventKind::Destroy => {}
         }
     }

@@ -84,7 +84,9 @@ pub(crate) fn record(
     let Some(kind) = &reported.event else {
         return Ok(());
     };
-    let (word, status, request) = render(kind, reported);
+    let Some((word, status, request)) = render(kind, reported) else {
+        return Ok(());
+    };
     tx.execute(
         INSERT,
         args![
@@ -130,9 +132,13 @@ pub(crate) fn source(by: Actor) -> &'static str {
     }
 }
 
-fn render(kind: &EventKind, reported: &HostEvent) -> (&'static str, &'static str, Option<Value>) {
+type Rendered = (&'static str, &'static str, Option<Value>);
+
+/// Nothing for what is in the event log only: clients look for the newest start and exit among the few they are given.
+fn render(kind: &EventKind, reported: &HostEvent) -> Option<Rendered> {
     let now = reported.report.state.as_str();
-    match kind {
+    Some(match kind {
+        EventKind::Check(_) => return None,
         EventKind::Launch => ("launch", "created", None),
         EventKind::Start => ("start", "started", None),
         EventKind::Resume => ("start", "started", None),
@@ -145,7 +151,7 @@ fn render(kind: &EventKind, reported: &HostEvent) -> (&'static str, &'static str
         EventKind::LaunchFailed { reason } => {
             ("launch", "failed", Some(json!({ "reason": reason })))
         }
-    }
+    })
 }
 
 fn exit_request(exit: &ExitEvent) -> Value {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_db::{Tx, args};
-use mayfly_host_api::{HostEvent, MachineReport};
+use mayfly_host_api::{CheckStatus, CheckTurn, EventKind, HostEvent, MachineReport};
 use mayfly_machine::MachineState;
 use mayfly_types::{EventSeq, HostId, HostSeq, InstanceId};
 use serde_json::{Value, json};
@@ -116,6 +116,12 @@ fn observe(
     reported: &HostEvent,
 ) -> Result<(), StoreError> {
     let report = &reported.report;
+    let turn = match &reported.event {
+        Some(EventKind::Check(turn)) => Some(turn),
+        _ => None,
+    };
+    // A machine is not changed by what its checks see.
+    let updated_at = turn.map_or(reported.at, |_| machine.updated_at);
     tx.execute(
         OBSERVE,
         args![
@@ -128,11 +134,19 @@ fn observe(
             report.private_ip.as_str(),
             report.failure.as_deref(),
             to_json(&report.containers),
-            reported.at,
+            updated_at,
         ],
     )?;
     if report.state == MachineState::Destroyed {
         tx.execute(END_LEASE, args![machine.id.as_str()])?;
+    }
+    let by = By {
+        at: reported.at,
+        actor: format!("host:{host}"),
+        cause: Some(format!("host:{host}:{}", reported.seq.0)),
+    };
+    if let Some(turn) = turn {
+        return append_check(tx, &by, machine, turn);
     }
     record(tx, host, reported)?;
     let before = shown(
@@ -149,15 +163,40 @@ fn observe(
         after.insert("event".to_owned(), json!(kind));
         after.insert("source".to_owned(), json!(source(reported.by)));
     }
-    let by = By {
-        at: reported.at,
-        actor: format!("host:{host}"),
-        cause: Some(format!("host:{host}:{}", reported.seq.0)),
-    };
     append(
         tx,
         &by,
         "machine.state",
+        &machine.subject(),
+        Some(&before),
+        Some(&after),
+    )
+}
+
+/// One row per change of a check: `check.passing`, `check.warning` or `check.critical`.
+fn append_check(
+    tx: &mut Tx<'_>,
+    by: &By,
+    machine: &Machine,
+    turn: &CheckTurn,
+) -> Result<(), StoreError> {
+    let kind = match turn.to {
+        CheckStatus::Passing => "check.passing",
+        CheckStatus::Warning => "check.warning",
+        CheckStatus::Critical => "check.critical",
+    };
+    let before = json!({ "name": turn.name, "status": turn.from });
+    let after = json!({
+        "name": turn.name,
+        "status": turn.to,
+        "output": turn.output,
+        "region": machine.region,
+        "machine_name": machine.name,
+    });
+    append(
+        tx,
+        by,
+        kind,
         &machine.subject(),
         Some(&before),
         Some(&after),

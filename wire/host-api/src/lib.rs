@@ -24,10 +24,10 @@ pub use exec::{
 pub use image::{ImageInfo, ImageSource, Pruned, PullProgress, RegistryLogin};
 pub use log::{LogEntry, LogPage, LogQuery};
 pub use machine::{
-    CatalogEntry, CheckReport, CheckStatus, ContainerReport, CreateMachine, HostEvent, HostStatus,
+    CatalogEntry, CheckReport, ContainerReport, CreateMachine, HostEvent, HostStatus,
     MachineReport, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
 };
-pub use mayfly_machine::{Actor, EventKind, ExitEvent, Launch};
+pub use mayfly_machine::{Actor, CheckStatus, CheckTurn, EventKind, ExitEvent, Launch};
 
 /// The machines of a host as edges and names see them.
 pub type Catalog = Arc<Vec<Arc<CatalogEntry>>>;

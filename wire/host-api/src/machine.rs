@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mayfly_machine::{
-    Actor, EventKind, Launch, MachineSpec, MachineState, ServiceSpec, Signal, StaticSpec,
+    Actor, CheckStatus, EventKind, Launch, MachineSpec, MachineState, ServiceSpec, Signal,
+    StaticSpec,
 };
 use mayfly_types::{
     AppId, AppName, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, OrgSlug, Region,
@@ -152,14 +153,6 @@ pub struct CheckReport {
     pub service_port: Option<u16>,
     pub status: CheckStatus,
     pub output: String,
+    /// When it got this status.
     pub updated_at: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckStatus {
-    Passing,
-    /// Not probed yet, or failing within the grace period.
-    Warning,
-    Critical,
 }

@@ -17,6 +17,10 @@ impl Turn {
     pub(super) fn observe(&mut self, event: Event) {
         match event {
             Event::Prepared => self.prepared(),
+            // Of the guest that runs; what an ended one's last probe saw is of no interest.
+            Event::CheckTurned(turn) if matches!(self.machine.phase, Phase::Started { .. }) => {
+                self.say(EventKind::Check(turn), Actor::Platform);
+            }
             Event::PrepareFailed { fault, reason } => self.prepare_failed(fault, reason),
             Event::Launched { guest } => self.launched(guest),
             Event::LaunchFailed {
