@@ -82,6 +82,9 @@ impl Cloud {
         let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let edge = EdgeConfig {
             listen: config.edge_listen,
+            https_listen: config.edge_https_listen,
+            accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
+            drain: config.edge_drain,
             domain: config.domain.clone(),
             region: config.region.clone(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -91,6 +94,7 @@ impl Cloud {
             directory: directory.subscribe(),
             clock: clock.clone(),
             entropy: entropy.clone(),
+            inherited: Vec::new(),
         })?;
 
         let requests = Stop::new();
@@ -134,6 +138,10 @@ impl Cloud {
 
     pub(crate) fn edge_address(&self) -> SocketAddr {
         self.edge.address()
+    }
+
+    pub(crate) fn edge_https_address(&self) -> SocketAddr {
+        self.edge.https_address()
     }
 
     /// Begins to serve: the host continues what its journal says, then requests are answered.

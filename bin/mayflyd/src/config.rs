@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use mayfly_edge::AddressRange;
 use mayfly_runtime::telemetry::LogFormat;
 use mayfly_types::{Region, Secret};
 use serde::{Deserialize, Deserializer};
@@ -14,6 +15,9 @@ pub(crate) struct Config {
     pub(crate) region: Region,
     pub(crate) api_listen: SocketAddr,
     pub(crate) edge_listen: SocketAddr,
+    pub(crate) edge_https_listen: SocketAddr,
+    pub(crate) edge_accept_proxy_protocol: Vec<AddressRange>,
+    pub(crate) edge_drain: Duration,
     pub(crate) domain: String,
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
@@ -40,6 +44,9 @@ pub(crate) struct Overrides {
     /// Address and port where requests for apps arrive.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) http_listen: Option<SocketAddr>,
+    /// Address and port where requests for apps arrive over TLS.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) https_listen: Option<SocketAddr>,
     /// Apps are reached as <app>.<domain>.
     #[arg(long)]
     pub(crate) domain: Option<String>,
@@ -67,7 +74,11 @@ struct Api {
 #[serde(deny_unknown_fields, default)]
 struct Edge {
     listen: Option<SocketAddr>,
+    https_listen: Option<SocketAddr>,
     domain: Option<String>,
+    accept_proxy_protocol: Vec<String>,
+    #[serde(deserialize_with = "some_duration")]
+    drain: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -159,6 +170,17 @@ impl Config {
                 .http_listen
                 .or(file.edge.listen)
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            edge_https_listen: overrides
+                .https_listen
+                .or(file.edge.https_listen)
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8443))),
+            edge_accept_proxy_protocol: file
+                .edge
+                .accept_proxy_protocol
+                .iter()
+                .map(|text| text.parse().context("edge.accept_proxy_protocol"))
+                .collect::<anyhow::Result<_>>()?,
+            edge_drain: file.edge.drain.unwrap_or(Duration::from_secs(10)),
             domain: checked_domain(domain)?,
             store,
             log_format: match file.log.format {
@@ -199,6 +221,10 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
             "`{text}` is not a duration: write a whole number and ms, s, m or h, such as 30s"
         ))
     })
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -251,6 +277,11 @@ mod tests {
             ("region = \"Frankfurt\"", "three letters"),
             ("[shutdown]\npatience = \"10\"", "30s"),
             ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
+            ("[edge]\ndrain = 10", "drain"),
+            (
+                "[edge]\naccept_proxy_protocol = [\"10.0.0.0/8\", \"lb\"]",
+                "edge.accept_proxy_protocol: `lb`",
+            ),
             ("[store]\nurl_file = \"/nowhere\"", "/nowhere"),
         ] {
             let error = assembled(text, &Overrides::default()).unwrap_err();

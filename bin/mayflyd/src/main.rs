@@ -105,9 +105,19 @@ async fn run(data_dir: &Path, file: Option<&Path>, overrides: &Overrides) -> any
         config.domain,
         cloud.edge_address().port()
     );
+    let app_tls_url = format!(
+        "https://{{app}}.{}:{}",
+        config.domain,
+        cloud.edge_https_address().port()
+    );
     let running = cloud.serve().await;
-    info!(api = api_url, apps = app_url, "serving");
-    readiness.ready(api_url, app_url)?;
+    info!(
+        api = api_url,
+        apps = app_url,
+        apps_tls = app_tls_url,
+        "serving"
+    );
+    readiness.ready(api_url, app_url, app_tls_url)?;
     told_to_end.wait().await;
     readiness.stopping();
     let in_time = running.shut_down(config.shutdown_patience).await;

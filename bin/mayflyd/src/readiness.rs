@@ -27,6 +27,7 @@ struct DaemonStatus {
     api_url: Option<String>,
     /// `{app}` stands for the app's name.
     app_url: Option<String>,
+    app_tls_url: Option<String>,
 }
 
 impl Readiness {
@@ -40,6 +41,7 @@ impl Readiness {
                 step: None,
                 api_url: None,
                 app_url: None,
+                app_tls_url: None,
             },
         };
         readiness.publish()?;
@@ -54,11 +56,17 @@ impl Readiness {
         Ok(())
     }
 
-    pub(crate) fn ready(&mut self, api_url: String, app_url: String) -> anyhow::Result<()> {
+    pub(crate) fn ready(
+        &mut self,
+        api_url: String,
+        app_url: String,
+        app_tls_url: String,
+    ) -> anyhow::Result<()> {
         self.status.phase = "ready";
         self.status.step = None;
         self.status.api_url = Some(api_url);
         self.status.app_url = Some(app_url);
+        self.status.app_tls_url = Some(app_tls_url);
         self.publish()?;
         notify("READY=1\nSTATUS=serving");
         Ok(())
@@ -119,7 +127,11 @@ mod tests {
         readiness.step("opening the store").unwrap();
         assert_eq!(read()["step"], "opening the store");
         readiness
-            .ready("http://a".to_owned(), "http://{app}.b".to_owned())
+            .ready(
+                "http://a".to_owned(),
+                "http://{app}.b".to_owned(),
+                "https://{app}.b".to_owned(),
+            )
             .unwrap();
         assert_eq!(read()["phase"], "ready");
         assert_eq!(read()["step"], serde_json::Value::Null);

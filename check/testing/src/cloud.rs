@@ -33,6 +33,7 @@ pub struct TestCloud {
     daemon: Option<Child>,
     api: SocketAddr,
     edge: SocketAddr,
+    edge_tls: SocketAddr,
     token: String,
 }
 
@@ -59,6 +60,7 @@ impl TestCloud {
             daemon: None,
             api: SocketAddr::from(([127, 0, 0, 1], 0)),
             edge: SocketAddr::from(([127, 0, 0, 1], 0)),
+            edge_tls: SocketAddr::from(([127, 0, 0, 1], 0)),
             token: String::new(),
         };
         fs::create_dir(cloud.data_dir()).expect("an empty directory takes another");
@@ -84,6 +86,11 @@ impl TestCloud {
 
     pub fn edge(&self) -> SocketAddr {
         self.edge
+    }
+
+    /// Where the edge speaks TLS.
+    pub fn edge_tls(&self) -> SocketAddr {
+        self.edge_tls
     }
 
     pub fn token(&self) -> &str {
@@ -121,6 +128,7 @@ impl TestCloud {
             .arg(self.data_dir())
             .args(["--api-listen", &self.api.to_string()])
             .args(["--http-listen", &self.edge.to_string()])
+            .args(["--https-listen", &self.edge_tls.to_string()])
             .args(&self.options.arguments)
             .env("RUST_BACKTRACE", "1")
             .env("HOME", self.home())
@@ -144,6 +152,7 @@ impl TestCloud {
         self.daemon = Some(child);
         self.api = address_in(&status["api_url"]);
         self.edge = address_in(&status["app_url"]);
+        self.edge_tls = address_in(&status["app_tls_url"]);
         self.token = fs::read_to_string(self.data_dir().join("admin-token"))
             .expect("the first start leaves a token")
             .trim()

@@ -5,8 +5,8 @@
 //! immutable snapshot: with the control plane down, the edge keeps serving what it last knew.
 //!
 //! HTTP/1 is parsed here, not by a framework, and strictly: whatever two parsers could read in two ways is refused,
-//! which is what makes request smuggling impossible. Absent on purpose, until the edge proper: TLS, HTTP/2, waking of
-//! machines, limits by load, `fly-replay`.
+//! which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
+//! asks for. Absent on purpose, until the edge proper: HTTP/2, waking of machines, limits by load, `fly-replay`.
 
 #[allow(dead_code)] // called once answers pass the pipeline
 mod compress;
@@ -14,4 +14,4 @@ mod http;
 mod route;
 mod transport;
 
-pub use transport::{Edge, EdgeConfig, EdgeDeps, EdgeError};
+pub use transport::{AddressRange, Edge, EdgeConfig, EdgeDeps, EdgeError, InvalidRange};

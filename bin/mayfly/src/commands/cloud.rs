@@ -46,6 +46,9 @@ pub(crate) struct UpArgs {
     /// Where requests for apps arrive
     #[arg(long, value_name = "ADDRESS:PORT")]
     http_listen: Option<String>,
+    /// Where requests for apps arrive over TLS
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    https_listen: Option<String>,
     /// Apps are reached as APP.DOMAIN
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
@@ -80,6 +83,7 @@ impl UpArgs {
         add("--region", self.region.clone().map(Into::into));
         add("--api-listen", self.api_listen.clone().map(Into::into));
         add("--http-listen", self.http_listen.clone().map(Into::into));
+        add("--https-listen", self.https_listen.clone().map(Into::into));
         add("--domain", self.domain.clone().map(Into::into));
         options
     }
@@ -125,13 +129,8 @@ fn sign_in(context: &Context, data_dir: &DataDir, status: &Status) -> anyhow::Re
 }
 
 fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &str) -> String {
-    let app_url = |app: &str| {
-        status
-            .app_url
-            .as_deref()
-            .unwrap_or_default()
-            .replace("{app}", app)
-    };
+    let app_url =
+        |url: &Option<String>, app: &str| url.as_deref().unwrap_or_default().replace("{app}", app);
     let title = context
         .out
         .bold(&format!("Mayfly is up (pid {}).", status.pid));
@@ -139,6 +138,7 @@ fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &s
         "{title}\n  \
          API      {}\n  \
          Apps     {}\n  \
+         TLS      {}\n  \
          Data     {}\n  \
          Log      {}\n  \
          mayfly   {signed_in}\n\n\
@@ -147,10 +147,11 @@ fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &s
          mayfly machine run <image> --app my-app\n  \
          curl {}\n",
         status.api_url.as_deref().unwrap_or_default(),
-        app_url("<app>"),
+        app_url(&status.app_url, "<app>"),
+        app_url(&status.app_tls_url, "<app>"),
         data_dir.shown(),
         data_dir.log_path().display(),
-        app_url("my-app"),
+        app_url(&status.app_url, "my-app"),
     )
 }
 

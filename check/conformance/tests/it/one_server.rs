@@ -43,6 +43,8 @@ impl Server {
                 "127.0.0.1:0",
                 "--http-listen",
                 "127.0.0.1:0",
+                "--https-listen",
+                "127.0.0.1:0",
             ]);
         }
         arguments.extend(more);

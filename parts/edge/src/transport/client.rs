@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_rustls::server::TlsStream;
 
 use super::Door;
 
@@ -26,6 +27,16 @@ impl ClientStream for TcpStream {
     }
 }
 
+impl ClientStream for TlsStream<TcpStream> {
+    type Read = ReadHalf<TlsStream<TcpStream>>;
+    type Write = WriteHalf<TlsStream<TcpStream>>;
+
+    fn into_halves(self) -> (Self::Read, Self::Write) {
+        let _ = self.get_ref().0.set_nodelay(true);
+        tokio::io::split(self)
+    }
+}
+
 /// What is known about a client's connection before its first request.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnInfo {
@@ -44,4 +55,6 @@ pub(crate) struct TlsInfo {
     pub(crate) server_name: Option<Arc<str>>,
     /// HTTP/2 was agreed on; otherwise HTTP/1.
     pub(crate) h2: bool,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub(crate) version: &'static str,
 }

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where a client came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,6 +9,12 @@ pub(crate) struct Door {
     /// The port the client connected to.
     pub(crate) bound: u16,
     pub(crate) reach: Reach,
+}
+
+impl Door {
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.bound)
+    }
 }
 
 /// Whom a door leads to.

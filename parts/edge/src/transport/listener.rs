@@ -1,161 +1,97 @@
-use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_edge_api::Directory;
-use mayfly_runtime::{Clock, Entropy, Stop, TaskSet};
-use mayfly_types::{ErrorKind, Region};
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
-use tokio::net::TcpListener;
+use mayfly_runtime::{Stop, TaskSet};
 use tokio::sync::watch;
 
 use crate::http::{Core, TICK};
 use crate::route::RouteTable;
 
-use super::{ConnInfo, Door, Reach};
-
-/// Connections that wait to be accepted; above it the kernel lets clients retry.
-const BACKLOG: i32 = 4096;
-/// How long open requests may take to finish after a stop.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use super::gate::Gate;
+use super::tls::Tls;
+use super::{Door, EdgeConfig, EdgeDeps, EdgeError};
 
 /// The catalog as hosts publish it.
 pub(crate) type Catalog = watch::Receiver<mayfly_host_api::Catalog>;
 
-/// What an edge lives on; when a sender is gone, the last value stays.
-#[derive(Clone)]
-pub struct EdgeDeps {
-    /// Machines, from hosts.
-    pub catalog: watch::Receiver<mayfly_host_api::Catalog>,
-    /// Names, addresses and certificates, from the control plane.
-    pub directory: watch::Receiver<Arc<Directory>>,
-    pub clock: Arc<dyn Clock>,
-    pub entropy: Arc<dyn Entropy>,
-}
-
-/// Where and for what the edge listens.
-#[derive(Clone, Debug)]
-pub struct EdgeConfig {
-    /// Port 0 chooses a free one.
-    pub listen: SocketAddr,
-    /// Apps are served at `<app>.<domain>`; lower case, no dot at either end.
-    pub domain: String,
-    pub region: Region,
-    /// Threads, each with its own listener; at least one.
-    pub cores: usize,
-}
+/// A door and one listener for each core.
+pub(super) type Entrance = (Door, Vec<TcpListener>);
 
 /// A bound edge; nothing is served before [`Edge::run`].
 pub struct Edge {
     config: EdgeConfig,
-    address: SocketAddr,
-    sockets: Vec<std::net::TcpListener>,
+    http: Entrance,
+    https: Entrance,
+    tls: Arc<Tls>,
     deps: EdgeDeps,
 }
 
-/// The edge could not begin or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    #[error("listen on {address} for apps")]
-    Listen {
-        address: SocketAddr,
-        #[source]
-        source: io::Error,
-    },
-    #[error("start a thread of the edge")]
-    Thread(#[source] io::Error),
-}
-
-impl EdgeError {
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            EdgeError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                ErrorKind::Conflict
-            }
-            EdgeError::Listen { .. } | EdgeError::Thread(_) => ErrorKind::Internal,
+impl Edge {
+    pub(super) fn new(
+        config: EdgeConfig,
+        http: Entrance,
+        https: Entrance,
+        tls: Arc<Tls>,
+        deps: EdgeDeps,
+    ) -> Edge {
+        Edge {
+            config,
+            http,
+            https,
+            tls,
+            deps,
         }
     }
-}
 
-impl EdgeConfig {
-    /// Binds the listeners.
-    ///
-    /// # Errors
-    /// [`EdgeError::Listen`] if the address is taken or not ours. Another process of ours on the same address counts
-    /// as taken: the first listener is bound without `SO_REUSEPORT` to find out.
-    pub fn build(self, deps: EdgeDeps) -> Result<Edge, EdgeError> {
-        let failed = |source| EdgeError::Listen {
-            address: self.listen,
-            source,
-        };
-        let probe = std::net::TcpListener::bind(self.listen).map_err(failed)?;
-        let address = probe.local_addr().map_err(failed)?;
-        drop(probe);
-        let sockets = (0..self.cores.max(1))
-            .map(|_| bind(address))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(failed)?;
-        Ok(Edge {
-            config: self,
-            address,
-            sockets,
-            deps,
-        })
-    }
-}
-
-fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    net::bind(&socket, &address)?;
-    net::listen(&socket, BACKLOG)?;
-    Ok(std::net::TcpListener::from(socket))
-}
-
-impl Edge {
-    /// Where the edge listens.
+    /// Where the edge listens for plain HTTP.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.http.0.address()
     }
 
-    /// Serves until `stop`, then lets open requests finish for a while.
+    /// Where the edge listens for TLS.
+    pub fn https_address(&self) -> SocketAddr {
+        self.https.0.address()
+    }
+
+    /// Serves until `stop`, then lets open connections finish for a while.
     ///
     /// # Errors
     /// [`EdgeError::Thread`] if a thread could not be started; those that were are stopped again.
     pub async fn run(self, stop: Stop) -> Result<(), EdgeError> {
+        let stop = stop.child_token();
+        let ended_early = stop.clone().drop_guard();
+        let ((http, https), drain) = ((self.http, self.https), self.config.drain);
         let mut threads = Vec::new();
-        for socket in self.sockets {
-            let core = Core::new(
+        for sockets in http.1.into_iter().zip(https.1) {
+            let core = Arc::new(Core::new(
                 self.config.domain.clone(),
                 self.config.region.clone(),
-                443,
+                https.0.bound,
                 Arc::clone(&self.deps.clock),
                 &*self.deps.entropy,
-            );
+            ));
+            let gate = Arc::new(Gate {
+                core,
+                tls: Arc::clone(&self.tls),
+                balancers: self.config.accept_proxy_protocol.clone(),
+                connections: TaskSet::new(),
+            });
+            let doors = [(http.0, sockets.0), (https.0, sockets.1)];
             let (catalog, stop) = (self.deps.catalog.clone(), stop.clone());
-            let address = self.address;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(EdgeError::Thread)?;
             let thread = std::thread::Builder::new()
                 .name("edge".to_owned())
-                .spawn(move || {
-                    runtime.block_on(run_core(Arc::new(core), socket, address, catalog, stop))
-                })
+                .spawn(move || runtime.block_on(run_core(gate, doors, catalog, drain, stop)))
                 .map_err(EdgeError::Thread)?;
             threads.push(thread);
         }
-        stop.cancelled().await;
+        follow_directory(&self.tls, self.deps.directory, &stop).await;
+        drop(ended_early);
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().all(|thread| thread.join().is_ok())
         });
@@ -166,27 +102,44 @@ impl Edge {
     }
 }
 
+/// Keeps what all cores share up to date until `stop`.
+async fn follow_directory(tls: &Tls, mut directory: watch::Receiver<Arc<Directory>>, stop: &Stop) {
+    loop {
+        let now = Arc::clone(&directory.borrow_and_update());
+        tls.certificates.publish(&now);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = directory.changed() => if changed.is_err() {
+                // The control plane is gone: go on with the last thing known.
+                stop.cancelled().await;
+                return;
+            },
+        }
+    }
+}
+
 async fn run_core(
-    core: Arc<Core>,
-    socket: std::net::TcpListener,
-    address: SocketAddr,
+    gate: Arc<Gate>,
+    doors: [(Door, TcpListener); 2],
     mut catalog: Catalog,
+    drain: Duration,
     stop: Stop,
 ) {
-    let listener = match TcpListener::from_std(socket) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(error = %error, "the edge cannot accept connections");
-            return;
+    let accepting = TaskSet::under(&stop);
+    for (door, socket) in doors {
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => {
+                let gate = Arc::clone(&gate);
+                accepting
+                    .spawn("edge.accept", |stop| gate.accept(listener, door, stop))
+                    .await;
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the edge cannot accept connections");
+                return;
+            }
         }
-    };
-    let shared_http = Door {
-        ip: address.ip(),
-        port: 80,
-        bound: address.port(),
-        reach: Reach::Shared,
-    };
-    let connections = TaskSet::new();
+    }
     let mut sweep = tokio::time::interval(TICK);
     catalog.mark_changed();
     let mut published = true;
@@ -194,27 +147,15 @@ async fn run_core(
         tokio::select! {
             () = stop.cancelled() => break,
             changed = catalog.changed(), if published => match changed {
-                Ok(()) => publish(&core, &mut catalog),
+                Ok(()) => publish(&gate.core, &mut catalog),
                 // The host is gone: go on with the last thing known.
                 Err(_) => published = false,
             },
-            _ = sweep.tick() => core.sweep(),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let core = Arc::clone(&core);
-                    let conn = ConnInfo { peer, door: shared_http, tls: None };
-                    connections.spawn_guarded("edge.connection", |stop| async move { core.serve(stream, conn, stop).await }).await;
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely; accepting at once again would spin.
-                    tracing::warn!(error = %error, "accept failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            _ = sweep.tick() => gate.core.sweep(),
         }
     }
-    drop(listener);
-    connections.shut_down(DRAIN_PATIENCE).await;
+    accepting.shut_down(drain).await;
+    gate.connections.shut_down(drain).await;
 }
 
 fn publish(core: &Core, catalog: &mut Catalog) {

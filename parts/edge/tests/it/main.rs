@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_edge::{EdgeConfig, EdgeDeps};
+use mayfly_edge_api::Directory;
 use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_machine::{MachineState, Protocol, ServiceSpec};
 use mayfly_runtime::{SeededEntropy, Stop, SystemClock};
@@ -16,41 +17,61 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+mod tls;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct TestEdge {
     address: SocketAddr,
+    https: SocketAddr,
     catalog: watch::Sender<Catalog>,
+    directory: watch::Sender<Arc<Directory>>,
     stop: Stop,
     running: tokio::task::JoinHandle<()>,
 }
 
 impl TestEdge {
     async fn start(entries: Vec<CatalogEntry>) -> TestEdge {
+        TestEdge::start_as(entries, |_| {}).await
+    }
+
+    /// Like [`TestEdge::start`], with settings of its own.
+    async fn start_as(
+        entries: Vec<CatalogEntry>,
+        change: impl FnOnce(&mut EdgeConfig),
+    ) -> TestEdge {
         let (catalog, receiver) = watch::channel(Arc::new(
             entries.into_iter().map(Arc::new).collect::<Vec<_>>(),
         ));
-        let config = EdgeConfig {
+        let (directory, names) = watch::channel(Arc::new(Directory::default()));
+        let mut config = EdgeConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
+            https_listen: "127.0.0.1:0".parse().unwrap(),
             domain: "mayfly.test".to_owned(),
             region: "iad".parse().unwrap(),
             cores: 2,
+            accept_proxy_protocol: Vec::new(),
+            drain: Duration::from_secs(10),
         };
+        change(&mut config);
         let edge = config
             .build(EdgeDeps {
                 catalog: receiver,
-                directory: watch::channel(Arc::default()).1,
+                directory: names,
                 clock: Arc::new(SystemClock),
                 entropy: Arc::new(SeededEntropy::new(1)),
+                inherited: Vec::new(),
             })
             .unwrap();
-        let (address, stop) = (edge.address(), Stop::new());
+        let (address, https, stop) = (edge.address(), edge.https_address(), Stop::new());
         let token = stop.clone();
         #[allow(clippy::disallowed_methods)] // joined in `end`
         let running = tokio::spawn(async move { edge.run(token).await.unwrap() });
         TestEdge {
             address,
+            https,
             catalog,
+            directory,
             stop,
             running,
         }

@@ -32,6 +32,7 @@ pub(super) struct Status {
     pub(super) step: Option<String>,
     pub(super) api_url: Option<String>,
     pub(super) app_url: Option<String>,
+    pub(super) app_tls_url: Option<String>,
 }
 
 pub(super) enum Found {
@@ -201,6 +202,7 @@ fn parse_status(text: &[u8]) -> anyhow::Result<Status> {
         step: word("step"),
         api_url: word("api_url"),
         app_url: word("app_url"),
+        app_tls_url: word("app_tls_url"),
     })
 }
 

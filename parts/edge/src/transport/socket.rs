@@ -1,0 +1,60 @@
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// Connections that wait to be accepted; above it the kernel lets clients retry.
+const BACKLOG: i32 = 4096;
+
+/// One listener per core for `wanted`, and where they listen: inherited ones if there are any, else new ones.
+///
+/// # Errors
+/// Also when another process of ours listens there: the first listener is bound without `SO_REUSEPORT` to find out.
+pub(super) fn shared(
+    wanted: SocketAddr,
+    cores: usize,
+    inherited: &[TcpListener],
+) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let ours: Vec<&TcpListener> = inherited
+        .iter()
+        .filter(|listener| listener.local_addr().is_ok_and(|address| address == wanted))
+        .collect();
+    if !ours.is_empty() {
+        let sockets = (0..cores)
+            .map(|core| {
+                let socket = ours[core % ours.len()].try_clone()?;
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        return Ok((wanted, sockets));
+    }
+    let probe = TcpListener::bind(wanted)?;
+    let address = probe.local_addr()?;
+    drop(probe);
+    let sockets = (0..cores)
+        .map(|_| listen(address))
+        .collect::<io::Result<Vec<_>>>()?;
+    Ok((address, sockets))
+}
+
+/// A listener that shares its address with those of the other cores.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = reusable(address, SocketType::STREAM)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+fn reusable(address: SocketAddr, kind: SocketType) -> io::Result<std::os::fd::OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, kind, flags, None)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &address)?;
+    Ok(socket)
+}

@@ -1,0 +1,249 @@
+//! TLS from clients: which certificate, which options, and the handshake.
+
+mod client_hello;
+mod store;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mayfly_machine::{Alpn, TlsOptions, TlsVersion};
+use rustls::crypto::CryptoProvider;
+use rustls::server::{
+    Acceptor, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
+};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
+
+pub(crate) use client_hello::{ClientHello, NotHello};
+pub(crate) use store::{CertificateError, CertificateStore};
+
+/// How long a client may take from its first byte until application data may flow.
+pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The protocols the HTTP handler speaks, most wanted first.
+const HTTP_PROTOCOLS: [Alpn; 1] = [Alpn::Http11];
+
+/// What TLS needs, shared by all cores: session tickets made on one are understood on the others.
+pub(crate) struct Tls {
+    pub(crate) certificates: Arc<CertificateStore>,
+    provider: Arc<CryptoProvider>,
+    tickets: Arc<dyn ProducesTickets>,
+    configs: Mutex<HashMap<Profile, Arc<ServerConfig>>>,
+}
+
+/// Everything about a port that a handshake depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Profile {
+    alpn: Vec<Vec<u8>>,
+    tls12: bool,
+    tls13: bool,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    Serve,
+    /// A name without a certificate gets our own.
+    ServeAny,
+    Prove,
+}
+
+/// What a client has sent until its first message was whole.
+pub(crate) struct Greeting {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) hello: ClientHello,
+}
+
+/// Why a connection did not come to speak TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("read the first message")]
+    Read(#[source] io::Error),
+    #[error("the client left")]
+    Left,
+    #[error("understand the first message")]
+    NotHello(#[source] NotHello, Vec<u8>),
+    #[error("shake hands")]
+    Refused(#[source] io::Error),
+    #[error("the handshake took longer than {HANDSHAKE_PATIENCE:?}")]
+    Late,
+}
+
+impl Tls {
+    pub(crate) fn new(domain: &str) -> Result<Tls, CertificateError> {
+        Ok(Tls {
+            certificates: Arc::new(CertificateStore::new(domain)?),
+            provider: Arc::new(rustls::crypto::ring::default_provider()),
+            tickets: rustls::crypto::ring::Ticketer::new()?,
+            configs: Mutex::default(),
+        })
+    }
+
+    /// Ends TLS for a port with `options`; `http` says whether HTTP is spoken inside.
+    ///
+    /// Not cancellable without losing the connection.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        greeting: Greeting,
+        options: &TlsOptions,
+        http: bool,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let profile = Profile::of(options, http);
+        self.shake_hands(stream, greeting, profile).await
+    }
+
+    /// Shows the certificate that proves ownership; there is nothing to say afterwards.
+    pub(crate) async fn prove(
+        &self,
+        stream: TcpStream,
+        greeting: Greeting,
+    ) -> Result<(), HandshakeError> {
+        let profile = Profile {
+            alpn: vec![b"acme-tls/1".to_vec()],
+            tls12: true,
+            tls13: true,
+            purpose: Purpose::Prove,
+        };
+        self.shake_hands(stream, greeting, profile).await.map(drop)
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        greeting: Greeting,
+        profile: Profile,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let config = self
+            .config(profile)
+            .map_err(|error| HandshakeError::Refused(io::Error::other(error)))?;
+        let mut acceptor = Acceptor::default();
+        let mut unread = greeting.bytes.as_slice();
+        while !unread.is_empty() {
+            acceptor
+                .read_tls(&mut unread)
+                .map_err(HandshakeError::Refused)?;
+        }
+        let accepted = match acceptor.accept() {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return Err(HandshakeError::Left),
+            Err((error, mut alert)) => {
+                // The alert is a courtesy; a client that does not take it at once goes without.
+                let mut bytes = Vec::new();
+                if alert.write_all(&mut bytes).is_ok() {
+                    let _ = stream.try_write(&bytes);
+                }
+                return Err(HandshakeError::Refused(io::Error::other(error)));
+            }
+        };
+        StartHandshake::from_parts(accepted, stream)
+            .into_stream(config)
+            .await
+            .map_err(HandshakeError::Refused)
+    }
+
+    fn config(&self, profile: Profile) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut configs = self.configs.lock().expect("no holder of this lock panics");
+        if let Some(config) = configs.get(&profile) {
+            return Ok(Arc::clone(config));
+        }
+        let versions: &[_] = match (profile.tls12, profile.tls13) {
+            (true, false) => &[&TLS12],
+            (false, true) => &[&TLS13],
+            _ => &[&TLS13, &TLS12],
+        };
+        let resolver = Resolver {
+            certificates: Arc::clone(&self.certificates),
+            purpose: profile.purpose,
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols.clone_from(&profile.alpn);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Arc::clone(&self.tickets);
+        let config = Arc::new(config);
+        configs.insert(profile, Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+impl Profile {
+    fn of(options: &TlsOptions, http: bool) -> Profile {
+        let offered = if !http {
+            options.alpn.clone()
+        } else if options.alpn.is_empty() {
+            HTTP_PROTOCOLS.to_vec()
+        } else {
+            let mut wanted = options.alpn.clone();
+            wanted.retain(|protocol| HTTP_PROTOCOLS.contains(protocol));
+            wanted
+        };
+        let accepts = |version| options.versions.is_empty() || options.versions.contains(&version);
+        Profile {
+            alpn: offered
+                .into_iter()
+                .map(|protocol| match protocol {
+                    Alpn::H2 => b"h2".to_vec(),
+                    Alpn::Http11 => b"http/1.1".to_vec(),
+                })
+                .collect(),
+            tls12: accepts(TlsVersion::Tls12),
+            tls13: accepts(TlsVersion::Tls13),
+            purpose: if options.default_self_signed {
+                Purpose::ServeAny
+            } else {
+                Purpose::Serve
+            },
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Resolver {
+    certificates: Arc<CertificateStore>,
+    purpose: Purpose,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        match (self.purpose, name) {
+            (Purpose::Prove, name) => self.certificates.proof(&name?),
+            (Purpose::Serve, Some(name)) => self.certificates.find(&name),
+            (Purpose::ServeAny, Some(name)) => {
+                let found = self.certificates.find(&name);
+                found.or_else(|| Some(self.certificates.own()))
+            }
+            (Purpose::Serve | Purpose::ServeAny, None) => Some(self.certificates.nameless()),
+        }
+    }
+}
+
+/// Reads a client's first message, whatever pieces it comes in.
+pub(crate) async fn read_greeting(stream: &mut TcpStream) -> Result<Greeting, HandshakeError> {
+    let mut bytes = Vec::with_capacity(2048);
+    loop {
+        let count = stream
+            .read_buf(&mut bytes)
+            .await
+            .map_err(HandshakeError::Read)?;
+        if count == 0 {
+            return Err(HandshakeError::Left);
+        }
+        match ClientHello::parse(&bytes) {
+            Ok(Some(hello)) => return Ok(Greeting { bytes, hello }),
+            // Headers of records may double what a message needs, not more.
+            Ok(None) if bytes.len() <= 2 * client_hello::HELLO_MAX => {}
+            Ok(None) => return Err(HandshakeError::NotHello(NotHello::TooLarge, bytes)),
+            Err(error) => return Err(HandshakeError::NotHello(error, bytes)),
+        }
+    }
+}
