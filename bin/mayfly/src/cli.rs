@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, auth, cloud, cloud_status, completion, docs, events, image, info, logs, machine, man,
-    orgs, platform, status, version,
+    apps, auth, checks, cloud, cloud_status, completion, docs, events, image, info, logs, machine,
+    man, orgs, platform, status, version,
 };
 use crate::context::Context;
 use crate::program;
@@ -51,6 +51,9 @@ enum Command {
     /// Manage authentication
     #[command(subcommand)]
     Auth(auth::AuthCommand),
+    /// Manage health checks
+    #[command(subcommand)]
+    Checks(checks::ChecksCommand),
     /// Print a completion script for a shell
     Completion(completion::Completion),
     /// Show where the documentation is
@@ -103,6 +106,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Apps(command) => command.run(&context).await?,
         Command::Auth(command) => command.run(&context).await?,
+        Command::Checks(command) => command.run(&context).await?,
         Command::Completion(command) => command.run(&context)?,
         Command::Down(args) => cloud::down(&context, args).await?,
         Command::Docs(command) => command.run(&context)?,
@@ -158,6 +162,7 @@ mod tests {
             "fly logs -a web -n -i 3d8d7a11 -r iad -j",
             "fly status --app web --all --watch --rate 2",
             "fly status",
+            "fly checks list -a web --check-name http -j",
             "fly orgs show personal",
             "fly auth login -t token",
             "fly image import ./app.tar --name web:1",

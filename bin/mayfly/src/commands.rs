@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod auth;
+pub(crate) mod checks;
 pub(crate) mod cloud;
 pub(crate) mod cloud_status;
 pub(crate) mod completion;

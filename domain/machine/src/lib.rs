@@ -29,7 +29,7 @@ mod tests;
 
 pub use address::private_ip;
 pub use burst::{BurstBudget, CpuLimit};
-pub use check::{CheckStatus, CheckTurn};
+pub use check::{CheckStatus, CheckTurn, NamedCheck, named_checks};
 pub use command::{ImageDefaults, NothingToRun, Overrides};
 pub use environment::{Facts, environment, expanded};
 pub use etc_files::{etc_hosts, etc_resolv_conf};

@@ -1,5 +1,6 @@
 //! `/v1/apps/<app>/machines` and everything below it.
 
+mod checks;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod exec;

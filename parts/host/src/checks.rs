@@ -8,7 +8,6 @@
 //! Rules: <https://fly.io/docs/reference/health-checks/>. A probe is no traffic: it passes by the edge, so it keeps no
 //! machine awake.
 
-mod name;
 mod plan;
 mod probe;
 

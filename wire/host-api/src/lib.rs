@@ -100,7 +100,7 @@ pub trait HostApi: Send + Sync + 'static {
     /// The newest position in the host's reports; changes when there is more to read.
     fn latest(&self) -> watch::Receiver<HostSeq>;
 
-    /// All machines that could take traffic; a new value at every change. The entry of a machine that did not change
+    /// All machines that could take traffic, ordered by id; a new value at every change. The entry of a machine that did not change
     /// stays the same allocation.
     fn catalog(&self) -> watch::Receiver<Catalog>;
 

@@ -73,6 +73,21 @@ fn machine_status() {
 }
 
 #[test]
+fn checks_list() {
+    let server = cloud();
+    let user = User::of(&server).with("FLY_APP", "web");
+    assert_golden("checks_list.txt", user.run("checks list").ok());
+    let one = user.run("checks list --check-name disk");
+    assert!(one.ok().contains("critical") && !one.stdout.contains("passing"));
+    assert_eq!(
+        user.run("checks list --json").json(),
+        json!({ ID: sample::machine()["checks"] })
+    );
+    let none = user.run("checks list --check-name nothing");
+    assert!(none.ok().contains("no health checks called nothing"));
+}
+
+#[test]
 fn app_status() {
     let server = cloud();
     let user = User::of(&server);

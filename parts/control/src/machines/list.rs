@@ -7,6 +7,7 @@ use mayfly_machine::MachineState;
 use mayfly_types::{MachineId, Region, Timestamp};
 use serde_json::{Value, json};
 
+use super::checks::Checks;
 use super::view::{Detail, view};
 use crate::access::{AppAccess, Caller, MachineAccess};
 use crate::cloud::Cloud;
@@ -66,10 +67,10 @@ pub(crate) async fn list(
         .store
         .app_machine_events(access.app.id, EVENTS_OF_EACH, deleted)
         .await?;
-    let now = cloud.now();
+    let (checks, now) = (Checks::now(&cloud.hosts), cloud.now());
     let shown = machines.into_iter().map(|machine| {
         let events = events.remove(&machine.id).unwrap_or_default();
-        view(machine, events, detail, now)
+        view(machine, events, detail, &checks, now)
     });
     Ok(Json(shown.collect()))
 }
@@ -109,12 +110,12 @@ pub(crate) async fn of_org(
     let full = machines.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
     let next = machines.last().filter(|_| full).map(|machine| machine.id);
     let newest = machines.iter().map(|machine| machine.updated_at).max();
-    let now = cloud.now();
+    let (checks, now) = (Checks::now(&cloud.hosts), cloud.now());
     let shown: Vec<mayfly_wire::Machine> = machines
         .into_iter()
         .map(|machine| {
             let app = machine.app_name.to_string();
-            let mut shown = view(machine, Vec::new(), Detail::Full, now);
+            let mut shown = view(machine, Vec::new(), Detail::Full, &checks, now);
             shown.app_name = Some(app);
             shown
         })
@@ -159,6 +160,7 @@ impl Cloud {
         machine: Machine,
     ) -> Result<mayfly_wire::Machine, ApiError> {
         let events = self.store.machine_events(machine.id, EVENTS_OF_ONE).await?;
-        Ok(view(machine, events, Detail::Full, self.now()))
+        let checks = Checks::now(&self.hosts);
+        Ok(view(machine, events, Detail::Full, &checks, self.now()))
     }
 }

@@ -2,6 +2,8 @@ use mayfly_control_store::{Machine, MachineEvent};
 use mayfly_types::Timestamp;
 use mayfly_wire::{ContainerStatus, MachineImage, MachineLease};
 
+use super::checks::Checks;
+
 /// How much of a machine is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
@@ -15,6 +17,7 @@ pub(super) fn view(
     machine: Machine,
     events: Vec<MachineEvent>,
     detail: Detail,
+    checks: &Checks,
     now: Timestamp,
 ) -> mayfly_wire::Machine {
     let lease = machine.lease_at(now).map(|lease| MachineLease {
@@ -22,6 +25,7 @@ pub(super) fn view(
         description: lease.description.clone().unwrap_or_default(),
         expires_at: lease.expires_at.as_millis() / 1000,
     });
+    let checks = checks.of(&machine);
     let containers = machine.containers.into_iter();
     mayfly_wire::Machine {
         id: machine.id.to_string(),
@@ -36,7 +40,7 @@ pub(super) fn view(
         updated_at: Some(machine.updated_at),
         config: (detail == Detail::Full).then_some(machine.config),
         events: events.into_iter().map(event_view).collect(),
-        checks: Vec::new(),
+        checks,
         nonce: None,
         lease,
         host_status: "ok".to_owned(),

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_host_api::{CheckReport, CheckStatus, CheckTurn};
-use mayfly_machine::{CheckSpec, Machine, Phase};
+use mayfly_machine::{CheckSpec, Machine, Phase, named_checks};
 use mayfly_types::{InstanceId, LaunchId, MachineId, Timestamp};
-
-use super::name::named_checks;
 
 /// Monotonic time since the plan was made.
 pub(super) type Moment = Duration;
