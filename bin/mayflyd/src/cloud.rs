@@ -3,30 +3,39 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use mayfly_control::{Control, ControlConfig, ControlDeps, DirectoryFeed, Retention, Settings};
+use mayfly_control::{
+    Control, ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings,
+};
 use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
 use mayfly_edge::{Edge, EdgeConfig, EdgeDeps};
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
+use mayfly_host_store::HostStore;
 use mayfly_image::{ImageStore, StoreConfig};
+use mayfly_machine::MachineState;
 use mayfly_net::{ServeConfig, serve};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy, TaskSet};
+use mayfly_types::HostId;
 use tokio::net::TcpListener;
 use tracing::{error, warn};
 
 use crate::admin_token;
+use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
+use crate::host_places::{self, HostPlace};
 use crate::readiness::Readiness;
 
 /// All roles of one server in this process: built, with their addresses bound, and not serving yet.
 pub(crate) struct Cloud {
     listener: TcpListener,
     control: Control,
-    host: Host,
+    hosts: Vec<Host>,
+    catalogs: Catalogs,
     driver: ContainerDriver,
     images: ImageStore,
-    edge: Edge,
+    edges: Vec<Edge>,
+    edge_addresses: Vec<EdgeAddress>,
     requests: Stop,
 }
 
@@ -53,10 +62,21 @@ impl Cloud {
             .await
             .context("open the images")?;
 
+        let places = host_places::decide(&config.data_dir, &config.regions, async |place| {
+            has_machines(&config.data_dir, place, &*entropy).await
+        })
+        .await
+        .context("decide which regions this server plays")?;
+        for kept in &places {
+            if !config.regions.is_empty() && !config.regions.contains(&kept.region) {
+                warn!(region = %kept.region, "region is served on: machines live in it");
+            }
+        }
+
         readiness.step("preparing the kernel")?;
         let driver = ContainerDriver::start(ContainerConfig {
             data_dir: config.data_dir.clone(),
-            more_hosts: Vec::new(),
+            more_hosts: places.iter().filter_map(HostPlace::name).collect(),
             images: Arc::new(images.clone()),
             clock: clock.clone(),
         })
@@ -65,43 +85,77 @@ impl Cloud {
 
         readiness.step("reading the journal")?;
         let server = Server::detect().context("ask the kernel about this server")?;
-        let host = HostConfig::new(&config.data_dir, config.region.clone())
-            .build(HostDeps {
-                driver: Arc::new(driver.clone()),
-                images: images.clone(),
-                ipv4_pool: driver.ipv4_pool(),
-                clock: clock.clone(),
-                entropy: entropy.clone(),
-                board: board.clone(),
-                server,
-                housemates: Housemates::default(),
-            })
-            .await
-            .context("open the host")?;
+        let housemates = Housemates::default();
+        let mut hosts = Vec::with_capacity(places.len());
+        for place in &places {
+            let mut host = HostConfig::new(&config.data_dir, place.region.clone());
+            host.journal_dir = place.journal_dir(&config.data_dir);
+            let ipv4_pool = match place.name() {
+                None => driver.ipv4_pool(),
+                Some(name) => driver
+                    .ipv4_pool_of(&name)
+                    .expect("the driver was told of every host"),
+            };
+            let built = host
+                .build(HostDeps {
+                    driver: Arc::new(driver.clone()),
+                    images: images.clone(),
+                    ipv4_pool,
+                    clock: clock.clone(),
+                    entropy: entropy.clone(),
+                    board: match places.len() {
+                        1 => board.clone(),
+                        _ => board.within(place.region.as_str()),
+                    },
+                    server: server.clone(),
+                    housemates: housemates.clone(),
+                })
+                .await
+                .with_context(|| format!("open the host of region {}", place.region))?;
+            hosts.push(built);
+        }
 
         let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
-        let edge = EdgeConfig {
-            listen: config.edge_listen,
-            https_listen: config.edge_https_listen,
-            accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
-            drain: config.edge_drain,
-            domain: config.domain.clone(),
-            region: config.region.clone(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        let catalogs = Catalogs::of(hosts.iter().map(Host::catalog).collect());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut edges: Vec<Edge> = Vec::with_capacity(places.len());
+        for (index, place) in places.iter().enumerate() {
+            let first = edges.first();
+            let http = first.map_or(config.edge_listen, Edge::address);
+            let https = first.map_or(config.edge_https_listen, Edge::https_address);
+            let edge = EdgeConfig {
+                listen: config.edge_of(&place.region, index, http)?,
+                https_listen: config.edge_of(&place.region, index, https)?,
+                accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
+                drain: config.edge_drain,
+                domain: config.domain.clone(),
+                region: place.region.clone(),
+                cores,
+            }
+            .build(EdgeDeps {
+                catalog: catalogs.subscribe(),
+                directory: directory.subscribe(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+                inherited: Vec::new(),
+            })?;
+            edges.push(edge);
         }
-        .build(EdgeDeps {
-            catalog: host.catalog(),
-            directory: directory.subscribe(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            inherited: Vec::new(),
-        })?;
+        let edge_addresses: Vec<EdgeAddress> = places
+            .iter()
+            .zip(&edges)
+            .map(|(place, edge)| EdgeAddress {
+                region: place.region.clone(),
+                address: edge.address(),
+                https: edge.https_address(),
+            })
+            .collect();
 
         let requests = Stop::new();
         let control = ControlConfig {
             settings: Settings {
                 domain: config.domain.clone(),
-                edge_port: edge.address().port(),
+                edges: edge_addresses.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 uploads: config.data_dir.join("uploads"),
             },
@@ -109,7 +163,10 @@ impl Cloud {
         }
         .build(ControlDeps {
             store,
-            hosts: vec![Arc::new(host.clone())],
+            hosts: hosts
+                .iter()
+                .map(|host| Arc::new(host.clone()) as Arc<dyn HostApi>)
+                .collect(),
             clock,
             entropy,
             directory,
@@ -122,10 +179,12 @@ impl Cloud {
         Ok(Self {
             listener,
             control,
-            host,
+            hosts,
+            catalogs,
             driver,
             images,
-            edge,
+            edges,
+            edge_addresses,
             requests,
         })
     }
@@ -136,29 +195,29 @@ impl Cloud {
             .context("read the API's own address")
     }
 
-    pub(crate) fn edge_address(&self) -> SocketAddr {
-        self.edge.address()
-    }
-
-    pub(crate) fn edge_https_address(&self) -> SocketAddr {
-        self.edge.https_address()
+    /// Where requests for apps arrive, the default region first.
+    pub(crate) fn edges(&self) -> Vec<EdgeAddress> {
+        self.edge_addresses.clone()
     }
 
     /// Begins to serve: the host continues what its journal says, then requests are answered.
     pub(crate) async fn serve(self) -> Running {
         let tasks = TaskSet::new();
-        let host = self.host.clone();
-        tasks
-            .spawn("host", |stop| async move { host.run(stop).await })
-            .await;
-        let edge = self.edge;
-        tasks
-            .spawn("edge", |stop| async move {
-                if let Err(error) = edge.run(stop).await {
-                    error!(error = mayfly_runtime::report(&error), "edge ended");
-                }
-            })
-            .await;
+        for host in self.hosts {
+            tasks
+                .spawn("host", |stop| async move { host.run(stop).await })
+                .await;
+        }
+        self.catalogs.spawn(&tasks).await;
+        for edge in self.edges {
+            tasks
+                .spawn("edge", |stop| async move {
+                    if let Err(error) = edge.run(stop).await {
+                        error!(error = mayfly_runtime::report(&error), "edge ended");
+                    }
+                })
+                .await;
+        }
         self.control.spawn_loops(&tasks).await;
         let (listener, router) = (self.listener, self.control.router());
         let api = TaskSet::new();
@@ -201,6 +260,26 @@ impl Running {
         self.images.shut_down().await;
         answered && finished && ended && closed
     }
+}
+
+/// Whether machines live on a host that may not be started any more.
+async fn has_machines(
+    data_dir: &Path,
+    place: &HostPlace,
+    entropy: &dyn Entropy,
+) -> anyhow::Result<bool> {
+    let journal = place.journal_dir(data_dir).join("journal.db");
+    if !journal.exists() {
+        return Ok(false);
+    }
+    let fresh = HostId::from_random(entropy.bytes());
+    let (store, _) = HostStore::open(&journal, fresh, "")
+        .await
+        .with_context(|| format!("open the journal of region {}", place.region))?;
+    let machines = store.machines().await.context("read the journal")?;
+    Ok(machines
+        .iter()
+        .any(|stored| stored.machine.state() != MachineState::Destroyed))
 }
 
 fn store_url(location: &StoreLocation) -> String {

@@ -1,4 +1,5 @@
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +13,16 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
-    pub(crate) region: Region,
+    /// The default region first; empty leaves it at those there were.
+    pub(crate) regions: Vec<Region>,
     pub(crate) api_listen: SocketAddr,
+    /// Where the edge of the default region listens.
     pub(crate) edge_listen: SocketAddr,
     pub(crate) edge_https_listen: SocketAddr,
     pub(crate) edge_accept_proxy_protocol: Vec<AddressRange>,
     pub(crate) edge_drain: Duration,
+    /// Addresses of the edges of other regions; their ports are those of the first.
+    pub(crate) edge_addresses: BTreeMap<Region, IpAddr>,
     pub(crate) domain: String,
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
@@ -36,8 +41,11 @@ pub(crate) enum StoreLocation {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Overrides {
     /// Three-letter place name that this server's machines report.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "regions")]
     pub(crate) region: Option<Region>,
+    /// Several regions on this server, each with its own host and edge; the first is the default.
+    #[arg(long, value_delimiter = ',', value_name = "REGION,REGION…")]
+    pub(crate) regions: Vec<Region>,
     /// Address and port of the Machines API.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) api_listen: Option<SocketAddr>,
@@ -57,6 +65,7 @@ pub(crate) struct Overrides {
 #[serde(deny_unknown_fields, default)]
 struct File {
     region: Option<Region>,
+    regions: Vec<Region>,
     api: Api,
     edge: Edge,
     store: Store,
@@ -75,6 +84,7 @@ struct Api {
 struct Edge {
     listen: Option<SocketAddr>,
     https_listen: Option<SocketAddr>,
+    addresses: BTreeMap<Region, IpAddr>,
     domain: Option<String>,
     accept_proxy_protocol: Vec<String>,
     #[serde(deserialize_with = "some_duration")]
@@ -158,10 +168,7 @@ impl Config {
         };
         Ok(Self {
             data_dir: data_dir.to_owned(),
-            region: match overrides.region.clone().or(file.region) {
-                Some(region) => region,
-                None => "iad".parse()?,
-            },
+            regions: regions(overrides, file.region, file.regions)?,
             api_listen: overrides
                 .api_listen
                 .or(file.api.listen)
@@ -181,6 +188,7 @@ impl Config {
                 .map(|text| text.parse().context("edge.accept_proxy_protocol"))
                 .collect::<anyhow::Result<_>>()?,
             edge_drain: file.edge.drain.unwrap_or(Duration::from_secs(10)),
+            edge_addresses: file.edge.addresses,
             domain: checked_domain(domain)?,
             store,
             log_format: match file.log.format {
@@ -190,6 +198,61 @@ impl Config {
             shutdown_patience: file.shutdown.patience,
         })
     }
+}
+
+impl Config {
+    /// Where the edge of a region listens, given where the first does. Regions after the first have the next address
+    /// of the loopback network, unless one is configured.
+    pub(crate) fn edge_of(
+        &self,
+        region: &Region,
+        index: usize,
+        first: SocketAddr,
+    ) -> anyhow::Result<SocketAddr> {
+        if let Some(ip) = self.edge_addresses.get(region) {
+            return Ok(SocketAddr::new(*ip, first.port()));
+        }
+        let next = match first.ip() {
+            ip if index == 0 => Some(ip),
+            IpAddr::V4(ip) if ip.is_loopback() => u32::try_from(index)
+                .ok()
+                .and_then(|index| ip.to_bits().checked_add(index))
+                .map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
+            _ => None,
+        };
+        let next = next.with_context(|| {
+            format!(
+                "region {region} needs an address of its own for its edge: write edge.addresses = {{ {region} = \"…\" }}"
+            )
+        })?;
+        Ok(SocketAddr::new(next, first.port()))
+    }
+}
+
+/// The command line before the file; `region` is `regions` with one.
+fn regions(
+    overrides: &Overrides,
+    region: Option<Region>,
+    regions: Vec<Region>,
+) -> anyhow::Result<Vec<Region>> {
+    anyhow::ensure!(
+        region.is_none() || regions.is_empty(),
+        "region and regions cannot both be given: regions = [\"…\"] is enough"
+    );
+    let said = match &overrides.region {
+        Some(region) => vec![region.clone()],
+        None => overrides.regions.clone(),
+    };
+    let chosen = if said.is_empty() {
+        region.map_or(regions, |region| vec![region])
+    } else {
+        said
+    };
+    let mut seen = BTreeSet::new();
+    for region in &chosen {
+        anyhow::ensure!(seen.insert(region), "regions names {region} twice");
+    }
+    Ok(chosen)
 }
 
 fn parse(text: &str) -> anyhow::Result<File> {
@@ -265,8 +328,31 @@ mod tests {
         };
         let config =
             assembled("region = \"ams\"\n[edge]\ndomain = \"a.test\"", &overrides).unwrap();
-        assert_eq!(config.region.as_str(), "fra");
+        assert_eq!(shown(&config), "fra");
         assert_eq!(config.domain, "a.test");
+    }
+
+    fn shown(config: &Config) -> String {
+        let codes = config.regions.iter().map(Region::as_str);
+        codes.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_region_has_an_edge_of_its_own() {
+        let text = "regions = [\"iad\", \"fra\", \"nrt\"]\n[edge.addresses]\nnrt = \"::1\"";
+        let config = assembled(text, &Overrides::default()).unwrap();
+        assert_eq!(shown(&config), "iad fra nrt");
+        let edge = |index: usize, first: &str| {
+            let region = &config.regions[index];
+            let found = config.edge_of(region, index, first.parse().unwrap());
+            found.map(|address| address.to_string())
+        };
+        assert_eq!(edge(0, "127.0.0.1:81").unwrap(), "127.0.0.1:81");
+        assert_eq!(edge(1, "127.0.0.1:81").unwrap(), "127.0.0.2:81");
+        assert_eq!(edge(2, "127.0.0.1:81").unwrap(), "[::1]:81");
+        assert_eq!(edge(0, "0.0.0.0:80").unwrap(), "0.0.0.0:80");
+        let problem = edge(1, "0.0.0.0:80").unwrap_err().to_string();
+        assert!(problem.contains("edge.addresses = { fra ="), "{problem}");
     }
 
     #[test]
@@ -275,6 +361,8 @@ mod tests {
             ("[api]\nlisten_on = \"1\"", "listen_on"),
             ("[api]\nlisten = \"here\"", "listen"),
             ("region = \"Frankfurt\"", "three letters"),
+            ("regions = [\"fra\", \"fra\"]", "fra twice"),
+            ("region = \"fra\"\nregions = [\"iad\"]", "cannot both"),
             ("[shutdown]\npatience = \"10\"", "30s"),
             ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
             ("[edge]\ndrain = 10", "drain"),

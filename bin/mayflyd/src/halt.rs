@@ -11,6 +11,7 @@ use mayfly_machine::StopSpec;
 use mayfly_runtime::{Entropy, SystemClock, SystemEntropy};
 use mayfly_types::{HostId, MachineId};
 
+use crate::host_places;
 use crate::lock::DataDirLock;
 
 /// What the journal records as the boot after a halt: no kernel says so, hence the next start is one after a reboot.
@@ -22,8 +23,8 @@ const HALTED: &str = "halted";
 /// absence of their bodies like a reboot. An end that a monitor has already recorded stays for the host to find.
 pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
     let _lock = DataDirLock::take(data_dir)?;
-    let journal = data_dir.join("host/journal.db");
-    if !journal.exists() {
+    let places = host_places::all(data_dir)?;
+    if places.is_empty() {
         return Ok(0);
     }
     let images = ImageStore::open(&data_dir.join("images"), StoreConfig::default())
@@ -38,21 +39,22 @@ pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
     .await
     .context("start the driver")?;
     let entropy: &dyn Entropy = &SystemEntropy;
-    let (store, _) = HostStore::open(&journal, HostId::from_random(entropy.bytes()), HALTED)
-        .await
-        .context("open the journal")?;
-    let rules: Vec<(MachineId, StopSpec)> = store
-        .machines()
-        .await
-        .context("read the journal")?
-        .into_iter()
-        .map(|stored| {
+    let mut stores = Vec::with_capacity(places.len());
+    let mut rules: Vec<(MachineId, StopSpec)> = Vec::new();
+    for place in places {
+        let journal = place.journal_dir(data_dir).join("journal.db");
+        let (store, _) = HostStore::open(&journal, HostId::from_random(entropy.bytes()), HALTED)
+            .await
+            .with_context(|| format!("open {}", journal.display()))?;
+        let machines = store.machines().await.context("read the journal")?;
+        rules.extend(machines.into_iter().map(|stored| {
             (
                 stored.machine.identity.machine_id,
                 stored.machine.version.spec.stop,
             )
-        })
-        .collect();
+        }));
+        stores.push(store);
+    }
     let bodies = driver.machines().await.context("list machines")?;
     let ends = join_all(bodies.iter().map(|machine| {
         let rule = rules
@@ -66,7 +68,9 @@ pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
     for result in ends {
         ended += usize::from(result?);
     }
-    store.recovered(HALTED).await.context("close the journal")?;
+    for store in stores {
+        store.recovered(HALTED).await.context("close the journal")?;
+    }
     Ok(ended)
 }
 

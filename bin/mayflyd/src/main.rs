@@ -1,9 +1,11 @@
 //! The Mayfly daemon: the control plane, the host supervisor and the edge of one server in one process.
 
 mod admin_token;
+mod catalogs;
 mod cloud;
 mod config;
 mod halt;
+mod host_places;
 mod lock;
 mod readiness;
 
@@ -100,24 +102,26 @@ async fn run(data_dir: &Path, file: Option<&Path>, overrides: &Overrides) -> any
     let mut told_to_end = Signals::listen()?;
     let cloud = Cloud::build(&config, &mut readiness).await?;
     let api_url = format!("http://{}", cloud.api_address()?);
+    let edges = cloud.edges();
     let app_url = format!(
         "http://{{app}}.{}:{}",
         config.domain,
-        cloud.edge_address().port()
+        edges[0].address.port()
     );
     let app_tls_url = format!(
         "https://{{app}}.{}:{}",
         config.domain,
-        cloud.edge_https_address().port()
+        edges[0].https.port()
     );
     let running = cloud.serve().await;
     info!(
         api = api_url,
         apps = app_url,
         apps_tls = app_tls_url,
+        ?edges,
         "serving"
     );
-    readiness.ready(api_url, app_url, app_tls_url)?;
+    readiness.ready(api_url, app_url, app_tls_url, edges)?;
     told_to_end.wait().await;
     readiness.stopping();
     let in_time = running.shut_down(config.shutdown_patience).await;

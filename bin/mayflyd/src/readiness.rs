@@ -3,6 +3,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use mayfly_control::EdgeAddress;
 use serde::Serialize;
 use tracing::warn;
 
@@ -28,6 +29,8 @@ struct DaemonStatus {
     /// `{app}` stands for the app's name.
     app_url: Option<String>,
     app_tls_url: Option<String>,
+    /// Where requests for apps arrive, by region; the first is that of `app_url`.
+    edges: Vec<EdgeAddress>,
 }
 
 impl Readiness {
@@ -42,6 +45,7 @@ impl Readiness {
                 api_url: None,
                 app_url: None,
                 app_tls_url: None,
+                edges: Vec::new(),
             },
         };
         readiness.publish()?;
@@ -61,12 +65,14 @@ impl Readiness {
         api_url: String,
         app_url: String,
         app_tls_url: String,
+        edges: Vec<EdgeAddress>,
     ) -> anyhow::Result<()> {
         self.status.phase = "ready";
         self.status.step = None;
         self.status.api_url = Some(api_url);
         self.status.app_url = Some(app_url);
         self.status.app_tls_url = Some(app_tls_url);
+        self.status.edges = edges;
         self.publish()?;
         notify("READY=1\nSTATUS=serving");
         Ok(())
@@ -131,6 +137,7 @@ mod tests {
                 "http://a".to_owned(),
                 "http://{app}.b".to_owned(),
                 "https://{app}.b".to_owned(),
+                Vec::new(),
             )
             .unwrap();
         assert_eq!(read()["phase"], "ready");

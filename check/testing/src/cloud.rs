@@ -186,6 +186,11 @@ impl TestCloud {
         self.start_daemon();
     }
 
+    /// What later starts of the daemon are told instead.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.options.arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+    }
+
     /// A request to the API with the admin's token; a null `body` sends none.
     ///
     /// # Panics
@@ -241,6 +246,13 @@ impl TestCloud {
     pub fn visit(&self, app: &str, path: &str) -> Result<Answer, HttpError> {
         let host = format!("{app}.mayfly.localhost");
         send(self.edge, Method::Get, path, &[("host", &host)], &[])
+    }
+
+    /// Like [`TestCloud::visit`], at the edge of the region named at this place of `--regions`.
+    pub fn visit_region(&self, index: u8, app: &str, path: &str) -> Result<Answer, HttpError> {
+        let host = format!("{app}.mayfly.localhost");
+        let edge = SocketAddr::from(([127, 0, 0, 1 + index], self.edge.port()));
+        send(edge, Method::Get, path, &[("host", &host)], &[])
     }
 
     /// The command line of a user of this cloud, logged in as its admin.

@@ -41,4 +41,4 @@ pub use bootstrap::{FirstToken, first_start, first_start_with, fresh_token};
 pub use control::{BuildError, Control, ControlConfig, ControlDeps};
 pub use directory::DirectoryFeed;
 pub use retention::Retention;
-pub use settings::Settings;
+pub use settings::{EdgeAddress, Settings};

@@ -1,12 +1,25 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use mayfly_types::Region;
+use serde::Serialize;
+
+/// Where the edge of a region takes requests for apps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EdgeAddress {
+    pub region: Region,
+    pub address: SocketAddr,
+    /// The same over TLS.
+    pub https: SocketAddr,
+}
 
 /// What the control plane is told about the cloud it serves.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Apps are reached as `<app>.<domain>`.
     pub domain: String,
-    /// The port of the edge's HTTP listener, for addresses shown to users.
-    pub edge_port: u16,
+    /// The HTTP listener of each edge, for addresses shown to users; the first is that of the default region.
+    pub edges: Vec<EdgeAddress>,
     /// Shown by `status`.
     pub version: String,
     /// A directory for uploads under way. Emptied at the start.
@@ -20,9 +33,9 @@ impl Settings {
 
     pub(crate) fn app_url(&self, app: &str) -> String {
         let hostname = self.hostname(app);
-        match self.edge_port {
-            80 => format!("http://{hostname}/"),
-            port => format!("http://{hostname}:{port}/"),
+        match self.edges.first().map(|edge| edge.address.port()) {
+            None | Some(80) => format!("http://{hostname}/"),
+            Some(port) => format!("http://{hostname}:{port}/"),
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) async fn status(
         "version": cloud.settings.version,
         "host": hosts.first(),
         "hosts": hosts,
+        "edges": cloud.settings.edges,
         "loops": cloud.loops.read(),
         "apps": apps.len(),
         "machines": cloud.store.count_machines().await?,

@@ -40,6 +40,14 @@ pub(crate) struct UpArgs {
     /// Region that this server's machines report
     #[arg(long, value_name = "CODE")]
     region: Option<String>,
+    /// Several regions on this server, each with its own host and edge; the first is the default
+    #[arg(
+        long,
+        value_name = "CODE,CODE…",
+        value_delimiter = ',',
+        conflicts_with = "region"
+    )]
+    regions: Vec<String>,
     /// Where the Machines API listens
     #[arg(long, value_name = "ADDRESS:PORT")]
     api_listen: Option<String>,
@@ -81,6 +89,8 @@ impl UpArgs {
         };
         add("--config", self.config.clone().map(Into::into));
         add("--region", self.region.clone().map(Into::into));
+        let regions = (!self.regions.is_empty()).then(|| self.regions.join(","));
+        add("--regions", regions.map(Into::into));
         add("--api-listen", self.api_listen.clone().map(Into::into));
         add("--http-listen", self.http_listen.clone().map(Into::into));
         add("--https-listen", self.https_listen.clone().map(Into::into));
@@ -134,11 +144,21 @@ fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &s
     let title = context
         .out
         .bold(&format!("Mayfly is up (pid {}).", status.pid));
+    let edges = match status.edges.as_slice() {
+        [] | [_] => String::new(),
+        edges => {
+            let each = edges
+                .iter()
+                .map(|(region, address)| format!("{region} {address}"));
+            format!("Regions  {}\n  ", each.collect::<Vec<_>>().join(", "))
+        }
+    };
     format!(
         "{title}\n  \
          API      {}\n  \
          Apps     {}\n  \
          TLS      {}\n  \
+         {edges}\
          Data     {}\n  \
          Log      {}\n  \
          mayfly   {signed_in}\n\n\

@@ -8,6 +8,7 @@ mod fault_loop;
 mod isolation;
 mod lifecycle;
 mod one_server;
+mod regions;
 
 mod walk_cli;
 mod walk_http;

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control::{
-    Control, ControlConfig, ControlDeps, DirectoryFeed, Retention, Settings, first_start,
+    Control, ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings,
+    first_start,
 };
 use mayfly_control_store::ControlStore;
 use mayfly_edge_api::Directory;
@@ -97,7 +98,11 @@ impl Stage {
         let config = ControlConfig {
             settings: Settings {
                 domain: "test.localhost".to_owned(),
-                edge_port: 8080,
+                edges: vec![EdgeAddress {
+                    region: "iad".parse().unwrap(),
+                    address: "127.0.0.1:8080".parse().unwrap(),
+                    https: "127.0.0.1:8443".parse().unwrap(),
+                }],
                 version: "1.2.3".to_owned(),
                 uploads: directory.path().join("uploads"),
             },

@@ -33,6 +33,8 @@ pub(super) struct Status {
     pub(super) api_url: Option<String>,
     pub(super) app_url: Option<String>,
     pub(super) app_tls_url: Option<String>,
+    /// Region and address of every edge.
+    pub(super) edges: Vec<(String, String)>,
 }
 
 pub(super) enum Found {
@@ -203,6 +205,15 @@ fn parse_status(text: &[u8]) -> anyhow::Result<Status> {
         api_url: word("api_url"),
         app_url: word("app_url"),
         app_tls_url: word("app_tls_url"),
+        edges: status["edges"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|edge| {
+                let word = |key: &str| edge[key].as_str().map(str::to_owned);
+                Some((word("region")?, word("address")?))
+            })
+            .collect(),
     })
 }
 
