@@ -26,4 +26,6 @@ mod response_head;
 mod upstream;
 
 pub(crate) use self::core::Core;
+pub(crate) use head::RequestHead;
 pub(crate) use pulse::TICK;
+pub(crate) use response_head::ResponseHead;

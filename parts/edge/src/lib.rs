@@ -8,9 +8,10 @@
 //! which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
 //! asks for. Absent on purpose, until the edge proper: HTTP/2, waking of machines, limits by load, `fly-replay`.
 
-#[allow(dead_code)] // called once answers pass the pipeline
 mod compress;
 mod http;
+#[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
+mod replay;
 mod route;
 mod transport;
 

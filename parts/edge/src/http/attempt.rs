@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::body::{BodyError, Form};
 use super::exchange::{AnswerSink, AnswerSource, HeadError, RequestBody, RequestSink};
-use super::head::RequestHead;
+use super::head::{Framing, RequestHead};
 use super::outbound::Answer;
 use super::pulse::{Expired, Pulse};
 use super::response_head::ResponseHead;
+use crate::compress::{Coding, Compression, Encoder};
 
 use mayfly_machine::HttpOptions;
 
@@ -50,6 +51,8 @@ pub(crate) enum Broken {
     Request(#[source] BodyError),
     #[error("pass the answer's body on")]
     Answer(#[source] BodyError),
+    #[error("compress the answer's body")]
+    Coding(#[source] io::Error),
     #[error("write to the client")]
     Client(#[source] io::Error),
     #[error("nothing moved for too long")]
@@ -259,12 +262,21 @@ async fn download<K: AnswerSink, A: AnswerSource>(
         if answer.status >= 200 && answer.replay && rules.may_replay {
             return replay_order(machine, answer.keep_alive).await;
         }
+        let compression = compression_of(head, answer, rules);
+        // The body of an answer to HEAD is none, coded or not.
+        let coding = compression
+            .coding()
+            .filter(|_| answer.framing != Framing::None);
         let passed = Answer {
             head: answer,
-            framing: answer.framing,
+            framing: if coding.is_some() {
+                Framing::UntilClose
+            } else {
+                answer.framing
+            },
             request_id: rules.request_id,
             options: rules.options,
-            coding: None,
+            compression,
         };
         if answer.status < 200 && answer.status != 101 {
             if let Err(error) = sink.interim(&passed).await {
@@ -279,7 +291,11 @@ async fn download<K: AnswerSink, A: AnswerSource>(
                 Err(error) => Download::Broken(Broken::Client(error)),
             };
         }
-        return match pass_body(machine, sink, form, moved).await {
+        let passed = match coding {
+            Some(coding) => pass_coded(machine, sink, coding, moved).await,
+            None => pass_body(machine, sink, form, moved).await,
+        };
+        return match passed {
             Ok(()) => Download::Answered {
                 keep_machine: answer.keep_alive,
             },
@@ -314,6 +330,51 @@ async fn pass_body<K: AnswerSink, A: AnswerSource>(
         Form::AsIs => &[],
     };
     sink.end(trailers).await.map_err(Broken::Client)
+}
+
+fn compression_of(head: &RequestHead, answer: &ResponseHead, rules: Rules<'_>) -> Compression {
+    if answer.status < 200 || rules.options.is_none_or(|options| !options.compress) {
+        return Compression::Off;
+    }
+    let accepted = head
+        .fields()
+        .filter(|(_, name, _)| name.eq_ignore_ascii_case(b"accept-encoding"))
+        .map(|(_, _, value)| value);
+    let fields = answer.fields().map(|(_, name, value)| (name, value));
+    Compression::choose(accepted, answer.status, fields)
+}
+
+/// Codes the body on its way. Its trailers stay what they are.
+async fn pass_coded<K: AnswerSink, A: AnswerSource>(
+    machine: &mut A,
+    sink: &mut K,
+    coding: Coding,
+    moved: impl Fn() + Send,
+) -> Result<(), Broken> {
+    let mut encoder = Encoder::new(coding).map_err(Broken::Coding)?;
+    let mut coded = Vec::new();
+    let mut piece = machine.buffered(Form::Plain).map_err(Broken::Answer)?;
+    if piece.data.is_empty() && !piece.last {
+        sink.body(&[]).await.map_err(Broken::Client)?;
+    }
+    loop {
+        let last = piece.last;
+        encoder
+            .push(piece.data, &mut coded)
+            .map_err(Broken::Coding)?;
+        if last {
+            break;
+        }
+        if !coded.is_empty() {
+            sink.body(&coded).await.map_err(Broken::Client)?;
+            coded.clear();
+        }
+        piece = machine.next(Form::Plain).await.map_err(Broken::Answer)?;
+        moved();
+    }
+    encoder.finish(&mut coded).map_err(Broken::Coding)?;
+    sink.body(&coded).await.map_err(Broken::Client)?;
+    sink.end(machine.trailers()).await.map_err(Broken::Client)
 }
 
 /// Reads the body of a replay order; one that is too long to be kept is no order.

@@ -10,6 +10,7 @@ use mayfly_machine::HttpOptions;
 use super::field::{Kind, classify};
 use super::head::{Framing, RequestHead, Version};
 use super::response_head::ResponseHead;
+use crate::compress::{Compression, weak_etag};
 
 /// How the edge calls itself in `Via` and `Server`.
 const PRODUCT: &str = "mayfly";
@@ -153,8 +154,7 @@ pub(crate) struct Answer<'a> {
     pub(crate) framing: Framing,
     pub(crate) request_id: &'a str,
     pub(crate) options: Option<&'a HttpOptions>,
-    /// The coding the edge applies to the body.
-    pub(crate) coding: Option<&'static str>,
+    pub(crate) compression: Compression,
 }
 
 impl Answer<'_> {
@@ -173,6 +173,7 @@ impl Answer<'_> {
                     .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
             })
         };
+        let coding = self.compression.coding();
         for (kind, name, value) in self.head.fields() {
             let passes = match kind {
                 Kind::Connection
@@ -180,17 +181,23 @@ impl Answer<'_> {
                 | Kind::TransferEncoding
                 | Kind::Upgrade
                 | Kind::Te => false,
-                Kind::ContentLength => self.framing == self.head.framing,
-                Kind::ContentEncoding => self.coding.is_none(),
+                Kind::ContentLength => coding.is_none() && self.framing == self.head.framing,
+                Kind::ContentEncoding => coding.is_none(),
                 Kind::Server | Kind::RequestId => pristine,
                 _ => true,
             };
             if passes && (kind == Kind::ContentLength || !replaced(name)) {
-                put(name, value);
+                if coding.is_some() && name.eq_ignore_ascii_case(b"etag") {
+                    put(name, &weak_etag(value));
+                } else if coding.is_none() || !name.eq_ignore_ascii_case(b"accept-ranges") {
+                    put(name, value);
+                }
             }
         }
-        if let Some(coding) = self.coding {
-            put(b"Content-Encoding", coding.as_bytes());
+        if let Some(coding) = coding {
+            put(b"Content-Encoding", coding.name().as_bytes());
+        }
+        if self.compression != Compression::Off && !self.head.varies_by_encoding() {
             put(b"Vary", b"Accept-Encoding");
         }
         if !pristine {

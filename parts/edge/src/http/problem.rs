@@ -12,6 +12,7 @@ use super::head::RequestHead;
 use super::outbound::Answer;
 use super::response_head::ResponseHead;
 use super::upstream::Unreachable;
+use crate::compress::Compression;
 
 /// Why a request is not answered by a machine. The codes are Fly.io's (monitoring/error-codes) where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ impl Reply {
             framing: answer.framing,
             request_id,
             options: None,
-            coding: None,
+            compression: Compression::Off,
         };
         let _: Form = sink.begin(&answer);
         let body = if head.is_head() { &[] } else { &*self.body };

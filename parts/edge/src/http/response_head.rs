@@ -47,6 +47,15 @@ impl ResponseHead {
             .map(|(_, _, value)| value)
     }
 
+    /// Whether `Vary` already names `Accept-Encoding`, or everything.
+    pub(crate) fn varies_by_encoding(&self) -> bool {
+        self.fields()
+            .filter(|(_, name, _)| name.eq_ignore_ascii_case(b"vary"))
+            .flat_map(|(_, _, value)| value.split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .any(|member| member == b"*" || member.eq_ignore_ascii_case(b"accept-encoding"))
+    }
+
     /// Reads the head of the answer to a request with `method` and says how long it is; `None` if it is not complete.
     pub(crate) fn read(&mut self, bytes: &[u8], method: &str) -> Result<Option<usize>, Garbled> {
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];

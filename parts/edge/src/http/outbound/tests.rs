@@ -102,7 +102,7 @@ fn given(text: &str, options: Option<&HttpOptions>) -> String {
         framing: head.framing,
         request_id: "R",
         options,
-        coding: None,
+        compression: Compression::Off,
     };
     let mut out = Vec::new();
     response(&answer, &mut out);
@@ -193,4 +193,40 @@ fn traces_are_continued_or_begun() {
             "00-00000000000000010000000000000002-0000000000000003-00"
         );
     }
+}
+
+#[test]
+fn a_coded_answer_says_so_and_loses_what_no_longer_holds() {
+    let with = |text: &str, compression| {
+        let mut head = ResponseHead::default();
+        head.read(text.as_bytes(), "GET").unwrap().unwrap();
+        let answer = Answer {
+            head: &head,
+            framing: Framing::UntilClose,
+            request_id: "R",
+            options: None,
+            compression,
+        };
+        let mut out = Vec::new();
+        response(&answer, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let text =
+        "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nAccept-Ranges: bytes\r\nContent-Length: 900\r\n\r\n";
+    let coded = with(text, Compression::With(crate::compress::Coding::Brotli));
+    for line in [
+        "Content-Encoding: br",
+        "Vary: Accept-Encoding",
+        "ETag: W/\"a\"",
+    ] {
+        assert!(coded.lines().any(|other| other == line), "{line}\n{coded}");
+    }
+    for absent in ["Accept-Ranges", "Content-Length"] {
+        assert!(!coded.contains(absent), "{absent}\n{coded}");
+    }
+    let plain = with(text, Compression::Identity);
+    assert!(plain.contains("Vary: Accept-Encoding") && plain.contains("ETag: \"a\""));
+    let varying = "HTTP/1.1 200 OK\r\nVary: Cookie, accept-encoding\r\n\r\n";
+    let once = with(varying, Compression::Identity);
+    assert_eq!(once.to_lowercase().matches("vary").count(), 1, "{once}");
 }
