@@ -12,7 +12,6 @@ use mayfly_machine::Signal;
 use mayfly_mesh::{Ipv4Pool, Mesh, MeshError};
 use mayfly_runtime::{Clock, TaskSet};
 use mayfly_types::{LaunchId, MachineId};
-use tokio::io::AsyncReadExt;
 use tracing::info;
 
 use guest::{blocking, blocking_on, ended, host};

@@ -94,6 +94,8 @@ mod tests {
             network: NetworkId(1),
             host_id: HostId::from_random([1; 8]),
             statics: Vec::new(),
+            metadata: Default::default(),
+            in_dns: true,
             primary_region: None,
             checks: Vec::new(),
         })

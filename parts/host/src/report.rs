@@ -87,6 +87,8 @@ pub(crate) fn catalog_entry(
         cordoned: machine.cordoned,
         services: spec.services.clone(),
         statics: spec.statics.clone(),
+        metadata: spec.metadata.clone(),
+        in_dns: !spec.dns.skip_registration,
         primary_region: spec
             .env
             .get("PRIMARY_REGION")

@@ -139,6 +139,9 @@ pub struct CatalogEntry {
     pub cordoned: bool,
     pub services: Vec<ServiceSpec>,
     pub statics: Vec<StaticSpec>,
+    pub metadata: BTreeMap<String, String>,
+    /// Whether the machine's address is given out by name.
+    pub in_dns: bool,
     /// Where `min_machines_running` counts: the machine's `PRIMARY_REGION`.
     pub primary_region: Option<Region>,
     pub checks: Vec<CheckReport>,

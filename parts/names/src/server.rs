@@ -1,0 +1,382 @@
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly_edge_api::Directory;
+use mayfly_host_api::Catalog;
+use mayfly_runtime::{Entropy, Stop, TaskSet};
+use mayfly_types::ErrorKind;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::forward::Forwarder;
+use crate::message::{
+    Authority, Content, Query, Rcode, TYPE_AAAA, TYPE_ANY, TYPE_PTR, TYPE_TXT, Unreadable, answer,
+    refusal,
+};
+use crate::zone::{Distance, Found, Kind, Names};
+
+/// Seconds that answers of ours may be remembered.
+const TTL: u32 = 5;
+/// How long a TCP connection may wait for its next question (RFC 7766, 6.2.3).
+const IDLE: Duration = Duration::from_secs(10);
+const CONNECTIONS_MAX: usize = 1024;
+const DRAIN: Duration = Duration::from_secs(1);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const TCP_MAX: usize = u16::MAX as usize;
+
+/// Where names are served, and where others are asked.
+#[derive(Clone, Debug)]
+pub struct NamesConfig {
+    /// Port 0 chooses a free one, the same for UDP and TCP.
+    pub listen: SocketAddr,
+    /// Resolvers for every name that is not ours, asked in this order.
+    pub upstreams: Vec<SocketAddr>,
+}
+
+/// A bound server of names; nothing is answered before [`NameServer::run`].
+pub struct NameServer {
+    address: SocketAddr,
+    udp: UdpSocket,
+    tcp: TcpListener,
+    desk: Arc<Desk>,
+    sources: Sources,
+}
+
+/// What names are made of.
+pub struct Sources {
+    pub catalogs: Vec<watch::Receiver<Catalog>>,
+    pub directory: watch::Receiver<Arc<Directory>>,
+    pub distance: Distance,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address} for questions about names")]
+pub struct ListenError {
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+impl ListenError {
+    pub fn kind(&self) -> ErrorKind {
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => ErrorKind::Conflict,
+            _ => ErrorKind::Internal,
+        }
+    }
+}
+
+impl NamesConfig {
+    /// Binds both sockets.
+    pub async fn build(
+        self,
+        sources: Sources,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<NameServer, ListenError> {
+        let failed = |source| ListenError {
+            address: self.listen,
+            source,
+        };
+        let udp = UdpSocket::bind(self.listen).await.map_err(failed)?;
+        let address = udp.local_addr().map_err(failed)?;
+        let tcp = TcpListener::bind(address).await.map_err(failed)?;
+        let desk = Arc::new(Desk {
+            names: watch::Sender::new(Arc::new(sources.read())),
+            forwarder: Forwarder::new(self.upstreams, Arc::clone(&entropy)),
+            entropy,
+        });
+        Ok(NameServer {
+            address,
+            udp,
+            tcp,
+            desk,
+            sources,
+        })
+    }
+}
+
+impl Sources {
+    fn read(&self) -> Names {
+        let catalogs: Vec<Catalog> = self
+            .catalogs
+            .iter()
+            .map(|catalog| Arc::clone(&catalog.borrow()))
+            .collect();
+        Names::new(
+            &catalogs,
+            &self.directory.borrow(),
+            Arc::clone(&self.distance),
+        )
+    }
+}
+
+impl NameServer {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`.
+    pub async fn run(self, stop: Stop) {
+        let NameServer {
+            udp,
+            tcp,
+            desk,
+            sources,
+            ..
+        } = self;
+        let tasks = TaskSet::new();
+        let follower = Arc::clone(&desk);
+        tasks
+            .spawn("names.follow", move |stop| follow(follower, sources, stop))
+            .await;
+        let udp_desk = Arc::clone(&desk);
+        tasks
+            .spawn("names.udp", move |stop| serve_udp(udp_desk, udp, stop))
+            .await;
+        tasks
+            .spawn("names.tcp", move |stop| serve_tcp(desk, tcp, stop))
+            .await;
+        stop.cancelled().await;
+        tasks.shut_down(DRAIN).await;
+    }
+}
+
+/// Makes the names anew at every change of what they are made of.
+async fn follow(desk: Arc<Desk>, mut sources: Sources, stop: Stop) {
+    loop {
+        desk.names.send_replace(Arc::new(sources.read()));
+        let changed = async {
+            let catalogs = sources
+                .catalogs
+                .iter_mut()
+                .map(|catalog| Box::pin(catalog.changed()));
+            let catalogs: Vec<_> = catalogs.collect();
+            if catalogs.is_empty() {
+                return sources.directory.changed().await;
+            }
+            tokio::select! {
+                changed = sources.directory.changed() => changed,
+                (changed, ..) = futures_util::future::select_all(catalogs) => changed,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // Whoever published is gone: go on with the last thing known.
+            changed = changed => if changed.is_err() {
+                stop.cancelled().await;
+                return;
+            },
+        }
+    }
+}
+
+async fn serve_udp(desk: Arc<Desk>, socket: UdpSocket, stop: Stop) {
+    let (socket, forwards) = (Arc::new(socket), TaskSet::new());
+    let mut buffer = vec![0; 4096];
+    loop {
+        let received = tokio::select! {
+            () = stop.cancelled() => break,
+            received = socket.recv_from(&mut buffer) => received,
+        };
+        // Errors of a datagram socket are about datagrams sent earlier.
+        let Ok((length, asker)) = received else {
+            continue;
+        };
+        match desk.answer(&buffer[..length], asker.ip(), false) {
+            Outcome::Answer(message) => {
+                // An asker that cannot be reached asks again.
+                let _ = socket.send_to(&message, asker).await;
+            }
+            Outcome::Ignore => {}
+            Outcome::Forward => {
+                let (desk, socket) = (Arc::clone(&desk), Arc::clone(&socket));
+                let bytes = buffer[..length].to_vec();
+                forwards
+                    .spawn_guarded("names.forward", move |_| async move {
+                        if let Some(message) = desk.forward(&bytes, false).await {
+                            let _ = socket.send_to(&message, asker).await;
+                        }
+                    })
+                    .await;
+            }
+        }
+    }
+    forwards.shut_down(DRAIN).await;
+}
+
+async fn serve_tcp(desk: Arc<Desk>, listener: TcpListener, stop: Stop) {
+    let connections = TaskSet::new();
+    let free = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, asker)) = accepted else {
+            // Out of descriptors, most likely; accepting at once again would spin.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
+            continue;
+        };
+        let desk = Arc::clone(&desk);
+        connections
+            .spawn_guarded("names.connection", move |stop| async move {
+                let _permit = permit;
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    // The asker ended it, or sent what is no message.
+                    _ = converse(&desk, stream, asker.ip()) => {}
+                }
+            })
+            .await;
+    }
+    connections.shut_down(DRAIN).await;
+}
+
+/// Question after question over one connection, each behind its length.
+async fn converse(desk: &Desk, mut stream: TcpStream, asker: IpAddr) -> io::Result<()> {
+    loop {
+        let length = timeout(IDLE, stream.read_u16()).await??;
+        let mut bytes = vec![0; length.into()];
+        timeout(IDLE, stream.read_exact(&mut bytes)).await??;
+        let message = match desk.answer(&bytes, asker, true) {
+            Outcome::Answer(message) => Some(message),
+            Outcome::Forward => desk.forward(&bytes, true).await,
+            Outcome::Ignore => None,
+        };
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let length = u16::try_from(message.len()).map_err(io::Error::other)?;
+        let framed = [&length.to_be_bytes()[..], &message].concat();
+        timeout(IDLE, stream.write_all(&framed)).await??;
+    }
+}
+
+/// Where questions are answered, whatever way they came.
+struct Desk {
+    names: watch::Sender<Arc<Names>>,
+    forwarder: Forwarder,
+    entropy: Arc<dyn Entropy>,
+}
+
+enum Outcome {
+    Answer(Vec<u8>),
+    /// Not ours: another resolver has to be asked.
+    Forward,
+    Ignore,
+}
+
+impl Desk {
+    fn answer(&self, bytes: &[u8], asker: IpAddr, by_tcp: bool) -> Outcome {
+        let query = match Query::parse(bytes) {
+            Ok(query) => query,
+            Err(Unreadable::Ignore) => return Outcome::Ignore,
+            Err(Unreadable::Refuse { id, flags, rcode }) => {
+                return Outcome::Answer(refusal(id, flags, rcode));
+            }
+        };
+        let limit = if by_tcp { TCP_MAX } else { query.payload() };
+        let say = |rcode, content: &Content, zone: Option<&Authority>| {
+            Outcome::Answer(answer(&query, rcode, content, zone, TTL, limit))
+        };
+        if query.has_bad_version() {
+            return say(Rcode::NoError, &Content::Nothing, None);
+        }
+        if !query.is_internet() {
+            return say(Rcode::NotImplemented, &Content::Nothing, None);
+        }
+        let names = Arc::clone(&self.names.borrow());
+        let asker = match asker {
+            IpAddr::V6(address) => names.asker(address),
+            IpAddr::V4(_) => None,
+        };
+        let Some(asker) = asker else {
+            return say(Rcode::Refused, &Content::Nothing, None);
+        };
+        let kind = match query.kind {
+            TYPE_AAAA | TYPE_ANY => Kind::Aaaa,
+            TYPE_TXT => Kind::Txt,
+            TYPE_PTR => Kind::Ptr,
+            _ => Kind::Other,
+        };
+        let Some(found) = names.find(&asker, &query.name, kind) else {
+            return match self.forwarder.remembered(&query) {
+                Some(answer) if answer.len() <= limit => Outcome::Answer(answer),
+                Some(_) => Outcome::Answer(cut(&query)),
+                None if query.wants_recursion() => Outcome::Forward,
+                None => say(Rcode::Refused, &Content::Nothing, None),
+            };
+        };
+        let zone = Authority {
+            zone: match query.name.rsplit('.').next() {
+                Some("flycast") => "flycast",
+                Some("arpa") => "a.a.d.f.ip6.arpa",
+                _ => "internal",
+            },
+        };
+        match found {
+            Found::Addresses(addresses) => {
+                let content = Content::Addresses(self.shuffled(addresses));
+                say(Rcode::NoError, &content, Some(&zone))
+            }
+            Found::Ordered(addresses) => {
+                say(Rcode::NoError, &Content::Addresses(addresses), Some(&zone))
+            }
+            Found::Text(text) => say(Rcode::NoError, &Content::Text(text), Some(&zone)),
+            Found::Pointer(name) => say(Rcode::NoError, &Content::Pointer(name), Some(&zone)),
+            Found::NoRecord => say(Rcode::NoError, &Content::Nothing, Some(&zone)),
+            Found::NoName => say(Rcode::NoSuchName, &Content::Nothing, Some(&zone)),
+        }
+    }
+
+    /// Many clients take the first address only.
+    fn shuffled(&self, mut addresses: Vec<std::net::Ipv6Addr>) -> Vec<std::net::Ipv6Addr> {
+        let mut state = u64::from_le_bytes(self.entropy.bytes()) | 1;
+        for left in (1..addresses.len()).rev() {
+            // xorshift: fair enough, and one look at the source of randomness per answer.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let other = usize::try_from(state % (left as u64 + 1)).unwrap_or(0);
+            addresses.swap(left, other);
+        }
+        addresses
+    }
+
+    async fn forward(&self, bytes: &[u8], by_tcp: bool) -> Option<Vec<u8>> {
+        let query = Query::parse(bytes).ok()?;
+        let limit = if by_tcp { TCP_MAX } else { query.payload() };
+        Some(match self.forwarder.ask(&query, bytes).await {
+            Ok(message) if message.len() <= limit => message,
+            Ok(_) => cut(&query),
+            Err(error) => {
+                tracing::debug!(
+                    error = mayfly_runtime::report(&error),
+                    "question not answered"
+                );
+                answer(
+                    &query,
+                    Rcode::ServerFailure,
+                    &Content::Nothing,
+                    None,
+                    TTL,
+                    limit,
+                )
+            }
+        })
+    }
+}
+
+/// An answer that is too long for UDP: the asker comes again by TCP.
+fn cut(query: &Query<'_>) -> Vec<u8> {
+    let mut message = answer(query, Rcode::NoError, &Content::Nothing, None, TTL, TCP_MAX);
+    message[2] |= 2;
+    message
+}
