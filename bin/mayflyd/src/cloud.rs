@@ -14,6 +14,7 @@ use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
 use mayfly_image::{ImageStore, StoreConfig};
 use mayfly_machine::MachineState;
+use mayfly_names::{NameServer, NamesConfig, Sources};
 use mayfly_net::{ServeConfig, serve};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy, TaskSet};
 use mayfly_types::HostId;
@@ -26,6 +27,8 @@ use crate::config::{Config, StoreLocation};
 use crate::host_places::{self, HostPlace};
 use crate::readiness::Readiness;
 
+const DNS_PORT: u16 = 53;
+
 /// All roles of one server in this process: built, with their addresses bound, and not serving yet.
 pub(crate) struct Cloud {
     listener: TcpListener,
@@ -36,6 +39,7 @@ pub(crate) struct Cloud {
     images: ImageStore,
     edges: Vec<Edge>,
     edge_addresses: Vec<EdgeAddress>,
+    names: NameServer,
     requests: Stop,
 }
 
@@ -117,6 +121,21 @@ impl Cloud {
 
         let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let catalogs = Catalogs::of(hosts.iter().map(Host::catalog).collect());
+        let resolvers = server.nameservers.iter();
+        let names = NamesConfig {
+            listen: (driver.names_address(), DNS_PORT).into(),
+            upstreams: resolvers
+                .map(|address| (*address, DNS_PORT).into())
+                .collect(),
+        }
+        .build(
+            Sources {
+                catalog: catalogs.subscribe(),
+                directory: directory.subscribe(),
+            },
+            entropy.clone(),
+        )
+        .await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut edges: Vec<Edge> = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
@@ -185,6 +204,7 @@ impl Cloud {
             images,
             edges,
             edge_addresses,
+            names,
             requests,
         })
     }
@@ -209,6 +229,8 @@ impl Cloud {
                 .await;
         }
         self.catalogs.spawn(&tasks).await;
+        let names = self.names;
+        tasks.spawn("names", |stop| names.run(stop)).await;
         for edge in self.edges {
             tasks
                 .spawn("edge", |stop| async move {

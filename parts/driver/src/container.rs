@@ -1,6 +1,7 @@
 mod guest;
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +91,11 @@ impl ContainerDriver {
     /// Those of a further host; `None` for one that was not named at the start.
     pub fn ipv4_pool_of(&self, host: &str) -> Option<Ipv4Pool> {
         self.0.mesh.ipv4_pool_of(host)
+    }
+
+    /// Where machines' questions about names arrive: see [`Mesh::names_address`].
+    pub fn names_address(&self) -> Ipv6Addr {
+        self.0.mesh.names_address()
     }
 
     /// Which cgroups the host has: `v1`, `v2` or `hybrid`.

@@ -27,6 +27,9 @@ pub struct HostConfig {
     pub destroyed_kept: Duration,
 }
 
+/// Where machines ask for names: <https://fly.io/docs/networking/private-networking/>.
+const NAMES: &str = "fdaa::3";
+
 impl HostConfig {
     /// The usual limits for a data directory with one host, whose journal lies in `host`.
     pub fn new(data_dir: impl Into<PathBuf>, region: Region) -> Self {
@@ -36,7 +39,7 @@ impl HostConfig {
             data_dir,
             region,
             overcommit: Overcommit::Allow,
-            nameservers: Vec::new(),
+            nameservers: vec![NAMES.to_owned()],
             reports_kept: Duration::from_secs(7 * 24 * 3600),
             destroyed_kept: Duration::from_secs(24 * 3600),
         }

@@ -77,11 +77,6 @@ pub(crate) fn launch(
         .collect();
     let identity = &machine.identity;
     let hostname = maker.hostname();
-    let offered = if shared.config.nameservers.is_empty() {
-        &shared.deps.server.nameservers
-    } else {
-        &shared.config.nameservers
-    };
     let fqdn = spec.dns.hostname_fqdn.as_deref();
     Ok(Launch {
         launch_id,
@@ -90,7 +85,7 @@ pub(crate) fn launch(
             machine_id: identity.machine_id,
             launch_id,
             etc_hosts: etc_hosts(&hostname, fqdn, identity.private_ip, identity.ipv4),
-            etc_resolv_conf: etc_resolv_conf(&spec.dns, offered),
+            etc_resolv_conf: etc_resolv_conf(&spec.dns, &shared.config.nameservers),
             hostname,
             log_dir: shared.config.log_dir(identity.machine_id),
             netns: None,

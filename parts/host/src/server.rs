@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 
 /// The facts of the server a host runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,12 +11,9 @@ pub struct Server {
     pub cpus: u32,
     /// `v2`, `v1`.
     pub cgroups: String,
-    /// Name servers a guest can reach, from the server's own configuration.
-    pub nameservers: Vec<String>,
+    /// The resolvers the server itself asks.
+    pub nameservers: Vec<IpAddr>,
 }
-
-/// Where systemd's local resolver lists what it forwards to; the usual file then names only the loopback address.
-const RESOLV_CONFS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 impl Server {
     /// Asks the kernel.
@@ -24,19 +22,15 @@ impl Server {
         let meminfo = fs::read_to_string("/proc/meminfo")?;
         let is_v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
             .is_ok_and(|controllers| controllers.contains("memory"));
-        let nameservers = RESOLV_CONFS
-            .iter()
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .map(|text| reachable_nameservers(&text))
-            .find(|servers| !servers.is_empty())
-            .unwrap_or_default();
+        // A server without the file has no resolver.
+        let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         Ok(Server {
             boot_id: boot_id.trim().to_owned(),
             memory_mib: total_kib(&meminfo) / 1024,
             cpus: std::thread::available_parallelism()
                 .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
             cgroups: if is_v2 { "v2" } else { "v1" }.to_owned(),
-            nameservers,
+            nameservers: nameservers(&resolv_conf),
         })
     }
 }
@@ -50,13 +44,11 @@ fn total_kib(meminfo: &str) -> u64 {
         .unwrap_or(0)
 }
 
-fn reachable_nameservers(resolv_conf: &str) -> Vec<String> {
-    resolv_conf
-        .lines()
+fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
+    let lines = resolv_conf.lines();
+    lines
         .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .filter_map(|rest| rest.trim().parse::<std::net::IpAddr>().ok())
-        .filter(|address| !address.is_loopback())
-        .map(|address| address.to_string())
+        .filter_map(|rest| rest.trim().parse().ok())
         .collect()
 }
 
@@ -65,10 +57,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_resolvers_are_of_no_use_to_guests() {
+    fn resolvers_are_read_in_order() {
         let text =
             "# comment\nnameserver 127.0.0.53\nnameserver 10.0.0.2\nsearch x\nnameserver ::1\n";
-        assert_eq!(reachable_nameservers(text), ["10.0.0.2"]);
+        let read = ["127.0.0.53", "10.0.0.2", "::1"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!(nameservers(text), read);
         assert_eq!(total_kib("MemFree: 1 kB\nMemTotal:  2048 kB\n"), 2048);
         assert!(Server::detect().unwrap().memory_mib > 0);
     }

@@ -7,7 +7,8 @@
 //! - a packet must carry the address of the machine whose interface it came through;
 //! - addresses of the host are refused before any port forwarding of the host could rewrite them;
 //! - machine to machine only over IPv6 and only inside one network;
-//! - from outside only answers; the host itself reaches every machine.
+//! - from outside only answers; the host itself reaches every machine;
+//! - of the host, a machine reaches the server of names and nothing else.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -72,7 +73,12 @@ pub(crate) fn delete_table(socket: &mut Socket, table: &str) -> io::Result<()> {
 }
 
 /// Brings the table's chains into the wanted form and keeps the sets' elements, as one transaction.
-pub(crate) fn load_rules(table: &str, prefix: &str, pools: &[Ipv4Pool]) -> Result<(), String> {
+pub(crate) fn load_rules(
+    table: &str,
+    prefix: &str,
+    pools: &[Ipv4Pool],
+    names: Ipv6Addr,
+) -> Result<(), String> {
     let mut nft = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -81,7 +87,7 @@ pub(crate) fn load_rules(table: &str, prefix: &str, pools: &[Ipv4Pool]) -> Resul
         .spawn()
         .map_err(|error| format!("{error} (package nftables)"))?;
     let mut input = nft.stdin.take().expect("stdin is piped");
-    let written = input.write_all(rules(table, prefix, pools).as_bytes());
+    let written = input.write_all(rules(table, prefix, pools, names).as_bytes());
     drop(input);
     let output = nft.wait_with_output().map_err(|error| error.to_string())?;
     if output.status.success() && written.is_ok() {
@@ -91,7 +97,7 @@ pub(crate) fn load_rules(table: &str, prefix: &str, pools: &[Ipv4Pool]) -> Resul
     Err(text.lines().take(4).collect::<Vec<_>>().join("; "))
 }
 
-fn rules(table: &str, prefix: &str, pools: &[Ipv4Pool]) -> String {
+fn rules(table: &str, prefix: &str, pools: &[Ipv4Pool], names: Ipv6Addr) -> String {
     let pools: Vec<String> = pools.iter().map(Ipv4Pool::to_string).collect();
     let lines = include_str!("firewall.nft")
         .lines()
@@ -102,6 +108,7 @@ fn rules(table: &str, prefix: &str, pools: &[Ipv4Pool]) -> String {
         .replace("TABLE", table)
         .replace("PREFIX", prefix)
         .replace("POOL", &format!("{{ {} }}", pools.join(", ")))
+        .replace("NAMES", &names.to_string())
 }
 
 pub(crate) fn admit(socket: &mut Socket, table: &str, who: &Admission<'_>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,7 @@ impl Instance {
             Err(error) => return Err(error),
         };
         // After a reboot the file is all there is.
+        route_socket.send_one(route::loopback_address(instance.names_address()))?;
         for pool in instance.pools() {
             match reserve(&mut route_socket, pool) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -107,9 +109,20 @@ impl Instance {
         Path::new("/run/mayfly").join(&self.tag)
     }
 
-    /// Gives table and pool back and forgets them.
+    /// In the network number 0, which no organization is given.
+    pub(crate) fn names_address(&self) -> Ipv6Addr {
+        let tag = u16::from_str_radix(&self.tag, 16).expect("a tag is four hexadecimal digits");
+        Ipv6Addr::new(0xfdaa, 0, 0, 0, 0, 0, tag, 3)
+    }
+
+    /// Gives table, addresses and pool back and forgets them.
     pub(crate) fn release(&self, data_dir: &Path) -> io::Result<()> {
         crate::firewall::delete_table(&mut Socket::netfilter()?, &self.table())?;
+        let address = route::delete_loopback_address(self.names_address());
+        match Socket::route()?.send_one(address) {
+            Err(error) if error.raw_os_error() != Some(99) => return Err(error), // EADDRNOTAVAIL: not there
+            _ => {}
+        }
         for pool in self.pools() {
             let freed = route::delete_unreachable(pool.first(), Ipv4Pool::PREFIX_LENGTH);
             match Socket::route()?.send_one(freed) {

@@ -58,7 +58,9 @@ impl Mesh {
     pub fn start(data_dir: &Path, more_hosts: &[String]) -> Result<Mesh, MeshError> {
         let instance = Instance::claim(data_dir, more_hosts)?;
         let (table, prefix) = (instance.table(), instance.interface_prefix());
-        firewall::load_rules(&table, &prefix, &instance.pools()).map_err(MeshError::Firewall)?;
+        let names = instance.names_address();
+        firewall::load_rules(&table, &prefix, &instance.pools(), names)
+            .map_err(MeshError::Firewall)?;
         let_the_kernel_forward()?;
         let run_dir = instance.run_dir();
         let claim = |source| MeshError::Claim {
@@ -97,6 +99,12 @@ impl Mesh {
     /// Those of a further host, by the name it was given at the start.
     pub fn ipv4_pool_of(&self, host: &str) -> Option<Ipv4Pool> {
         self.0.instance.more_pools.get(host).copied()
+    }
+
+    /// The address of this host at which machines' questions about names arrive (port 53, UDP and TCP). Machines ask
+    /// `fdaa::3`, which several daemons on a server share.
+    pub fn names_address(&self) -> Ipv6Addr {
+        self.0.instance.names_address()
     }
 
     /// Where a machine's network namespace is kept while it is attached.

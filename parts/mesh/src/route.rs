@@ -11,6 +11,8 @@ const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
+const LOOPBACK: i32 = 1;
 const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
 
@@ -88,7 +90,7 @@ pub(crate) fn set_up(index: i32, alias: Option<&str>) -> Message {
 }
 
 pub(crate) fn loopback_up() -> Message {
-    Message::new(SET_LINK, ACK, &link_header(1, FLAG_UP))
+    Message::new(SET_LINK, ACK, &link_header(LOOPBACK, FLAG_UP))
 }
 
 pub(crate) fn delete_link(index: i32) -> Message {
@@ -112,6 +114,17 @@ pub(crate) fn address(index: i32, address: IpAddr, prefix_length: u8, scope: Sco
     } else {
         message
     }
+}
+
+/// An address of the host itself.
+pub(crate) fn loopback_address(own: Ipv6Addr) -> Message {
+    address(LOOPBACK, IpAddr::V6(own), 128, Scope::Universe)
+}
+
+pub(crate) fn delete_loopback_address(own: Ipv6Addr) -> Message {
+    let mut header = vec![AF_INET6, 128, 0, 0];
+    header.extend(LOOPBACK.to_ne_bytes());
+    Message::new(DELETE_ADDRESS, ACK, &header).attribute(2, &own.octets())
 }
 
 /// How far an address or a route is valid.

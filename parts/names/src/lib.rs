@@ -11,4 +11,4 @@ mod server;
 mod zone;
 
 pub use server::{ListenError, NameServer, NamesConfig, Sources};
-pub use zone::{Asker, Distance, Found, Kind, Names};
+pub use zone::{Asker, Found, Kind, Names};

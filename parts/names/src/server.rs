@@ -17,7 +17,7 @@ use crate::message::{
     Authority, Content, Query, Rcode, TYPE_AAAA, TYPE_ANY, TYPE_PTR, TYPE_TXT, Unreadable, answer,
     refusal,
 };
-use crate::zone::{Distance, Found, Kind, Names};
+use crate::zone::{Found, Kind, Names};
 
 /// Seconds that answers of ours may be remembered.
 const TTL: u32 = 5;
@@ -48,9 +48,8 @@ pub struct NameServer {
 
 /// What names are made of.
 pub struct Sources {
-    pub catalogs: Vec<watch::Receiver<Catalog>>,
+    pub catalog: watch::Receiver<Catalog>,
     pub directory: watch::Receiver<Arc<Directory>>,
-    pub distance: Distance,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,16 +100,7 @@ impl NamesConfig {
 
 impl Sources {
     fn read(&self) -> Names {
-        let catalogs: Vec<Catalog> = self
-            .catalogs
-            .iter()
-            .map(|catalog| Arc::clone(&catalog.borrow()))
-            .collect();
-        Names::new(
-            &catalogs,
-            &self.directory.borrow(),
-            Arc::clone(&self.distance),
-        )
+        Names::new(&self.catalog.borrow(), &self.directory.borrow())
     }
 }
 
@@ -150,17 +140,9 @@ async fn follow(desk: Arc<Desk>, mut sources: Sources, stop: Stop) {
     loop {
         desk.names.send_replace(Arc::new(sources.read()));
         let changed = async {
-            let catalogs = sources
-                .catalogs
-                .iter_mut()
-                .map(|catalog| Box::pin(catalog.changed()));
-            let catalogs: Vec<_> = catalogs.collect();
-            if catalogs.is_empty() {
-                return sources.directory.changed().await;
-            }
             tokio::select! {
                 changed = sources.directory.changed() => changed,
-                (changed, ..) = futures_util::future::select_all(catalogs) => changed,
+                changed = sources.catalog.changed() => changed,
             }
         };
         tokio::select! {

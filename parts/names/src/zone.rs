@@ -11,16 +11,13 @@ use std::sync::Arc;
 use mayfly_edge_api::{Directory, Reach};
 use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_machine::MachineState;
-use mayfly_types::{MachineId, NetworkId, Region};
-
-/// Round-trip time between two regions, in any unit that grows with distance.
-pub type Distance = Arc<dyn Fn(&Region, &Region) -> u64 + Send + Sync>;
+use mayfly_routing::round_trip;
+use mayfly_types::{MachineId, NetworkId};
 
 /// An immutable answer to everything machines may ask, made anew at every change.
 pub struct Names {
     networks: HashMap<NetworkId, Network>,
     askers: HashMap<Ipv6Addr, Arc<CatalogEntry>>,
-    distance: Distance,
 }
 
 /// The apps of one network, in alphabetical order.
@@ -65,10 +62,10 @@ pub struct Asker(Arc<CatalogEntry>);
 
 impl Names {
     /// Reads what hosts and the control plane published. Apps without machines are known from the directory.
-    pub fn new(catalogs: &[Catalog], directory: &Directory, distance: Distance) -> Names {
+    pub fn new(catalog: &Catalog, directory: &Directory) -> Names {
         let mut networks: HashMap<NetworkId, Network> = HashMap::new();
         let mut askers = HashMap::new();
-        for entry in catalogs.iter().flat_map(|catalog| catalog.iter()) {
+        for entry in catalog.iter() {
             askers.insert(entry.private_ip, Arc::clone(entry));
             let network = networks.entry(entry.network).or_default();
             let app = network.apps.entry(entry.app_name.to_string()).or_default();
@@ -93,11 +90,7 @@ impl Names {
                 }
             }
         }
-        Names {
-            networks,
-            askers,
-            distance,
-        }
+        Names { networks, askers }
     }
 
     /// The machine that has this address.
@@ -125,7 +118,7 @@ impl Names {
             ["all", special @ "_instances"] => network.special(special, true, kind),
             [prefix @ .., app] => match network.apps.get(*app) {
                 None => Found::NoName,
-                Some(app) => app.find(prefix, kind, &asker.0, &self.distance),
+                Some(app) => app.find(prefix, kind, &asker.0),
             },
         })
     }
@@ -220,13 +213,7 @@ impl Network {
 
 impl App {
     /// The name `<prefix>.<app>.internal`.
-    fn find(
-        &self,
-        prefix: &[&str],
-        kind: Kind,
-        asker: &CatalogEntry,
-        distance: &Distance,
-    ) -> Found {
+    fn find(&self, prefix: &[&str], kind: Kind, asker: &CatalogEntry) -> Found {
         match prefix {
             [] | ["global"] => self.started(kind, true, |_| true),
             ["vms"] => text_only(kind, || self.vms(false)),
@@ -251,7 +238,7 @@ impl App {
                 machine.metadata.iter().any(matches)
             }),
             [top, "nearest", "of"] => match top.strip_prefix("top").map(str::parse::<usize>) {
-                Some(Ok(count)) if count > 0 => self.nearest(kind, count, asker, distance),
+                Some(Ok(count)) if count > 0 => self.nearest(kind, count, asker),
                 _ => Found::NoName,
             },
             ["vm" | "process" | "of" | "kv" | "_metadata"]
@@ -282,13 +269,7 @@ impl App {
         Found::Addresses(std::iter::once(first.private_ip).chain(rest).collect())
     }
 
-    fn nearest(
-        &self,
-        kind: Kind,
-        count: usize,
-        asker: &CatalogEntry,
-        distance: &Distance,
-    ) -> Found {
+    fn nearest(&self, kind: Kind, count: usize, asker: &CatalogEntry) -> Found {
         let mut machines: Vec<&Arc<CatalogEntry>> = self
             .machines
             .iter()
@@ -308,7 +289,7 @@ impl App {
         machines.sort_by_key(|machine| {
             let elsewhere = machine.host_id != asker.host_id;
             (
-                distance(&asker.region, &machine.region),
+                round_trip(&asker.region, &machine.region),
                 elsewhere,
                 spread(machine),
             )

@@ -7,6 +7,7 @@ mod crash;
 mod fault_loop;
 mod isolation;
 mod lifecycle;
+mod names;
 mod one_server;
 mod regions;
 

@@ -22,7 +22,7 @@ fn a_guest_gets_its_command_environment_and_files() {
     assert_eq!(process.env["GREETING"], "hello");
     assert_eq!(process.env["FLY_MACHINE_ID"], id(1).to_string());
     assert_eq!(process.env["FLY_REGION"], "iad");
-    assert!(launch.spec.etc_resolv_conf.contains("192.0.2.53"));
+    assert!(launch.spec.etc_resolv_conf.contains("fdaa::3"));
     assert_eq!(launch.images.len(), 1);
     let body = world.driver.body(id(1)).unwrap();
     assert!(mayfly_mesh::Ipv4Pool::numbered(3).contains(body.ipv4));

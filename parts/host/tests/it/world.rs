@@ -142,11 +142,11 @@ impl World {
             entropy: Arc::new(SystemEntropy),
             board: LoopBoard::default(),
             server: Server {
+                nameservers: Vec::new(),
                 boot_id: format!("boot-{}", self.boots),
                 memory_mib: 1024,
                 cpus: 2,
                 cgroups: "v2".into(),
-                nameservers: vec!["192.0.2.53".into()],
             },
             housemates: Housemates::default(),
         };

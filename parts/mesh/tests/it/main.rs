@@ -208,7 +208,8 @@ async fn attaching_again_completes_and_detaching_leaves_nothing() {
     let pool = restarted.ipv4_pool().to_string();
     let table = table
         .lines()
-        .map(|line| line.rsplit(' ').next().unwrap())
+        .filter_map(|line| line.strip_prefix("table inet "))
+        .filter(|name| name.starts_with("mayfly_"))
         .find(|name| shell(&format!("nft list table inet {name}")).contains(&pool))
         .unwrap();
     let sets = shell(&format!("nft list table inet {table}"));

@@ -70,8 +70,7 @@ fn names() -> Names {
         apps: vec![app("web", vec![flycast]), app("empty", Vec::new())],
         ..Directory::default()
     };
-    let distance: Distance = Arc::new(|one, other| u64::from(one != other));
-    Names::new(&[catalog], &directory, distance)
+    Names::new(&catalog, &directory)
 }
 
 fn ask(name: &str, kind: Kind) -> Option<Found> {

@@ -35,9 +35,8 @@ impl TestNames {
         let (catalog, catalogs) = watch::channel(published(entries));
         let (directory, directories) = watch::channel(Arc::default());
         let sources = Sources {
-            catalogs: vec![catalogs],
+            catalog: catalogs,
             directory: directories,
-            distance: Arc::new(|_, _| 0),
         };
         let config = NamesConfig {
             listen: "[::1]:0".parse().unwrap(),
