@@ -5,6 +5,7 @@
 
 mod digest;
 mod error;
+mod hostname;
 mod id;
 mod image_ref;
 mod name;
@@ -13,6 +14,7 @@ mod timestamp;
 
 pub use digest::{Digest, InvalidDigest};
 pub use error::ErrorKind;
+pub use hostname::{Hostname, InvalidHostname};
 pub use id::{
     AppId, EventSeq, HostId, HostSeq, InstanceId, InvalidId, LaunchId, MachineId, NetworkId,
     OperationId, OrgId, TokenId, UserId, VolumeId,
