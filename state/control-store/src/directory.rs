@@ -11,6 +11,9 @@ const BATCH: usize = 500;
 
 const APPS: &str = "SELECT id, name, org_id, network_id FROM app WHERE deleted_at IS NULL";
 
+/// Names that lead to an app: those it has, not those it only asks for.
+const HOSTNAMES: &str = "SELECT app_id, name FROM hostname WHERE holder = 1";
+
 impl ControlStore {
     /// Every living app as edges find it, by id.
     pub async fn directory_apps(&self) -> Result<BTreeMap<AppId, DirectoryApp>, StoreError> {
@@ -47,7 +50,16 @@ fn apps(
     };
     let rows = reader.rows(&format!("{APPS}{condition}"), &values)?;
     let apps = rows.iter().map(from_row);
-    apps.map(|app| app.map(|app| (app.app_id, app))).collect()
+    let mut apps: BTreeMap<AppId, DirectoryApp> = apps
+        .map(|app| app.map(|app| (app.app_id, app)))
+        .collect::<Result<_, _>>()?;
+    let condition = condition.replace(" id IN", " app_id IN");
+    for row in &reader.rows(&format!("{HOSTNAMES}{condition} ORDER BY name"), &values)? {
+        if let Some(app) = apps.get_mut(&row.parse("app_id")?) {
+            app.hostnames.push(row.get("name")?);
+        }
+    }
+    Ok(apps)
 }
 
 fn from_row(row: &Row) -> Result<DirectoryApp, StoreError> {

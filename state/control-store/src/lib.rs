@@ -8,14 +8,17 @@
 //! It decides nothing about machines, asks no clock and no random generator, and knows no JSON of the API beyond the
 //! configuration, which it keeps as the user wrote it. Who may see what is decided by its callers.
 
+mod acme;
 mod app;
 mod bootstrap;
 mod by;
+mod certificate;
 mod config;
 mod directory;
 mod error;
 mod event;
 mod host;
+mod hostname;
 mod idempotency;
 mod machine;
 mod machine_event;
@@ -28,12 +31,15 @@ mod store;
 mod token;
 mod user;
 
+pub use acme::PendingOrder;
 pub use app::{App, AppFilter, AppStatus, NewApp};
 pub use bootstrap::FirstStart;
 pub use by::By;
+pub use certificate::{CertificateSource, NewCertificate, StoredCertificate};
 pub use error::StoreError;
 pub use event::{Event, EventFilter};
 pub use host::Host;
+pub use hostname::{CustomHostname, Holder, HostnameFilter, Progress};
 pub use idempotency::IdempotencyKey;
 pub use machine::{
     Created, Lease, Machine, MachineFilter, MachineVersion, NewLease, NewMachine, NewVersion,

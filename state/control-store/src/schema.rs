@@ -1,7 +1,14 @@
 use mayfly_db::Migration;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "intent",
-    sql: include_str!("schema/0001_intent.sql"),
-}];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "intent",
+        sql: include_str!("schema/0001_intent.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "certificates",
+        sql: include_str!("schema/0002_certificates.sql"),
+    },
+];
