@@ -6,6 +6,7 @@
 //! was given: nothing here writes one back. This crate knows neither HTTP nor a database.
 
 mod app;
+mod certificate;
 mod config;
 mod duration;
 mod error;
@@ -22,6 +23,11 @@ mod spec;
 mod suggest;
 
 pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization};
+pub use certificate::{
+    AcmeChallengeRecord, CertificateDetail, CertificatePage, CertificateSummary,
+    CertificateValidation, DnsRecords, DnsRequirements, HeldCertificate, ImportCertificate,
+    IssuedCertificate, OwnershipRecord, RequestCertificate, ValidationError,
+};
 pub use config::{
     Autostop, CacheDrive, Check, Container, ContainerDependency, ContainerHealthcheck,
     ContainerMount, Dns, DnsForwardRule, DnsOption, EnvFrom, ExecProbe, File, Guest, HttpHeader,
