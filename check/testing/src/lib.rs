@@ -6,6 +6,7 @@
 mod binaries;
 mod cli;
 mod cloud;
+mod dns;
 mod http;
 mod image;
 mod leftovers;
@@ -15,6 +16,7 @@ mod wait;
 pub use binaries::binaries;
 pub use cli::{CliAnswer, CliRunner};
 pub use cloud::{CloudOptions, TestCloud};
+pub use dns::FakeDns;
 pub use http::{Answer, HttpError, Method, send};
 pub use image::TestImage;
 pub use leftovers::Leftovers;
