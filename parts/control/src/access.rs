@@ -14,7 +14,7 @@ use http::request::Parts;
 use crate::error::ApiError;
 
 /// A part of the request's path by its name in the route.
-async fn path_part(parts: &mut Parts, name: &str) -> Result<String, ApiError> {
+pub(crate) async fn path_part(parts: &mut Parts, name: &str) -> Result<String, ApiError> {
     let params = RawPathParams::from_request_parts(parts, &())
         .await
         .map_err(|_| ApiError::not_found("the path is not UTF-8"))?;

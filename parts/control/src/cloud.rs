@@ -7,7 +7,9 @@ use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::{MachineId, Timestamp};
 use tokio::sync::oneshot;
 
+use crate::certificates::CertificateDeps;
 use crate::changes::Changes;
+use crate::directory::DirectoryFeed;
 use crate::error::ApiError;
 use crate::hosts::Hosts;
 use crate::images::Uploads;
@@ -27,6 +29,8 @@ pub(crate) struct Cloud {
     pub(crate) settings: Settings,
     pub(crate) regions: Regions,
     pub(crate) uploads: Uploads,
+    pub(crate) certificates: CertificateDeps,
+    pub(crate) directory: DirectoryFeed,
     pub(crate) changes: Changes,
     pub(crate) loops: LoopBoard,
     /// Operations whose end on the host is not known.

@@ -8,6 +8,7 @@ use mayfly_host_api::HostApi;
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
 
+use crate::certificates::{CertificateDeps, Keeper};
 use crate::changes::Changes;
 use crate::cloud::Cloud;
 use crate::directory::{DirectoryFeed, Publisher};
@@ -28,6 +29,7 @@ pub struct ControlDeps {
     pub hosts: Vec<Arc<dyn HostApi>>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    pub certificates: CertificateDeps,
     /// What edges are told; subscribed to before anything is served.
     pub directory: DirectoryFeed,
     /// Where the loops of this process say what they do; shown by the status call.
@@ -64,7 +66,6 @@ pub struct Control {
     /// The log up to here was written before this process could wait for it.
     newest: EventSeq,
     retention: Retention,
-    directory: DirectoryFeed,
 }
 
 impl ControlConfig {
@@ -96,6 +97,8 @@ impl ControlConfig {
             hosts,
             settings,
             uploads,
+            certificates: deps.certificates,
+            directory: deps.directory,
             changes: Changes::default(),
             loops: deps.loops,
             doubts,
@@ -106,7 +109,6 @@ impl ControlConfig {
             cloud,
             newest,
             retention: self.retention,
-            directory: deps.directory,
         })
     }
 }
@@ -146,12 +148,17 @@ impl Control {
             .await;
         let publisher = Publisher {
             store: cloud.store.clone(),
-            feed: self.directory.clone(),
+            feed: cloud.directory.clone(),
+            sealer: cloud.certificates.sealer.clone(),
             clock: cloud.clock.clone(),
             status: cloud.loops.loop_named("control.directory"),
         };
         tasks
             .spawn("control.directory", |stop| publisher.run(stop))
+            .await;
+        let keeper = Keeper::new(cloud.clone());
+        tasks
+            .spawn("control.certificates", |stop| keeper.run(stop))
             .await;
         let (settling, board) = (cloud.clone(), cloud.loops.loop_named("control.settle"));
         tasks

@@ -4,6 +4,7 @@
 //! allocation, so that an edge sees by pointer what is new. While the store is away the last value stays, and a copy on
 //! disk lets an edge serve after a restart before the store answers.
 
+mod certificates;
 mod publisher;
 mod snapshot;
 

@@ -10,6 +10,7 @@
 mod access;
 mod apps;
 mod bootstrap;
+mod certificates;
 mod changes;
 mod cloud;
 mod control;
@@ -38,6 +39,7 @@ mod tokens;
 mod turn;
 
 pub use bootstrap::{FirstToken, first_start, first_start_with, fresh_token};
+pub use certificates::{CertificateDeps, CertificateSettings};
 pub use control::{BuildError, Control, ControlConfig, ControlDeps};
 pub use directory::DirectoryFeed;
 pub use retention::Retention;

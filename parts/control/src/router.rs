@@ -13,7 +13,7 @@ use crate::http::request_id::{RequestIds, identify};
 use crate::machines::{
     create, destroy, exec, exec_stream, lease, lifecycle, list, metadata, observe, update, wait,
 };
-use crate::{apps, event_log, images, logs, orgs, platform, status, tokens};
+use crate::{apps, certificates, event_log, images, logs, orgs, platform, status, tokens};
 
 /// Every path of the API.
 pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
@@ -29,6 +29,11 @@ pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
         )
         .route("/v1/apps", get(apps::list).post(apps::create))
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .nest("/v1/apps/{app}/certificates", certificate())
+        .route(
+            "/v1/authority/root.pem",
+            get(certificates::root_certificate),
+        )
         .route("/v1/orgs", get(orgs::list).post(orgs::create))
         .route("/v1/orgs/{slug}", get(orgs::show))
         .route("/v1/orgs/{slug}/machines", get(list::of_org))
@@ -52,6 +57,20 @@ pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
         .with_state(cloud)
         .layer(middleware::from_fn_with_state(Guard::new(), guard))
         .layer(middleware::from_fn_with_state(ids, identify))
+}
+
+fn certificate() -> Router<Arc<Cloud>> {
+    Router::new()
+        .route("/", get(certificates::list))
+        .route("/acme", post(certificates::add))
+        .route("/custom", post(certificates::import))
+        .route(
+            "/{hostname}",
+            get(certificates::show).delete(certificates::remove),
+        )
+        .route("/{hostname}/check", post(certificates::check))
+        .route("/{hostname}/acme", delete(certificates::remove_acme))
+        .route("/{hostname}/custom", delete(certificates::remove_custom))
 }
 
 fn machine() -> Router<Arc<Cloud>> {

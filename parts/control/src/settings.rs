@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use mayfly_types::Region;
 use serde::Serialize;
 
+use crate::certificates::CertificateSettings;
+
 /// Where the edge of a region takes requests for apps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EdgeAddress {
@@ -22,6 +24,7 @@ pub struct Settings {
     pub edges: Vec<EdgeAddress>,
     /// Shown by `status`.
     pub version: String,
+    pub certificates: CertificateSettings,
     /// A directory for uploads under way. Emptied at the start.
     pub uploads: PathBuf,
 }

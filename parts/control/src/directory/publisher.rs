@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_certs::Sealer;
 use mayfly_control_store::{ControlStore, Event, EventFilter, StoreError};
 use mayfly_edge_api::{Directory, DirectoryApp};
 use mayfly_runtime::{Backoff, Clock, LoopHandle, LoopStatus, Stop, report};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::DirectoryFeed;
+use super::certificates::Certificates;
 
 /// Events read at once.
 const BATCH: u32 = 1000;
@@ -28,10 +30,14 @@ const RETRY: Backoff = Backoff {
 /// Kinds of events by which an app's entry can change.
 const OF_APPS: [&str; 4] = ["app.", "hostname.", "address.", "replay."];
 
+/// Kinds of events by which what is served under TLS can change.
+const OF_CERTIFICATES: [&str; 3] = ["app.delete", "hostname.", "certificate."];
+
 /// Keeps the feed in step with the store.
 pub(crate) struct Publisher {
     pub(crate) store: ControlStore,
     pub(crate) feed: DirectoryFeed,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) status: LoopHandle,
 }
@@ -41,25 +47,32 @@ struct Known {
     /// The log up to here is contained in it.
     after: EventSeq,
     apps: BTreeMap<AppId, Arc<DirectoryApp>>,
+    certificates: Certificates,
 }
 
 /// What a stretch of the log asks to be read again.
 #[derive(Default)]
 struct Touched {
     apps: BTreeSet<AppId>,
+    /// Whose certificates; `None` is the platform.
+    certificates: BTreeSet<Option<AppId>>,
 }
 
 impl Touched {
     fn note(&mut self, event: &Event) {
+        let is = |kinds: &[&str]| kinds.iter().any(|kind| event.kind.starts_with(kind));
+        if is(&OF_CERTIFICATES) {
+            self.certificates.insert(event.app);
+        }
         if let Some(app) = event.app
-            && OF_APPS.iter().any(|kind| event.kind.starts_with(kind))
+            && is(&OF_APPS)
         {
             self.apps.insert(app);
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.apps.is_empty()
+        self.apps.is_empty() && self.certificates.is_empty()
     }
 }
 
@@ -124,10 +137,16 @@ impl Publisher {
                 let mut begun = Known {
                     after,
                     apps: self.entries_of_last_value(),
+                    certificates: Certificates::begun_with(&self.feed.current()),
                 };
                 let apps = self.store.directory_apps().await?;
                 begun.apps.retain(|id, _| apps.contains_key(id));
                 begun.take_over(apps);
+                let all = self.store.served_certificates(None).await?;
+                let orders = self.store.shown_orders().await?;
+                let now = self.clock.now();
+                begun.certificates.replace_all(all, &self.sealer, now);
+                begun.certificates.show(&orders);
                 let changed = self.publish(&begun);
                 *known = Some(begun);
                 Ok(changed)
@@ -151,11 +170,19 @@ impl Publisher {
         }
         let changed = !touched.is_empty() && {
             let ids: Vec<AppId> = touched.apps.into_iter().collect();
+            let owners: Vec<Option<AppId>> = touched.certificates.into_iter().collect();
             let living = self.store.directory_apps_among(ids.clone()).await?;
+            let served = self.store.served_certificates(Some(owners.clone())).await?;
+            let orders = self.store.shown_orders().await?;
             for gone in ids.iter().filter(|id| !living.contains_key(id)) {
                 known.apps.remove(gone);
             }
             known.take_over(living);
+            let now = self.clock.now();
+            known
+                .certificates
+                .replace(&owners, served, &self.sealer, now);
+            known.certificates.show(&orders);
             self.publish(known)
         };
         known.after = after;
@@ -172,8 +199,8 @@ impl Publisher {
     fn publish(&self, known: &Known) -> bool {
         let next = Directory {
             apps: known.apps.values().cloned().collect(),
-            certificates: Vec::new(),
-            challenges: Vec::new(),
+            certificates: known.certificates.served(),
+            challenges: known.certificates.challenges(),
         };
         self.feed.value.send_if_modified(|current| {
             let changed = !same(current, &next);

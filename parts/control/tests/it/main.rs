@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod bodies;
+mod certificates;
 mod directory;
 mod events;
 mod exec;

@@ -1,16 +1,19 @@
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_certs::dns::Resolver;
+use mayfly_certs::{LocalAuthority, Sealer};
 use mayfly_control::{
-    Control, ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings,
-    first_start,
+    CertificateDeps, CertificateSettings, Control, ControlConfig, ControlDeps, DirectoryFeed,
+    EdgeAddress, Retention, Settings, first_start,
 };
 use mayfly_control_store::ControlStore;
 use mayfly_edge_api::Directory;
 use mayfly_host_api::HostApi;
 use mayfly_net::{Body, ClientConfig, HeaderName, HttpClient, Method, ServeConfig, serve};
-use mayfly_runtime::{LoopBoard, SystemEntropy, TaskSet, TestClock};
+use mayfly_runtime::{Clock, LoopBoard, SystemEntropy, TaskSet, TestClock};
 use mayfly_types::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::fake_host::FakeHost;
+use mayfly_testing::FakeDns;
 
 /// A running API with one app, `stage`, and the token of its admin.
 pub(crate) struct Stage {
@@ -26,9 +30,10 @@ pub(crate) struct Stage {
     pub(crate) others: Vec<Arc<FakeHost>>,
     pub(crate) clock: TestClock,
     pub(crate) token: String,
-    pub(crate) address: std::net::SocketAddr,
+    pub(crate) address: SocketAddr,
     pub(crate) store: ControlStore,
     pub(crate) published: watch::Receiver<Arc<Directory>>,
+    pub(crate) dns: FakeDns,
     client: HttpClient,
     tasks: TaskSet,
     _control: Control,
@@ -90,6 +95,7 @@ impl Stage {
     ) -> Self {
         let mut hosts: Vec<Arc<dyn HostApi>> = vec![host.clone()];
         hosts.extend(others.iter().map(|host| host.clone() as Arc<dyn HostApi>));
+        let dns = FakeDns::start();
         let clock = TestClock::at(Timestamp::from_millis(1_700_000_000_000));
         let store = open_store(directory.path()).await;
         let first = first_start(&store, &clock, &SystemEntropy, "test.localhost").await;
@@ -104,6 +110,10 @@ impl Stage {
                     https: "127.0.0.1:8443".parse().unwrap(),
                 }],
                 version: "1.2.3".to_owned(),
+                certificates: CertificateSettings {
+                    local_lifetime: Duration::from_secs(90 * 24 * 3600),
+                    public_addresses: vec!["127.0.0.1".parse().unwrap()],
+                },
                 uploads: directory.path().join("uploads"),
             },
             retention: Retention::default(),
@@ -115,6 +125,7 @@ impl Stage {
                 hosts,
                 clock: Arc::new(clock.clone()),
                 entropy: Arc::new(SystemEntropy),
+                certificates: certificates(directory.path(), &clock, dns.address()),
                 directory: directory_feed.clone(),
                 loops: LoopBoard::default(),
                 stop: tasks.stop_token(),
@@ -140,6 +151,7 @@ impl Stage {
             client: HttpClient::new(ClientConfig::default()),
             tasks,
             _control: control,
+            dns,
             published: directory_feed.subscribe(),
             directory,
         }
@@ -197,6 +209,15 @@ impl Stage {
         }
     }
 
+    /// The text of an answer to a stranger.
+    pub(crate) async fn raw(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.address);
+        let answer = self.client.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let bytes = answer.bytes(1 << 20).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, &[], None).await
     }
@@ -224,4 +245,15 @@ async fn open_store(directory: &Path) -> ControlStore {
     ControlStore::open(&format!("sqlite://{}", path.display()))
         .await
         .unwrap()
+}
+
+fn certificates(directory: &Path, clock: &TestClock, dns: SocketAddr) -> CertificateDeps {
+    let authority = LocalAuthority::open(&directory.join("authority"), clock.now(), &SystemEntropy);
+    let sealer = Sealer::open(&directory.join("sealing.key"), &SystemEntropy);
+    CertificateDeps {
+        authority: Arc::new(authority.unwrap()),
+        sealer: Arc::new(sealer.unwrap()),
+        resolver: Resolver::new(vec![dns], Arc::new(SystemEntropy)),
+        acme: None,
+    }
 }
