@@ -170,12 +170,16 @@ impl Cloud {
             })
             .collect();
 
+        let certificates = config
+            .certificates
+            .open(&config.data_dir, &clock, &entropy)?;
         let requests = Stop::new();
         let control = ControlConfig {
             settings: Settings {
                 domain: config.domain.clone(),
                 edges: edge_addresses.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                certificates: config.certificates.settings.clone(),
                 uploads: config.data_dir.join("uploads"),
             },
             retention: Retention::default(),
@@ -188,6 +192,7 @@ impl Cloud {
                 .collect(),
             clock,
             entropy,
+            certificates,
             directory,
             loops: board,
             stop: requests.clone(),

@@ -9,6 +9,8 @@ use mayfly_runtime::telemetry::LogFormat;
 use mayfly_types::{Region, Secret};
 use serde::{Deserialize, Deserializer};
 
+use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
+
 /// What one server runs, after file and command line were put together.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -24,6 +26,7 @@ pub(crate) struct Config {
     /// Addresses of the edges of other regions; their ports are those of the first.
     pub(crate) edge_addresses: BTreeMap<Region, IpAddr>,
     pub(crate) domain: String,
+    pub(crate) certificates: CertificatesConfig,
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_patience: Duration,
@@ -68,6 +71,9 @@ struct File {
     regions: Vec<Region>,
     api: Api,
     edge: Edge,
+    certificates: CertificatesSection,
+    acme: AcmeSection,
+    dns: DnsSection,
     store: Store,
     log: Log,
     shutdown: Shutdown,
@@ -85,6 +91,7 @@ struct Edge {
     listen: Option<SocketAddr>,
     https_listen: Option<SocketAddr>,
     addresses: BTreeMap<Region, IpAddr>,
+    public_addresses: Vec<IpAddr>,
     domain: Option<String>,
     accept_proxy_protocol: Vec<String>,
     #[serde(deserialize_with = "some_duration")]
@@ -152,6 +159,10 @@ impl Config {
             .clone()
             .or(file.edge.domain)
             .unwrap_or_else(|| "mayfly.localhost".to_owned());
+        let edge_listen = overrides
+            .http_listen
+            .or(file.edge.listen)
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let store = match file.store.url_file {
             None => StoreLocation::File(data_dir.join("control.db")),
             Some(path) => {
@@ -173,10 +184,6 @@ impl Config {
                 .api_listen
                 .or(file.api.listen)
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4280))),
-            edge_listen: overrides
-                .http_listen
-                .or(file.edge.listen)
-                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             edge_https_listen: overrides
                 .https_listen
                 .or(file.edge.https_listen)
@@ -189,6 +196,14 @@ impl Config {
                 .collect::<anyhow::Result<_>>()?,
             edge_drain: file.edge.drain.unwrap_or(Duration::from_secs(10)),
             edge_addresses: file.edge.addresses,
+            edge_listen,
+            certificates: CertificatesConfig::check(
+                &file.certificates,
+                file.acme,
+                &file.dns,
+                file.edge.public_addresses,
+                edge_listen,
+            )?,
             domain: checked_domain(domain)?,
             store,
             log_format: match file.log.format {
@@ -277,7 +292,7 @@ fn checked_domain(domain: String) -> anyhow::Result<String> {
 }
 
 /// Durations are written `500ms`, `30s`, `5m` or `2h`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).ok_or_else(|| {
         serde::de::Error::custom(format!(
@@ -370,6 +385,19 @@ mod tests {
                 "[edge]\naccept_proxy_protocol = [\"10.0.0.0/8\", \"lb\"]",
                 "edge.accept_proxy_protocol: `lb`",
             ),
+            ("[edge]\npublic_addresses = [\"here\"]", "public_addresses"),
+            ("[certificates]\nlifetime = \"1s\"", "certificates.lifetime"),
+            ("[acme]\nemail = \"a@b.test\"", "acme.directory_url"),
+            ("[acme]\ndirectory_url = \"http://ca\"", "https"),
+            (
+                "[acme]\ndirectory_url = \"https://ca\"\nca_file = \"/nowhere\"",
+                "acme.ca_file",
+            ),
+            (
+                "[acme]\ndirectory_url = \"https://ca\"\nexternal_key_id = \"x\"",
+                "external_key_file",
+            ),
+            ("[dns]\nservers = [\"dns.test\"]", "1.1.1.1"),
             ("[store]\nurl_file = \"/nowhere\"", "/nowhere"),
         ] {
             let error = assembled(text, &Overrides::default()).unwrap_err();

@@ -2,6 +2,7 @@
 
 mod admin_token;
 mod catalogs;
+mod certificates;
 mod cloud;
 mod config;
 mod halt;
