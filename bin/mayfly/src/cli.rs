@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, auth, checks, cloud, cloud_status, completion, docs, events, image, info, logs, machine,
-    man, orgs, platform, status, version,
+    apps, auth, certs, checks, cloud, cloud_status, completion, docs, events, image, info, logs,
+    machine, man, orgs, platform, status, trust, version,
 };
 use crate::context::Context;
 use crate::program;
@@ -54,6 +54,9 @@ enum Command {
     /// Manage health checks
     #[command(subcommand)]
     Checks(checks::ChecksCommand),
+    /// Manage hostnames of an app and their certificates
+    #[command(subcommand, alias = "cert", alias = "certificates")]
+    Certs(certs::CertsCommand),
     /// Print a completion script for a shell
     Completion(completion::Completion),
     /// Show where the documentation is
@@ -87,6 +90,7 @@ enum Command {
     Releases(apps::releases::Releases),
     /// Show the status of an app, or of the cloud when no app is named
     Status(status::Status),
+    Trust(trust::Trust),
     Up(cloud::UpArgs),
     /// Show the version of this program
     Version(version::Version),
@@ -107,6 +111,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Apps(command) => command.run(&context).await?,
         Command::Auth(command) => command.run(&context).await?,
         Command::Checks(command) => command.run(&context).await?,
+        Command::Certs(command) => command.run(&context).await?,
         Command::Completion(command) => command.run(&context)?,
         Command::Down(args) => cloud::down(&context, args).await?,
         Command::Docs(command) => command.run(&context)?,
@@ -125,6 +130,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             Some(app) => command.run(&context, &app).await?,
             None => cloud_status::run(&context, command.json).await?,
         },
+        Command::Trust(command) => command.run(&context).await?,
         Command::Up(args) => cloud::up(&context, args).await?,
         Command::Version(command) => command.run(&context)?,
     }
@@ -168,6 +174,10 @@ mod tests {
             "fly image import ./app.tar --name web:1",
             "fly platform vm-sizes --json",
             "fly completion zsh",
+            "fly certs create www.example.com -a web -j",
+            "fly certs delete www.example.com --acme --yes",
+            "fly certs import a.example.com --fullchain chain.pem --private-key key.pem -a web",
+            "fly trust --remove",
         ] {
             let words = shlex::split(line).unwrap();
             if let Err(error) = Cli::try_parse_from(words) {

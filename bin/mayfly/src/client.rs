@@ -5,6 +5,7 @@
 
 mod api_error;
 mod apps;
+mod certificates;
 mod events;
 mod exec_stream;
 mod images;
@@ -24,6 +25,7 @@ use crate::program;
 
 pub(crate) use api_error::ApiError;
 pub(crate) use apps::{App, CreateApp};
+pub(crate) use certificates::Certificate;
 pub(crate) use events::EventFilter;
 pub(crate) use exec_stream::{ExecEnd, ExecStream, FromProgram};
 pub(crate) use log_page::{LogFilter, LogLine};

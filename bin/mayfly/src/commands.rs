@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod auth;
+pub(crate) mod certs;
 pub(crate) mod checks;
 pub(crate) mod cloud;
 pub(crate) mod cloud_status;
@@ -16,4 +17,5 @@ pub(crate) mod man;
 pub(crate) mod orgs;
 pub(crate) mod platform;
 pub(crate) mod status;
+pub(crate) mod trust;
 pub(crate) mod version;
