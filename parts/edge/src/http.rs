@@ -6,23 +6,23 @@
 
 #![allow(dead_code)] // what HTTP/2, replays and options use is here before them
 
-mod attempt;
-mod body;
+pub(crate) mod attempt;
+pub(crate) mod body;
 mod channel;
-mod chunked;
+pub(crate) mod chunked;
 mod connection;
-mod core;
+pub(crate) mod core;
 mod error_page;
-mod exchange;
-mod field;
-mod head;
+pub(crate) mod exchange;
+pub(crate) mod field;
+pub(crate) mod head;
 mod http1;
-mod outbound;
-mod pipeline;
+pub(crate) mod outbound;
+pub(crate) mod pipeline;
 mod pool;
-mod problem;
-mod pulse;
-mod response_head;
+pub(crate) mod problem;
+pub(crate) mod pulse;
+pub(crate) mod response_head;
 mod upstream;
 
 pub(crate) use self::core::Core;

@@ -6,10 +6,11 @@
 //!
 //! HTTP/1 is parsed here, not by a framework, and strictly: whatever two parsers could read in two ways is refused,
 //! which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
-//! asks for. Absent on purpose, until the edge proper: HTTP/2, waking of machines, limits by load, `fly-replay`.
+//! asks for. Absent on purpose, until the edge proper: waking of machines, limits by load, `fly-replay`.
 
 mod compress;
 mod http;
+mod http2;
 #[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
 mod replay;
 mod route;

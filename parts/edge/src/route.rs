@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mayfly_host_api::CatalogEntry;
-use mayfly_machine::{MachineState, Protocol};
+use mayfly_machine::{MachineState, PortSpec, Protocol};
 use mayfly_types::MachineId;
 
 /// Where apps listen when no service says otherwise.
@@ -29,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) machine: MachineId,
     /// Most apps listen on `0.0.0.0`, some on `[::]` only: IPv4 is tried first.
     pub(crate) addresses: [SocketAddr; 2],
+    /// It speaks HTTP/2 without TLS and nothing else (`h2_backend`).
+    pub(crate) h2: bool,
 }
 
 impl RouteTable {
@@ -37,11 +39,12 @@ impl RouteTable {
         for entry in entries {
             let route = apps.entry(entry.app_name.as_str().to_owned()).or_default();
             if entry.state == MachineState::Started && !entry.cordoned {
-                let port = entry
+                let service = entry
                     .services
                     .iter()
-                    .find(|service| service.protocol == Protocol::Tcp)
-                    .map_or(DEFAULT_INTERNAL_PORT, |service| service.internal_port);
+                    .find(|service| service.protocol == Protocol::Tcp);
+                let h2 = service.is_some_and(|service| service.ports.iter().any(speaks_h2));
+                let port = service.map_or(DEFAULT_INTERNAL_PORT, |service| service.internal_port);
                 let addresses = [
                     SocketAddr::from((entry.ipv4, port)),
                     SocketAddr::from((entry.private_ip, port)),
@@ -49,6 +52,7 @@ impl RouteTable {
                 route.targets.push(Target {
                     machine: entry.machine_id,
                     addresses,
+                    h2,
                 });
             }
         }
@@ -60,6 +64,10 @@ impl RouteTable {
         let app = host.strip_suffix(domain)?.strip_suffix('.')?;
         self.apps.get(app)
     }
+}
+
+fn speaks_h2(port: &PortSpec) -> bool {
+    port.http.h2_backend
 }
 
 impl Route {

@@ -18,6 +18,9 @@ use mayfly_machine::HttpOptions;
 /// Bytes of a request's body kept so that it can be sent again (Fly.io: requests larger than 1 MB cannot be replayed).
 pub(crate) const KEPT_MAX: usize = 1 << 20;
 
+/// The kind of error that says that a machine has not looked at a request (RFC 9113, 8.7).
+pub(crate) const NEVER_SEEN: io::ErrorKind = io::ErrorKind::NotConnected;
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub(crate) enum Attempt {
@@ -42,6 +45,13 @@ pub(crate) enum Failure {
     Garbled,
     #[error("the machine did not answer in time")]
     Late,
+}
+
+impl Failure {
+    /// The machine said that it has not looked at the request: even one that must not be repeated may be sent again.
+    pub(crate) fn was_never_seen(&self) -> bool {
+        matches!(self, Failure::Io(error) if error.kind() == NEVER_SEEN)
+    }
 }
 
 /// Why an exchange cannot be saved.

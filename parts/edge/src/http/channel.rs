@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -49,6 +50,14 @@ impl<S: ClientStream> Channel<S> {
             },
             writer,
         }
+    }
+}
+
+impl<S: ClientStream> Channel<S> {
+    /// Both halves and what was read from them and not used.
+    pub(crate) fn into_parts(self) -> (S::Read, S::Write, Bytes) {
+        let unread = Bytes::copy_from_slice(self.reader.unread());
+        (self.reader.half, self.writer, unread)
     }
 }
 

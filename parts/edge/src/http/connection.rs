@@ -15,6 +15,7 @@ use super::pipeline::{Ended, IDLE_PATIENCE, serve_request};
 use super::problem::Problem;
 use super::pulse::Pulse;
 use crate::http::exchange::Exchange;
+use crate::http2;
 use crate::transport::{ClientStream, ConnInfo};
 
 /// How long a head may take from its first byte to its last.
@@ -28,8 +29,12 @@ impl Core {
     /// Serves requests until the client leaves, a request cannot be followed by another, or `stop` finds it idle.
     pub(crate) async fn serve<S: ClientStream>(&self, stream: S, conn: ConnInfo, stop: Stop) {
         let mut client = Channel::new(stream);
+        if conn.tls.as_ref().is_some_and(|tls| tls.h2) {
+            return self.serve_h2(client, &conn, &stop).await;
+        }
         let pulse = self.ticker.pulse();
         let mut stopped = pin!(stop.cancelled());
+        let mut first = true;
         loop {
             pulse.set(IDLE_PATIENCE);
             if client.reader.unread().is_empty() {
@@ -43,6 +48,9 @@ impl Core {
                     return;
                 }
             }
+            if std::mem::take(&mut first) && greets_in_h2(&mut client.reader, &pulse).await {
+                return self.serve_h2(client, &conn, &stop).await;
+            }
             // Only a connection with a request holds what a request needs.
             let served = Box::pin(self.serve_one(&mut client, &conn, &pulse, &stop));
             if !served.await {
@@ -50,6 +58,12 @@ impl Core {
                 return;
             }
         }
+    }
+
+    async fn serve_h2<S: ClientStream>(&self, client: Channel<S>, conn: &ConnInfo, stop: &Stop) {
+        let (reader, writer, already_read) = client.into_parts();
+        let stream = tokio::io::join(reader, writer);
+        Box::pin(http2::serve(self, stream, already_read, conn, stop)).await;
     }
 
     /// Serves the request whose first byte has come; whether another may follow.
@@ -102,6 +116,25 @@ impl Core {
             .watch(reply.send(&nothing, exchange.parts().sink, &request_id))
             .await;
         false
+    }
+}
+
+/// Whether the client speaks HTTP/2 without having asked (RFC 9113, 3.3).
+async fn greets_in_h2<R: AsyncRead + Unpin>(reader: &mut Reader<R>, pulse: &Pulse) -> bool {
+    const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n";
+    pulse.set(HEAD_PATIENCE);
+    loop {
+        let unread = reader.unread();
+        let known = unread.len().min(GREETING.len());
+        if unread[..known] != GREETING[..known] {
+            return false;
+        }
+        if known == GREETING.len() {
+            return true;
+        }
+        if !matches!(pulse.watch(reader.fill()).await, Ok(Ok(1..))) {
+            return false;
+        }
     }
 }
 

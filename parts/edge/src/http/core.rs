@@ -9,6 +9,7 @@ use mayfly_types::{InstanceId, Region};
 use super::pool::Pool;
 use super::pulse::Ticker;
 use super::response_head::ResponseHead;
+use crate::http2::Links;
 use crate::route::RouteTable;
 
 /// Working memory of busy requests that is kept for the next ones.
@@ -21,6 +22,7 @@ pub(crate) struct Core {
     pub(crate) https_port: u16,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pool: Pool,
+    pub(crate) links: Links,
     pub(crate) table: Mutex<Arc<RouteTable>>,
     pub(crate) ticker: Arc<Ticker>,
     chance: AtomicU64,
@@ -48,6 +50,7 @@ impl Core {
             https_port,
             clock,
             pool: Pool::default(),
+            links: Links::default(),
             table: Mutex::default(),
             ticker: Ticker::new(),
             chance: AtomicU64::new(u64::from_le_bytes(entropy.bytes())),
@@ -59,6 +62,7 @@ impl Core {
     pub(crate) fn sweep(&self) {
         self.ticker.tick();
         self.pool.sweep();
+        self.links.sweep();
     }
 
     /// A random number, fit for ids and choices but not for secrets (splitmix64 from a true seed): asking the kernel

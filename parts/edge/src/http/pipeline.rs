@@ -9,7 +9,8 @@ use super::exchange::{AnswerSink, Exchange, Parts, RequestBody};
 use super::http1::Http1Answers;
 use super::outbound::{self, Extra, Origin, continue_trace};
 use super::problem::Problem;
-use super::upstream::{Upstream, connect};
+use super::upstream::{Line, Upstream, connect};
+use crate::http2::machine_stream;
 use crate::transport::ConnInfo;
 
 /// How long nothing may move on an exchange (Fly.io closes idle connections after 60 s).
@@ -103,9 +104,9 @@ async fn serve<B: RequestBody, K: AnswerSink>(
         let Upstream {
             target,
             address,
-            mut channel,
+            line,
             reused,
-        } = connect(route, &core.pool, fresh)
+        } = connect(core, route, fresh)
             .await
             .map_err(|error| Problem::unreachable(&error))?;
         scratch.out.clear();
@@ -124,18 +125,31 @@ async fn serve<B: RequestBody, K: AnswerSink>(
                 may_replay: false,
             },
         };
-        let ended = {
-            let mut answers = Http1Answers::new(&mut channel.reader);
-            attempt(task, &mut channel.writer, &mut answers, &mut scratch.out).await
-        };
-        match ended {
-            Attempt::Answered { keep_machine } => {
-                if keep_machine {
+        let ended = match line {
+            Line::Http1(mut channel) => {
+                let ended = {
+                    let mut answers = Http1Answers::new(&mut channel.reader);
+                    attempt(task, &mut channel.writer, &mut answers, &mut scratch.out).await
+                };
+                if matches!(ended, Attempt::Answered { keep_machine: true }) {
                     core.pool.put(address, channel);
                 }
-                return Ok(Ended::Answered);
+                ended
             }
-            Attempt::Failed(_) if reused && !fresh && head.is_idempotent() && kept.is_whole() => {
+            Line::Http2(place) => {
+                let (mut request, mut answers) = machine_stream(place);
+                // The larger of the two, and not on the way of HTTP/1.
+                Box::pin(attempt(task, &mut request, &mut answers, &mut scratch.out)).await
+            }
+        };
+        match ended {
+            Attempt::Answered { .. } => return Ok(Ended::Answered),
+            Attempt::Failed(failure)
+                if reused
+                    && !fresh
+                    && kept.is_whole()
+                    && (head.is_idempotent() || failure.was_never_seen()) =>
+            {
                 fresh = true;
             }
             Attempt::Failed(failure) => return Err(Problem::failed(&failure, target.machine)),

@@ -1,0 +1,19 @@
+//! HTTP/2: from clients (by ALPN or prior knowledge) and to machines that ask for it.
+//!
+//! The protocol itself is the `h2` crate's. Here is what a proxy adds: requests and answers in the one form the rest
+//! of the edge reads (`head`), bodies as frames under back-pressure (`frames`, `outlet`), the client's connection
+//! (`connection`, `exchange`) with limits the crate does not have (`meter`), and multiplexed connections to machines
+//! (`links`, `machine`).
+
+mod connection;
+mod exchange;
+mod frames;
+mod head;
+mod links;
+mod machine;
+mod meter;
+mod outlet;
+
+pub(crate) use connection::serve;
+pub(crate) use links::{Links, Place};
+pub(crate) use machine::stream as machine_stream;

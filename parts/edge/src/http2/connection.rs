@@ -1,0 +1,300 @@
+//! A client's HTTP/2 connection: its streams are served side by side on the connection's own task.
+
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use h2::server::{self, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use mayfly_runtime::Stop;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::exchange::H2Exchange;
+use super::head::{Inbound, read_request};
+use super::meter::{FloodGauge, Metered};
+use crate::http::core::Core;
+use crate::http::exchange::Exchange;
+use crate::http::head::{HEAD_MAX, Refused, RequestHead};
+use crate::http::pipeline::{Ended, IDLE_PATIENCE, serve_request};
+use crate::http::problem::Problem;
+use crate::http::pulse::Pulse;
+use crate::transport::ConnInfo;
+
+/// Requests of one connection served at once; a client that opens more waits.
+const STREAMS_MAX: u32 = 128;
+/// What a client may send of one body, and of all, before we have passed it on.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What one answer may hold of our memory while its client is slow.
+const SEND_BUFFER: usize = 128 * 1024;
+/// Requests reset before they were looked at.
+const UNSEEN_RESETS_MAX: usize = 64;
+/// How long the preface and the first settings may take, and a goodbye.
+const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+/// A client that gave up more than half of so many requests is not browsing.
+const GIVEN_UP_OF: u32 = 500;
+/// Deadlines kept for the next streams.
+const PULSES_KEPT: usize = 16;
+
+type Connection<S> = server::Connection<Metered<S>, Bytes>;
+
+/// Serves a client's connection until it leaves, is idle for long, or `stop` lets its open requests finish.
+/// `already_read` is what was read to find out the protocol.
+pub(crate) async fn serve<S>(
+    core: &Core,
+    stream: S,
+    already_read: Bytes,
+    conn: &ConnInfo,
+    stop: &Stop,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let pulse = core.ticker.pulse();
+    let (metered, gauge) = Metered::new(stream, already_read);
+    pulse.set(GREETING_PATIENCE);
+    match pulse.watch(builder().handshake(metered)).await {
+        Ok(Ok(connection)) => {
+            let mut streams = Streams {
+                core,
+                conn,
+                pulse,
+                pulses: Vec::new(),
+                fate: Fate::default(),
+            };
+            streams.serve(connection, gauge, stop).await;
+        }
+        Ok(Err(error)) => tracing::debug!(peer = %conn.peer, error = %error, "no HTTP/2 greeting"),
+        Err(_) => tracing::debug!(peer = %conn.peer, "the HTTP/2 greeting did not come in time"),
+    }
+}
+
+fn builder() -> server::Builder {
+    let mut builder = server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_MAX as u32)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
+        .enable_connect_protocol();
+    builder
+}
+
+/// The streams of one connection.
+struct Streams<'a> {
+    core: &'a Core,
+    conn: &'a ConnInfo,
+    /// Ends a connection without streams.
+    pulse: Arc<Pulse>,
+    pulses: Vec<Arc<Pulse>>,
+    fate: Fate,
+}
+
+/// What became of a connection's requests.
+#[derive(Debug, Default)]
+struct Fate {
+    all: u32,
+    given_up: u32,
+}
+
+impl Fate {
+    /// Whether the client only makes work (rapid reset). Counts fade, so that an old connection is judged by what it
+    /// does now.
+    fn is_abuse(&mut self, gave_up: bool) -> bool {
+        self.all += 1;
+        self.given_up += u32::from(gave_up);
+        if self.all < GIVEN_UP_OF {
+            return false;
+        }
+        let abuse = self.given_up * 2 > self.all;
+        self.all /= 2;
+        self.given_up /= 2;
+        abuse
+    }
+}
+
+/// What the connection's task turns to next.
+enum Turn {
+    Request(Request<RecvStream>, SendResponse<Bytes>),
+    /// The connection is closed.
+    Closed,
+    Broken(h2::Error),
+    Flood,
+}
+
+impl<'a> Streams<'a> {
+    async fn serve<S>(&mut self, mut connection: Connection<S>, gauge: FloodGauge, stop: &Stop)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let mut open = FuturesUnordered::new();
+        let mut stopped = pin!(stop.cancelled());
+        let mut leaving = false;
+        self.pulse.set(IDLE_PATIENCE);
+        loop {
+            // Streams first: what they have ready leaves in one write of the connection.
+            tokio::select! {
+                biased;
+                Some((gave_up, pulse)) = open.next(), if !open.is_empty() => {
+                    if open.is_empty() {
+                        self.pulse.set(IDLE_PATIENCE);
+                    }
+                    if self.pulses.len() < PULSES_KEPT {
+                        self.pulses.push(pulse);
+                    }
+                    if self.fate.is_abuse(gave_up) {
+                        tracing::debug!(peer = %self.conn.peer, "most requests were given up at once");
+                        drop(open);
+                        return self.calm(connection).await;
+                    }
+                }
+                turn = poll_fn(|cx| poll_turn(&mut connection, &gauge, cx)) => match turn {
+                    Turn::Request(request, respond) => {
+                        self.pulse.clear();
+                        let pulse = self.pulses.pop().unwrap_or_else(|| self.core.ticker.pulse());
+                        open.push(serve_stream(self.core, self.conn, request, respond, pulse));
+                    }
+                    Turn::Closed => return,
+                    Turn::Broken(error) => {
+                        tracing::debug!(peer = %self.conn.peer, error = %error, "an HTTP/2 connection broke");
+                        return;
+                    }
+                    Turn::Flood => {
+                        tracing::debug!(peer = %self.conn.peer, "flood of HTTP/2 control frames");
+                        drop(open);
+                        return self.calm(connection).await;
+                    }
+                },
+                () = &mut stopped, if !leaving => {
+                    leaving = true;
+                    connection.graceful_shutdown();
+                }
+                _ = self.pulse.watch(pending::<()>()) => {
+                    if leaving {
+                        return;
+                    }
+                    leaving = true;
+                    self.pulse.set(GREETING_PATIENCE);
+                    connection.graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// Ends a connection that is a burden.
+    async fn calm<S>(&self, mut connection: Connection<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        self.pulse.set(GREETING_PATIENCE);
+        // A client that does not take the reason has to do without.
+        let _ = self
+            .pulse
+            .watch(poll_fn(|cx| connection.poll_closed(cx)))
+            .await;
+    }
+}
+
+fn poll_turn<S>(
+    connection: &mut Connection<S>,
+    gauge: &FloodGauge,
+    cx: &mut std::task::Context<'_>,
+) -> Poll<Turn>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let accepted = connection.poll_accept(cx);
+    if gauge.is_flood() {
+        return Poll::Ready(Turn::Flood);
+    }
+    accepted.map(|accepted| match accepted {
+        Some(Ok((request, respond))) => Turn::Request(request, respond),
+        Some(Err(error)) => Turn::Broken(error),
+        None => Turn::Closed,
+    })
+}
+
+/// Serves one request; whether the client gave it up, and the deadline for another.
+async fn serve_stream(
+    core: &Core,
+    conn: &ConnInfo,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    pulse: Arc<Pulse>,
+) -> (bool, Arc<Pulse>) {
+    let (parts, body) = request.into_parts();
+    let (inbound, refused) = match read_request(&parts, body.is_end_stream(), || nonce(core)) {
+        Ok(inbound) => (inbound, None),
+        Err(refused) => (Inbound::default(), Some(refused)),
+    };
+    drop(parts);
+    let (mut exchange, reset) = H2Exchange::new(inbound, body, respond, Arc::clone(&pulse));
+    let serving = async {
+        match refused {
+            None => serve_request(core, conn, &mut exchange).await,
+            Some(refused) => refuse(core, &mut exchange, refused).await,
+        }
+    };
+    let gave_up = tokio::select! {
+        biased;
+        ended = serving => {
+            if ended == Ended::Broken {
+                reset.send(Reason::INTERNAL_ERROR);
+            }
+            false
+        }
+        () = poll_fn(|cx| reset.poll(cx)) => true,
+    };
+    pulse.clear();
+    (gave_up, pulse)
+}
+
+/// Answers a head that has no reading, or more than one.
+async fn refuse(core: &Core, exchange: &mut H2Exchange, refused: Refused) -> Ended {
+    let request_id = core.request_id();
+    let problem = Problem::new(refused.status, "bad_request", refused.reason);
+    let reply = problem.reply(true, &request_id);
+    let parts = exchange.parts();
+    parts.pulse.set(IDLE_PATIENCE);
+    let nothing = RequestHead::default();
+    let sent = reply.send(&nothing, parts.sink, &request_id);
+    match parts.pulse.watch(sent).await {
+        Ok(Ok(())) => Ended::Answered,
+        _ => Ended::Broken,
+    }
+}
+
+/// What a WebSocket handshake over HTTP/1 proves its freshness with.
+fn nonce(core: &Core) -> String {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&core.chance().to_le_bytes());
+    bytes[8..].copy_from_slice(&core.chance().to_le_bytes());
+    BASE64_STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_gives_up_most_requests_is_an_abuser() {
+        let judge = |every: u32| {
+            let mut fate = Fate::default();
+            (1..=GIVEN_UP_OF * 4).any(|request| fate.is_abuse(request % every != 0))
+        };
+        assert!(judge(1000), "all but a few are given up");
+        assert!(judge(3));
+        let mut fate = Fate::default();
+        assert!(!(0..GIVEN_UP_OF * 8).any(|request| fate.is_abuse(request % 3 == 0)));
+        assert!(!(0..GIVEN_UP_OF - 1).any(|_| Fate::default().is_abuse(true)));
+    }
+}
