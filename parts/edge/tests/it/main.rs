@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod h2_backend;
+mod http2;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
