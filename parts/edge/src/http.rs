@@ -26,6 +26,8 @@ pub(crate) mod response_head;
 mod upstream;
 
 pub(crate) use self::core::Core;
+pub(crate) use body::{BodyError, Form, Piece};
+pub(crate) use exchange::{AnswerSource, HeadError};
 pub(crate) use head::RequestHead;
 pub(crate) use pulse::TICK;
 pub(crate) use response_head::ResponseHead;

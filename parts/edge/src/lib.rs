@@ -14,6 +14,9 @@ mod http2;
 #[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
 mod replay;
 mod route;
+#[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
+mod statics;
 mod transport;
 
+pub use statics::StaticFiles;
 pub use transport::{AddressRange, Edge, EdgeConfig, EdgeDeps, EdgeError, InvalidRange};

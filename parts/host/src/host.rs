@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -97,6 +98,14 @@ impl HostConfig {
 impl Host {
     pub fn host_id(&self) -> HostId {
         self.0.host_id
+    }
+
+    /// The directories of a machine's image for overlayfs, topmost first; `None` if the machine or its layers are not
+    /// here. They stay as long as the machine exists.
+    pub fn image_layers(&self, machine: MachineId) -> Option<Vec<PathBuf>> {
+        let handle = self.0.registry.find(machine).ok()?;
+        let image = handle.stored.borrow().machine.version.spec.image.digest()?;
+        self.0.deps.images.layers(image).ok()
     }
 
     /// Continues every machine from the journal and keeps the host's loops going until told to stop. Guests run on
