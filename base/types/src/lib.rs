@@ -8,6 +8,7 @@ mod error;
 mod hostname;
 mod id;
 mod image_ref;
+mod ip_range;
 mod name;
 mod secret;
 mod timestamp;
@@ -20,6 +21,7 @@ pub use id::{
     OperationId, OrgId, TokenId, UserId, VolumeId,
 };
 pub use image_ref::{ImageRef, InvalidImageRef};
+pub use ip_range::{InvalidIpRange, IpRange};
 pub use name::{AppName, InvalidName, MachineName, OrgSlug, Region};
 pub use secret::Secret;
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -21,6 +21,7 @@ use mayfly_types::HostId;
 use tokio::net::TcpListener;
 use tracing::{error, warn};
 
+use crate::addresses::{self, AnsweredFor};
 use crate::admin_token;
 use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
@@ -38,6 +39,7 @@ pub(crate) struct Cloud {
     driver: ContainerDriver,
     images: ImageStore,
     edges: Vec<Edge>,
+    answered_for: AnsweredFor,
     edge_addresses: Vec<EdgeAddress>,
     names: NameServer,
     requests: Stop,
@@ -173,11 +175,16 @@ impl Cloud {
         let certificates = config
             .certificates
             .open(&config.data_dir, &clock, &entropy)?;
+        let pools = addresses::pools(&config.addresses, &edge_addresses, driver.tag());
+        let answered_for = AnsweredFor::open(&config.data_dir, &pools, directory.subscribe())
+            .context("answer for the addresses of apps")?;
+
         let requests = Stop::new();
         let control = ControlConfig {
             settings: Settings {
                 domain: config.domain.clone(),
                 edges: edge_addresses.clone(),
+                addresses: pools,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 certificates: config.certificates.settings.clone(),
                 uploads: config.data_dir.join("uploads"),
@@ -208,6 +215,7 @@ impl Cloud {
             driver,
             images,
             edges,
+            answered_for,
             edge_addresses,
             names,
             requests,
@@ -236,6 +244,10 @@ impl Cloud {
         self.catalogs.spawn(&tasks).await;
         let names = self.names;
         tasks.spawn("names", |stop| names.run(stop)).await;
+        let answered_for = self.answered_for;
+        tasks
+            .spawn("addresses", |stop| answered_for.follow(stop))
+            .await;
         for edge in self.edges {
             tasks
                 .spawn("edge", |stop| async move {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use mayfly_edge::AddressRange;
 use mayfly_runtime::telemetry::LogFormat;
-use mayfly_types::{Region, Secret};
+use mayfly_types::{IpRange, Region, Secret};
 use serde::{Deserialize, Deserializer};
 
 use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
@@ -25,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) edge_drain: Duration,
     /// Addresses of the edges of other regions; their ports are those of the first.
     pub(crate) edge_addresses: BTreeMap<Region, IpAddr>,
+    pub(crate) addresses: Addresses,
     pub(crate) domain: String,
     pub(crate) certificates: CertificatesConfig,
     pub(crate) store: StoreLocation,
@@ -74,6 +75,7 @@ struct File {
     certificates: CertificatesSection,
     acme: AcmeSection,
     dns: DnsSection,
+    addresses: Addresses,
     store: Store,
     log: Log,
     shutdown: Shutdown,
@@ -96,6 +98,17 @@ struct Edge {
     accept_proxy_protocol: Vec<String>,
     #[serde(deserialize_with = "some_duration")]
     drain: Option<Duration>,
+}
+
+/// Where addresses of apps are taken from; what is `None` is decided by where the edge listens.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Addresses {
+    #[serde(deserialize_with = "range")]
+    pub(crate) v4: Option<IpRange>,
+    #[serde(deserialize_with = "range")]
+    pub(crate) v6: Option<IpRange>,
+    pub(crate) shared_v4: Option<Ipv4Addr>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -204,6 +217,7 @@ impl Config {
                 file.edge.public_addresses,
                 edge_listen,
             )?,
+            addresses: checked_addresses(file.addresses)?,
             domain: checked_domain(domain)?,
             store,
             log_format: match file.log.format {
@@ -268,6 +282,23 @@ fn regions(
         anyhow::ensure!(seen.insert(region), "regions names {region} twice");
     }
     Ok(chosen)
+}
+
+fn checked_addresses(addresses: Addresses) -> anyhow::Result<Addresses> {
+    anyhow::ensure!(
+        addresses.v4.is_none_or(|range| range.first().is_ipv4()),
+        "addresses.v4 must be a range of IPv4 addresses, such as 127.80.0.0/16"
+    );
+    anyhow::ensure!(
+        addresses.v6.is_none_or(|range| range.first().is_ipv6()),
+        "addresses.v6 must be a range of IPv6 addresses, such as 2001:db8::/64"
+    );
+    Ok(addresses)
+}
+
+fn range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpRange>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 fn parse(text: &str) -> anyhow::Result<File> {
@@ -381,6 +412,8 @@ mod tests {
             ("[shutdown]\npatience = \"10\"", "30s"),
             ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
             ("[edge]\ndrain = 10", "drain"),
+            ("[addresses]\nv4 = \"::/64\"", "addresses.v4"),
+            ("[addresses]\nv6 = \"10.0.0.0/33\"", "no range of addresses"),
             (
                 "[edge]\naccept_proxy_protocol = [\"10.0.0.0/8\", \"lb\"]",
                 "edge.accept_proxy_protocol: `lb`",

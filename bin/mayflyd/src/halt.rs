@@ -8,6 +8,7 @@ use mayfly_driver::{ContainerConfig, ContainerDriver, Driver, DriverError, Obser
 use mayfly_host_store::HostStore;
 use mayfly_image::{ImageStore, StoreConfig};
 use mayfly_machine::StopSpec;
+use mayfly_mesh::LocalAddresses;
 use mayfly_runtime::{Entropy, SystemClock, SystemEntropy};
 use mayfly_types::{HostId, MachineId};
 
@@ -23,6 +24,9 @@ const HALTED: &str = "halted";
 /// absence of their bodies like a reboot. An end that a monitor has already recorded stays for the host to find.
 pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
     let _lock = DataDirLock::take(data_dir)?;
+    LocalAddresses::open(data_dir)
+        .and_then(LocalAddresses::clear)
+        .context("stop answering for the addresses of apps")?;
     let places = host_places::all(data_dir)?;
     if places.is_empty() {
         return Ok(0);

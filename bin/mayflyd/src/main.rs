@@ -1,5 +1,6 @@
 //! The Mayfly daemon: the control plane, the host supervisor and the edge of one server in one process.
 
+mod addresses;
 mod admin_token;
 mod catalogs;
 mod certificates;

@@ -157,7 +157,7 @@ impl From<StoreError> for ApiError {
             StoreError::Leased { .. } | StoreError::Destroyed(_) | StoreError::LastAdmin => {
                 Self::conflict(error.to_string())
             }
-            StoreError::Db(_) => Self::of_part(error.kind(), &error),
+            StoreError::NoAddress | StoreError::Db(_) => Self::of_part(error.kind(), &error),
         }
     }
 }

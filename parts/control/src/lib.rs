@@ -8,6 +8,7 @@
 //! It does not know how a machine runs, how its traffic is routed, or where its logs are kept.
 
 mod access;
+mod addresses;
 mod apps;
 mod bootstrap;
 mod certificates;
@@ -43,4 +44,4 @@ pub use certificates::{CertificateDeps, CertificateSettings};
 pub use control::{BuildError, Control, ControlConfig, ControlDeps};
 pub use directory::DirectoryFeed;
 pub use retention::Retention;
-pub use settings::{EdgeAddress, Settings};
+pub use settings::{AddressPools, EdgeAddress, Settings};

@@ -13,7 +13,9 @@ use crate::http::request_id::{RequestIds, identify};
 use crate::machines::{
     create, destroy, exec, exec_stream, lease, lifecycle, list, metadata, observe, update, wait,
 };
-use crate::{apps, certificates, event_log, images, logs, orgs, platform, status, tokens};
+use crate::{
+    addresses, apps, certificates, event_log, images, logs, orgs, platform, status, tokens,
+};
 
 /// Every path of the API.
 pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
@@ -28,6 +30,14 @@ pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
             get(list::list).post(create::create),
         )
         .route("/v1/apps", get(apps::list).post(apps::create))
+        .route(
+            "/v1/apps/{app}/ip_assignments",
+            get(addresses::list).post(addresses::allocate),
+        )
+        .route(
+            "/v1/apps/{app}/ip_assignments/{ip}",
+            delete(addresses::release),
+        )
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
         .nest("/v1/apps/{app}/certificates", certificate())
         .route(

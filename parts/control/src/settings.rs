@@ -1,7 +1,7 @@
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use mayfly_types::Region;
+use mayfly_types::{IpRange, Region};
 use serde::Serialize;
 
 use crate::certificates::CertificateSettings;
@@ -15,6 +15,15 @@ pub struct EdgeAddress {
     pub https: SocketAddr,
 }
 
+/// Where the addresses of apps come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressPools {
+    pub v4: Option<IpRange>,
+    pub v6: Option<IpRange>,
+    /// The address where edges tell apps apart by host name.
+    pub shared_v4: Option<Ipv4Addr>,
+}
+
 /// What the control plane is told about the cloud it serves.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -22,6 +31,7 @@ pub struct Settings {
     pub domain: String,
     /// The HTTP listener of each edge, for addresses shown to users; the first is that of the default region.
     pub edges: Vec<EdgeAddress>,
+    pub addresses: AddressPools,
     /// Shown by `status`.
     pub version: String,
     pub certificates: CertificateSettings,

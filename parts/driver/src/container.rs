@@ -98,6 +98,11 @@ impl ContainerDriver {
         self.0.mesh.names_address()
     }
 
+    /// Four characters that tell this data directory's things in the kernel from those of others.
+    pub fn tag(&self) -> &str {
+        self.0.mesh.tag()
+    }
+
     /// Which cgroups the host has: `v1`, `v2` or `hybrid`.
     pub fn cgroups(&self) -> &'static str {
         self.0.cgroups.describe()

@@ -28,4 +28,6 @@ pub enum MeshError {
     },
     #[error("list interfaces")]
     List(#[source] io::Error),
+    #[error("answer for addresses of apps")]
+    Local(#[source] io::Error),
 }

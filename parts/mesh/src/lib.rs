@@ -12,6 +12,7 @@ mod address;
 mod error;
 mod firewall;
 mod instance;
+mod local;
 mod mesh;
 mod namespace;
 mod netlink;
@@ -19,4 +20,5 @@ mod route;
 
 pub use address::{Ipv4Pool, private_ip};
 pub use error::MeshError;
+pub use local::LocalAddresses;
 pub use mesh::{Attachment, Mesh};

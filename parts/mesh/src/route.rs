@@ -35,6 +35,8 @@ const FLAG_UP: u32 = 1;
 const NO_DUPLICATE_DETECTION: u32 = 2;
 const ONLINK: u32 = 4;
 const SCOPE_LINK: u8 = 253;
+const SCOPE_HOST: u8 = 254;
+const LOCAL: u8 = 2;
 const UNREACHABLE: u8 = 7;
 
 /// A link as the kernel lists it.
@@ -163,6 +165,26 @@ pub(crate) fn delete_unreachable(destination: Ipv4Addr, prefix_length: u8) -> Me
     let mut header = vec![AF_INET, prefix_length, 0, 0, 254, 4, 0, UNREACHABLE];
     header.extend(0u32.to_ne_bytes());
     Message::new(DELETE_ROUTE, ACK, &header).attribute(1, &destination.octets())
+}
+
+/// A route that makes the host answer for a whole range of addresses; `AlreadyExists` if there is one.
+pub(crate) fn local(first: IpAddr, prefix_length: u8) -> Message {
+    local_route(NEW_ROUTE, ACK | CREATE | EXCL, first, prefix_length)
+}
+
+pub(crate) fn delete_local(first: IpAddr, prefix_length: u8) -> Message {
+    local_route(DELETE_ROUTE, ACK, first, prefix_length)
+}
+
+fn local_route(message: u16, flags: u16, first: IpAddr, prefix_length: u8) -> Message {
+    let (family, bytes) = family_and_bytes(first);
+    let scope = if family == AF_INET { SCOPE_HOST } else { 0 };
+    // Table `local`, protocol `static`.
+    let mut header = vec![family, prefix_length, 0, 0, 255, 4, scope, LOCAL];
+    header.extend(0u32.to_ne_bytes());
+    Message::new(message, flags, &header)
+        .attribute(1, &bytes)
+        .attribute(4, &1i32.to_ne_bytes())
 }
 
 fn route(existing: u16, family: u8, prefix_length: u8, scope: u8, kind: u8, flags: u32) -> Message {

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::event::{NOTHING, Subject, append};
 use crate::organization::words;
 use crate::store::next_number;
-use crate::{By, ControlStore, StoreError, hostname, network, organization};
+use crate::{By, ControlStore, StoreError, address, hostname, network, organization};
 
 /// A named set of machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +199,7 @@ impl ControlStore {
             }
             hostname::forget_app(tx, id)?;
             tx.execute(DELETE, args![id.as_str(), by.at])?;
+            address::release_all(tx, id)?;
             let before = json!({ "id": id, "name": app.name, "status": app.status.as_str() });
             let subject = Subject::app(app.org_id, id, &app.name);
             append(tx, &by, "app.delete", &subject, Some(&before), NOTHING)

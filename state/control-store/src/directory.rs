@@ -4,7 +4,7 @@ use mayfly_db::{Reader, Row, Value};
 use mayfly_edge_api::DirectoryApp;
 use mayfly_types::{AppId, NetworkId};
 
-use crate::{ControlStore, StoreError};
+use crate::{ControlStore, StoreError, address};
 
 /// Apps asked for in one statement; SQLite and PostgreSQL both take far more placeholders.
 const BATCH: usize = 500;
@@ -49,10 +49,15 @@ fn apps(
         }
     };
     let rows = reader.rows(&format!("{APPS}{condition}"), &values)?;
+    let mut addresses = address::assigned(reader, only)?;
     let apps = rows.iter().map(from_row);
     let mut apps: BTreeMap<AppId, DirectoryApp> = apps
-        .map(|app| app.map(|app| (app.app_id, app)))
-        .collect::<Result<_, _>>()?;
+        .map(|app| {
+            let mut app = app?;
+            app.addresses = addresses.remove(&app.app_id).unwrap_or_default();
+            Ok((app.app_id, app))
+        })
+        .collect::<Result<_, StoreError>>()?;
     let condition = condition.replace(" id IN", " app_id IN");
     for row in &reader.rows(&format!("{HOSTNAMES}{condition} ORDER BY name"), &values)? {
         if let Some(app) = apps.get_mut(&row.parse("app_id")?) {

@@ -22,6 +22,8 @@ pub enum StoreError {
     },
     #[error("machine {0} is destroyed")]
     Destroyed(MachineId),
+    #[error("no address is free in the pool")]
+    NoAddress,
     #[error("idempotency key `{0}` was used for another request")]
     KeyReused(String),
     /// An organization must keep at least one admin.
@@ -42,6 +44,7 @@ impl StoreError {
             | StoreError::Destroyed(_)
             | StoreError::LastAdmin => ErrorKind::Conflict,
             StoreError::KeyReused(_) => ErrorKind::Invalid,
+            StoreError::NoAddress => ErrorKind::Exhausted,
             StoreError::Db(error) => error.kind(),
         }
     }

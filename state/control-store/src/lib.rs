@@ -9,6 +9,7 @@
 //! configuration, which it keeps as the user wrote it. Who may see what is decided by its callers.
 
 mod acme;
+mod address;
 mod app;
 mod bootstrap;
 mod by;
@@ -32,6 +33,7 @@ mod token;
 mod user;
 
 pub use acme::PendingOrder;
+pub use address::{Address, AddressKind, AddressNetwork, AddressSource, NewAddress};
 pub use app::{App, AppFilter, AppStatus, NewApp};
 pub use bootstrap::FirstStart;
 pub use by::By;

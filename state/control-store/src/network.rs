@@ -1,4 +1,4 @@
-use mayfly_db::{DbError, Row, Tx, args};
+use mayfly_db::{DbError, Reader, Row, Tx, args};
 use mayfly_types::{NetworkId, OrgId, Timestamp};
 use serde_json::json;
 
@@ -34,6 +34,13 @@ impl ControlStore {
         })
         .await
     }
+}
+
+/// # Errors
+/// `NotFound`.
+pub(crate) fn find(reader: &mut Reader<'_>, org: OrgId, name: &str) -> Result<Network, StoreError> {
+    let row = reader.row(BY_NAME, args![org.as_str(), name])?;
+    from_row(&row.ok_or_else(|| StoreError::not_found("network", name))?)
 }
 
 /// The network of this name, made now if it is new.

@@ -11,4 +11,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "certificates",
         sql: include_str!("schema/0002_certificates.sql"),
     },
+    Migration {
+        version: 3,
+        name: "addresses",
+        sql: include_str!("schema/0003_addresses.sql"),
+    },
 ];

@@ -11,6 +11,7 @@ mod config;
 mod duration;
 mod error;
 mod event;
+mod ip_assignment;
 mod lease;
 mod machine;
 mod machine_event;
@@ -38,6 +39,7 @@ pub use config::{
 pub use duration::{GoDuration, InvalidDuration};
 pub use error::ErrorBody;
 pub use event::{EventPage, LoggedEvent};
+pub use ip_assignment::{AllocateIp, IpAssignment, IpAssignments, IpNetwork};
 pub use lease::{Lease, LeaseData, TakeLease};
 pub use machine::{CheckStatus, ContainerStatus, Machine, MachineImage, MachineLease, Version};
 pub use machine_event::{ExitEvent, MachineEvent, MachineRequest};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use mayfly_certs::dns::Resolver;
 use mayfly_certs::{LocalAuthority, Sealer};
 use mayfly_control::{
-    CertificateDeps, CertificateSettings, Control, ControlConfig, ControlDeps, DirectoryFeed,
-    EdgeAddress, Retention, Settings, first_start,
+    AddressPools, CertificateDeps, CertificateSettings, Control, ControlConfig, ControlDeps,
+    DirectoryFeed, EdgeAddress, Retention, Settings, first_start,
 };
 use mayfly_control_store::ControlStore;
 use mayfly_edge_api::Directory;
@@ -109,6 +109,11 @@ impl Stage {
                     address: "127.0.0.1:8080".parse().unwrap(),
                     https: "127.0.0.1:8443".parse().unwrap(),
                 }],
+                addresses: AddressPools {
+                    v4: Some("127.80.0.0/29".parse().unwrap()),
+                    v6: Some("fd6d:6179::/64".parse().unwrap()),
+                    shared_v4: Some("127.0.0.1".parse().unwrap()),
+                },
                 version: "1.2.3".to_owned(),
                 certificates: CertificateSettings {
                     local_lifetime: Duration::from_secs(90 * 24 * 3600),
