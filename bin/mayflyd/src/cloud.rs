@@ -8,7 +8,7 @@ use mayfly_control::{
 };
 use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
-use mayfly_edge::{Edge, EdgeConfig, EdgeDeps};
+use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper};
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
@@ -27,6 +27,7 @@ use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
 use crate::host_places::{self, HostPlace};
 use crate::readiness::Readiness;
+use crate::waker::HostWaker;
 
 const DNS_PORT: u16 = 53;
 
@@ -36,6 +37,7 @@ pub(crate) struct Cloud {
     control: Control,
     hosts: Vec<Host>,
     catalogs: Catalogs,
+    keeper: Keeper,
     driver: ContainerDriver,
     images: ImageStore,
     edges: Vec<Edge>,
@@ -138,6 +140,23 @@ impl Cloud {
             entropy.clone(),
         )
         .await?;
+        let waker = HostWaker::new(hosts.iter().map(|host| {
+            let api: Arc<dyn HostApi> = Arc::new(host.clone());
+            (host.host_id(), api)
+        }));
+        let (fleet, keeper) = FleetConfig {
+            domain: config.domain.clone(),
+            region: places[0].region.clone(),
+            autostop_period: config.autostop_period,
+        }
+        .build(
+            FleetSources {
+                catalogs: hosts.iter().map(Host::catalog).collect(),
+                directory: directory.subscribe(),
+            },
+            Arc::new(waker),
+            &*entropy,
+        );
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut edges: Vec<Edge> = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
@@ -154,7 +173,7 @@ impl Cloud {
                 cores,
             }
             .build(EdgeDeps {
-                catalog: catalogs.subscribe(),
+                fleet: Arc::clone(&fleet),
                 directory: directory.subscribe(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -212,6 +231,7 @@ impl Cloud {
             control,
             hosts,
             catalogs,
+            keeper,
             driver,
             images,
             edges,
@@ -248,6 +268,8 @@ impl Cloud {
         tasks
             .spawn("addresses", |stop| answered_for.follow(stop))
             .await;
+        let keeper = self.keeper;
+        tasks.spawn("fleet", |stop| keeper.run(stop)).await;
         for edge in self.edges {
             tasks
                 .spawn("edge", |stop| async move {

@@ -10,6 +10,8 @@ use mayfly_types::{IpRange, Region, Secret};
 use serde::{Deserialize, Deserializer};
 
 use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
+/// Fly.io looks "every few minutes".
+const AUTOSTOP_PERIOD: Duration = Duration::from_secs(180);
 
 /// What one server runs, after file and command line were put together.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) addresses: Addresses,
     pub(crate) domain: String,
     pub(crate) certificates: CertificatesConfig,
+    /// How often machines without work are looked for.
+    pub(crate) autostop_period: Duration,
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_patience: Duration,
@@ -98,6 +102,8 @@ struct Edge {
     accept_proxy_protocol: Vec<String>,
     #[serde(deserialize_with = "some_duration")]
     drain: Option<Duration>,
+    #[serde(deserialize_with = "some_duration")]
+    autostop_period: Option<Duration>,
 }
 
 /// Where addresses of apps are taken from; what is `None` is decided by where the edge listens.
@@ -176,6 +182,11 @@ impl Config {
             .http_listen
             .or(file.edge.listen)
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let autostop_period = file.edge.autostop_period.unwrap_or(AUTOSTOP_PERIOD);
+        anyhow::ensure!(
+            autostop_period >= Duration::from_millis(100),
+            "edge.autostop_period must be 100ms or more"
+        );
         let store = match file.store.url_file {
             None => StoreLocation::File(data_dir.join("control.db")),
             Some(path) => {
@@ -219,6 +230,7 @@ impl Config {
             )?,
             addresses: checked_addresses(file.addresses)?,
             domain: checked_domain(domain)?,
+            autostop_period,
             store,
             log_format: match file.log.format {
                 Format::Text => LogFormat::Text,
@@ -410,6 +422,7 @@ mod tests {
             ("regions = [\"fra\", \"fra\"]", "fra twice"),
             ("region = \"fra\"\nregions = [\"iad\"]", "cannot both"),
             ("[shutdown]\npatience = \"10\"", "30s"),
+            ("[edge]\nautostop_period = \"0s\"", "edge.autostop_period"),
             ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
             ("[edge]\ndrain = 10", "drain"),
             ("[addresses]\nv4 = \"::/64\"", "addresses.v4"),

@@ -10,6 +10,7 @@ mod halt;
 mod host_places;
 mod lock;
 mod readiness;
+mod waker;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;

@@ -1,4 +1,4 @@
-//! The public way into apps: HTTP by host name `<app>.<domain>` to a started machine.
+//! The public way into apps: HTTP by host name `<app>.<domain>` to a machine that is started or woken.
 //!
 //! One thread, one runtime and one listener (`SO_REUSEPORT`) per core; connections to machines are pooled per core, so
 //! a request never crosses threads. The routes come from the catalog that hosts publish and are read through an
@@ -6,17 +6,19 @@
 //!
 //! HTTP/1 is parsed here, not by a framework, and strictly: whatever two parsers could read in two ways is refused,
 //! which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
-//! asks for. Absent on purpose, until the edge proper: waking of machines, limits by load, `fly-replay`.
+//! asks for. Absent on purpose, until the edge proper: `fly-replay`.
 
 mod compress;
+#[allow(dead_code, unused_imports)] // TCP, replay and the headers take up the rest of it
+mod fleet;
 mod http;
 mod http2;
 #[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
 mod replay;
-mod route;
 #[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
 mod statics;
 mod transport;
 
+pub use fleet::{Fleet, FleetConfig, FleetSources, Keeper, WakeError, Waker};
 pub use statics::StaticFiles;
 pub use transport::{AddressRange, Edge, EdgeConfig, EdgeDeps, EdgeError, InvalidRange};

@@ -9,8 +9,8 @@ use mayfly_types::{InstanceId, Region};
 use super::pool::Pool;
 use super::pulse::Ticker;
 use super::response_head::ResponseHead;
+use crate::fleet::Fleet;
 use crate::http2::Links;
-use crate::route::RouteTable;
 
 /// Working memory of busy requests that is kept for the next ones.
 const SCRATCH_KEPT: usize = 64;
@@ -23,7 +23,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pool: Pool,
     pub(crate) links: Links,
-    pub(crate) table: Mutex<Arc<RouteTable>>,
+    pub(crate) fleet: Arc<Fleet>,
     pub(crate) ticker: Arc<Ticker>,
     chance: AtomicU64,
     scratch: Mutex<Vec<Scratch>>,
@@ -41,6 +41,7 @@ impl Core {
         domain: String,
         region: Region,
         https_port: u16,
+        fleet: Arc<Fleet>,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
     ) -> Core {
@@ -51,7 +52,7 @@ impl Core {
             clock,
             pool: Pool::default(),
             links: Links::default(),
-            table: Mutex::default(),
+            fleet,
             ticker: Ticker::new(),
             chance: AtomicU64::new(u64::from_le_bytes(entropy.bytes())),
             scratch: Mutex::default(),

@@ -1,7 +1,9 @@
 //! One request from its head to its answer, whatever protocol the client speaks.
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use mayfly_machine::Protocol;
+use tokio::time::Instant;
 
 use super::attempt::{Attempt, Kept, Rules, Task, attempt};
 use super::core::{Core, Scratch};
@@ -15,6 +17,8 @@ use crate::transport::ConnInfo;
 
 /// How long nothing may move on an exchange (Fly.io closes idle connections after 60 s).
 pub(crate) const IDLE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request waits for a machine: for room on one, or for one to start.
+const ADMIT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a request ended for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +75,8 @@ async fn serve<B: RequestBody, K: AnswerSink>(
     request_id: &str,
 ) -> Result<Ended, Problem> {
     let head = parts.head;
-    let table = Arc::clone(&core.table.lock().expect("no holder of this lock panics"));
-    let route = table.by_host(head.host(), &core.domain).ok_or_else(|| {
+    let table = core.fleet.table();
+    let app = table.by_host(head.host()).ok_or_else(|| {
         Problem::new(
             404,
             "app_not_found",
@@ -83,6 +87,17 @@ async fn serve<B: RequestBody, K: AnswerSink>(
             ),
         )
     })?;
+    let service = match app.port(conn.door.port, Protocol::Tcp) {
+        Some((service, _)) => service,
+        None => app.any_service().ok_or_else(|| {
+            Problem::new(
+                503,
+                "PR01",
+                format!("App {} has no machine that takes requests.", app.name),
+            )
+        })?,
+    };
+    let deadline = Instant::now() + ADMIT_PATIENCE;
     let trace = continue_trace(
         head.get("traceparent"),
         [core.chance(), core.chance(), core.chance()],
@@ -102,11 +117,11 @@ async fn serve<B: RequestBody, K: AnswerSink>(
     let mut fresh = false;
     loop {
         let Upstream {
-            target,
+            admission,
             address,
             line,
             reused,
-        } = connect(core, route, fresh)
+        } = connect(core, service, fresh, deadline)
             .await
             .map_err(|error| Problem::unreachable(&error))?;
         scratch.out.clear();
@@ -131,7 +146,7 @@ async fn serve<B: RequestBody, K: AnswerSink>(
                     let mut answers = Http1Answers::new(&mut channel.reader);
                     attempt(task, &mut channel.writer, &mut answers, &mut scratch.out).await
                 };
-                if matches!(ended, Attempt::Answered { keep_machine: true }) {
+                if matches!(ended, Attempt::Answered { keep_machine: true }) && admission.pools() {
                     core.pool.put(address, channel);
                 }
                 ended
@@ -152,10 +167,10 @@ async fn serve<B: RequestBody, K: AnswerSink>(
             {
                 fresh = true;
             }
-            Attempt::Failed(failure) => return Err(Problem::failed(&failure, target.machine)),
+            Attempt::Failed(failure) => return Err(Problem::failed(&failure, admission.machine)),
             Attempt::Replay { .. } => unreachable!("orders are not obeyed yet"),
             Attempt::Broken(broken) => {
-                tracing::debug!(machine_id = %target.machine, request_id, error = mayfly_runtime::report(&broken), "exchange broke off");
+                tracing::debug!(machine_id = %admission.machine, request_id, error = mayfly_runtime::report(&broken), "exchange broke off");
                 return Ok(Ended::Broken);
             }
         }

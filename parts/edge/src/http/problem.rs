@@ -51,19 +51,22 @@ impl Problem {
 
     pub(crate) fn unreachable(error: &Unreachable) -> Problem {
         match error {
-            Unreachable::NoMachine => {
-                Problem::new(503, "PR01", "No machine of this app is started.")
+            Unreachable::NoMachine(refusal) => {
+                Problem::new(refusal.status(), refusal.code(), sentence(refusal))
             }
-            Unreachable::Refused(target) => Problem::new(
+            Unreachable::Refused(error) if error.code() == "PC01" => Problem::new(
                 502,
                 "PC01",
                 format!(
                     "Machine {} refused the connection: is your app listening on 0.0.0.0:{}?",
-                    target.machine,
-                    target.addresses[0].port()
+                    error.machine,
+                    error.address.port()
                 ),
             )
-            .of(target.machine),
+            .of(error.machine),
+            Unreachable::Refused(error) => {
+                Problem::new(502, error.code(), sentence(error)).of(error.machine)
+            }
         }
     }
 
@@ -101,6 +104,14 @@ impl Problem {
             body,
         }
     }
+}
+
+/// An error's text as a sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 impl Reply {

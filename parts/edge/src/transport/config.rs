@@ -8,6 +8,8 @@ use mayfly_runtime::{Clock, Entropy};
 use mayfly_types::{ErrorKind, Region};
 use tokio::sync::watch;
 
+use crate::fleet::Fleet;
+
 use super::listener::Edge;
 use super::socket;
 use super::tls::{CertificateError, Tls};
@@ -33,8 +35,8 @@ pub struct EdgeConfig {
 
 /// What an edge lives on; when a sender is gone, the last value stays.
 pub struct EdgeDeps {
-    /// Machines, from hosts.
-    pub catalog: watch::Receiver<mayfly_host_api::Catalog>,
+    /// The machines; edges of one process share them, since load is counted there.
+    pub fleet: Arc<Fleet>,
     /// Names, addresses and certificates, from the control plane.
     pub directory: watch::Receiver<Arc<Directory>>,
     pub clock: Arc<dyn Clock>,

@@ -7,14 +7,10 @@ use mayfly_runtime::{Stop, TaskSet};
 use tokio::sync::watch;
 
 use crate::http::{Core, TICK};
-use crate::route::RouteTable;
 
 use super::gate::Gate;
 use super::tls::Tls;
 use super::{Door, EdgeConfig, EdgeDeps, EdgeError};
-
-/// The catalog as hosts publish it.
-pub(crate) type Catalog = watch::Receiver<mayfly_host_api::Catalog>;
 
 /// A door and one listener for each core.
 pub(super) type Entrance = (Door, Vec<TcpListener>);
@@ -69,6 +65,7 @@ impl Edge {
                 self.config.domain.clone(),
                 self.config.region.clone(),
                 https.0.bound,
+                Arc::clone(&self.deps.fleet),
                 Arc::clone(&self.deps.clock),
                 &*self.deps.entropy,
             ));
@@ -79,14 +76,14 @@ impl Edge {
                 connections: TaskSet::new(),
             });
             let doors = [(http.0, sockets.0), (https.0, sockets.1)];
-            let (catalog, stop) = (self.deps.catalog.clone(), stop.clone());
+            let stop = stop.clone();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(EdgeError::Thread)?;
             let thread = std::thread::Builder::new()
                 .name("edge".to_owned())
-                .spawn(move || runtime.block_on(run_core(gate, doors, catalog, drain, stop)))
+                .spawn(move || runtime.block_on(run_core(gate, doors, drain, stop)))
                 .map_err(EdgeError::Thread)?;
             threads.push(thread);
         }
@@ -118,13 +115,7 @@ async fn follow_directory(tls: &Tls, mut directory: watch::Receiver<Arc<Director
     }
 }
 
-async fn run_core(
-    gate: Arc<Gate>,
-    doors: [(Door, TcpListener); 2],
-    mut catalog: Catalog,
-    drain: Duration,
-    stop: Stop,
-) {
+async fn run_core(gate: Arc<Gate>, doors: [(Door, TcpListener); 2], drain: Duration, stop: Stop) {
     let accepting = TaskSet::under(&stop);
     for (door, socket) in doors {
         match tokio::net::TcpListener::from_std(socket) {
@@ -141,24 +132,12 @@ async fn run_core(
         }
     }
     let mut sweep = tokio::time::interval(TICK);
-    catalog.mark_changed();
-    let mut published = true;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            changed = catalog.changed(), if published => match changed {
-                Ok(()) => publish(&gate.core, &mut catalog),
-                // The host is gone: go on with the last thing known.
-                Err(_) => published = false,
-            },
             _ = sweep.tick() => gate.core.sweep(),
         }
     }
     accepting.shut_down(drain).await;
     gate.connections.shut_down(drain).await;
-}
-
-fn publish(core: &Core, catalog: &mut Catalog) {
-    let table = RouteTable::from_catalog(&catalog.borrow_and_update());
-    *core.table.lock().expect("no holder of this lock panics") = Arc::new(table);
 }

@@ -9,10 +9,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_edge::{EdgeConfig, EdgeDeps};
+use mayfly_edge::{EdgeConfig, EdgeDeps, FleetConfig, FleetSources, WakeError, Waker};
 use mayfly_edge_api::Directory;
 use mayfly_host_api::{Catalog, CatalogEntry};
-use mayfly_machine::{MachineState, Protocol, ServiceSpec};
+use mayfly_machine::{ConcurrencyKind, MachineState, Protocol, ServiceSpec};
 use mayfly_runtime::{SeededEntropy, Stop, SystemClock};
 use mayfly_types::{AppId, HostId, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,6 +23,24 @@ use tokio::time::timeout;
 mod tls;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// No machine of these tests is woken or put to rest.
+struct NoWaker;
+
+#[async_trait::async_trait]
+impl Waker for NoWaker {
+    async fn start(&self, _: HostId, machine: MachineId) -> Result<(), WakeError> {
+        panic!("start of {machine}")
+    }
+
+    async fn stop(&self, _: HostId, machine: MachineId) -> Result<(), WakeError> {
+        panic!("stop of {machine}")
+    }
+
+    async fn suspend(&self, _: HostId, machine: MachineId) -> Result<(), WakeError> {
+        panic!("suspend of {machine}")
+    }
+}
 
 struct TestEdge {
     address: SocketAddr,
@@ -57,9 +75,22 @@ impl TestEdge {
             drain: Duration::from_secs(10),
         };
         change(&mut config);
+        let (fleet, keeper) = FleetConfig {
+            domain: config.domain.clone(),
+            region: config.region.clone(),
+            autostop_period: Duration::from_secs(180),
+        }
+        .build(
+            FleetSources {
+                catalogs: vec![receiver],
+                directory: names.clone(),
+            },
+            Arc::new(NoWaker),
+            &SeededEntropy::new(2),
+        );
         let edge = config
             .build(EdgeDeps {
-                catalog: receiver,
+                fleet,
                 directory: names,
                 clock: Arc::new(SystemClock),
                 entropy: Arc::new(SeededEntropy::new(1)),
@@ -69,7 +100,10 @@ impl TestEdge {
         let (address, https, stop) = (edge.address(), edge.https_address(), Stop::new());
         let token = stop.clone();
         #[allow(clippy::disallowed_methods)] // joined in `end`
-        let running = tokio::spawn(async move { edge.run(token).await.unwrap() });
+        let running = tokio::spawn(async move {
+            let (ran, ()) = tokio::join!(edge.run(token.clone()), keeper.run(token));
+            ran.unwrap();
+        });
         TestEdge {
             address,
             https,
@@ -120,6 +154,13 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+fn service(port: u16) -> ServiceSpec {
+    let mut service = ServiceSpec::new(Protocol::Tcp, port);
+    // Counted by requests, so that connections to machines are kept.
+    service.concurrency.kind = ConcurrencyKind::Requests;
+    service
+}
+
 fn entry(app: &str, port: u16) -> CatalogEntry {
     CatalogEntry {
         machine_id: MachineId::from_random([7; 14]),
@@ -131,7 +172,7 @@ fn entry(app: &str, port: u16) -> CatalogEntry {
         private_ip: Ipv6Addr::LOCALHOST,
         state: MachineState::Started,
         cordoned: false,
-        services: vec![ServiceSpec::new(Protocol::Tcp, port)],
+        services: vec![service(port)],
         app_id: AppId::from_random([1; 16]),
         org_id: OrgId::from_random([1; 16]),
         network: NetworkId(1),
@@ -164,6 +205,7 @@ async fn errors_name_their_cause_and_request() {
     drop(closed);
     let mut stopped = entry("asleep", 1);
     stopped.state = MachineState::Stopped;
+    stopped.services[0].autostart = false;
     let edge = TestEdge::start(vec![stopped, entry("deaf", port)]).await;
     for (host, status, code) in [
         ("nobody.mayfly.test", "404", "app_not_found"),

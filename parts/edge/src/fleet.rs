@@ -1,0 +1,162 @@
+//! Which machines there are, which one a request gets, and which are woken or put to rest for it.
+//!
+//! One [`Table`] is made for all cores at each change and read as an immutable snapshot; what machines have in common
+//! across tables and cores (load, wake-up, health) are atomics in [`Backend`] and its seats. A request that finds no
+//! machine waits at the service's gate, first come first served, while a machine is woken or another request ends. The
+//! rules themselves are in `mayfly-routing`.
+
+mod admission;
+mod app;
+mod assemble;
+mod backend;
+mod connect;
+mod diff;
+mod gate;
+mod keeper;
+mod refusal;
+mod rest;
+mod seat;
+mod sharded;
+mod table;
+mod waker;
+mod wish;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use mayfly_edge_api::Directory;
+use mayfly_host_api::Catalog;
+use mayfly_runtime::Entropy;
+use mayfly_types::Region;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use gate::{Attempt, Verdict};
+
+pub(crate) use admission::Admission;
+pub(crate) use app::{App, Service};
+pub(crate) use backend::Backend;
+pub(crate) use connect::ConnectError;
+pub use keeper::Keeper;
+pub(crate) use refusal::Refusal;
+pub(crate) use table::Table;
+pub use waker::{WakeError, Waker};
+pub(crate) use wish::Wish;
+
+/// What a fleet is made from.
+pub struct FleetConfig {
+    /// Apps are found at `<app>.<domain>`.
+    pub domain: String,
+    /// Where requests come in, unless they say otherwise.
+    pub region: Region,
+    /// How often machines without work are looked for.
+    pub autostop_period: Duration,
+}
+
+/// What a fleet learns from; when a sender is gone, its last value stays.
+pub struct FleetSources {
+    pub catalogs: Vec<watch::Receiver<Catalog>>,
+    pub directory: watch::Receiver<Arc<Directory>>,
+}
+
+/// The machines of all apps, as all cores of all edges of a process share them.
+#[derive(Debug)]
+pub struct Fleet {
+    region: Region,
+    table: RwLock<Arc<Table>>,
+}
+
+impl FleetConfig {
+    /// The fleet with what the sources say already, and the one who keeps it current.
+    pub fn build(
+        self,
+        sources: FleetSources,
+        waker: Arc<dyn Waker>,
+        entropy: &dyn Entropy,
+    ) -> (Arc<Fleet>, Keeper) {
+        let fleet = Arc::new(Fleet {
+            region: self.region.clone(),
+            table: RwLock::new(Arc::new(Table::new(&self.domain))),
+        });
+        let keeper = Keeper::new(Arc::clone(&fleet), self, sources, waker, entropy);
+        (fleet, keeper)
+    }
+}
+
+impl Fleet {
+    /// All apps now.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().expect("no holder of this lock panics"))
+    }
+
+    /// A wish of a request that came in at `region`, with nothing else to it.
+    pub(crate) fn wish_from(&self, region: &Region) -> Wish {
+        Wish {
+            near: (*region != self.region).then(|| region.clone()),
+            ..Wish::default()
+        }
+    }
+
+    fn publish(&self, table: Arc<Table>) {
+        *self.table.write().expect("no holder of this lock panics") = table;
+    }
+
+    /// A machine for one request (for TCP: one connection), woken if need be. Waits until `deadline` at most; dropping
+    /// the future gives the place in the queue up.
+    ///
+    /// # Errors
+    /// [`Refusal`], at once if nothing could be waited for.
+    pub(crate) async fn admit(
+        &self,
+        service: &Arc<Service>,
+        wish: &Wish,
+        deadline: Instant,
+    ) -> Result<Admission, Refusal> {
+        let mut service = Arc::clone(service);
+        loop {
+            if service.gate.is_idle() {
+                match service.gate.attempt(&service, wish, 1) {
+                    Attempt::Admitted(admission) => return Ok(admission),
+                    Attempt::Refused(refusal) => return Err(refusal),
+                    Attempt::Wait(_) => {}
+                }
+            }
+            let Ok(mut ticket) = service.gate.enqueue(wish.clone()) else {
+                return Err(Refusal::Full {
+                    app: service.app.to_string(),
+                });
+            };
+            match timeout_at(deadline, &mut ticket.verdict).await {
+                Ok(Ok(Verdict::Admitted(admission))) => return Ok(admission),
+                Ok(Ok(Verdict::Refused(refusal))) => return Err(refusal),
+                Ok(Ok(Verdict::Again) | Err(_)) => match self.again(&service) {
+                    Some(newer) => service = newer,
+                    None => {
+                        return Err(Refusal::NoMachine {
+                            app: service.app.to_string(),
+                        });
+                    }
+                },
+                Err(_) => return Err(Refusal::late(&service, ticket.waits_on())),
+            }
+        }
+    }
+
+    /// The service that stands today where `service` stood.
+    fn again(&self, service: &Service) -> Option<Arc<Service>> {
+        let table = self.table();
+        let app = table.by_name(service.app.as_str())?;
+        let old = service.spec();
+        let found = match old.ports.first() {
+            Some(port) => app.port(port.first, old.protocol).map(|(found, _)| found),
+            None => app.services.iter().find(|other| {
+                let new = other.spec();
+                new.protocol == old.protocol && new.internal_port == old.internal_port
+            }),
+        };
+        found.cloned()
+    }
+}

@@ -1,0 +1,116 @@
+use std::sync::{Arc, LazyLock};
+
+use mayfly_edge_api::DirectoryApp;
+use mayfly_host_api::CatalogEntry;
+use mayfly_machine::{ConcurrencyKind, PortSpec, Protocol, ServiceSpec, StaticSpec};
+use mayfly_types::{AppId, AppName, NetworkId, OrgId};
+
+use super::gate::Gate;
+use super::seat::Member;
+
+/// Where a machine without services is taken to listen.
+const DEFAULT_INTERNAL_PORT: u16 = 8080;
+
+/// What a machine without services is given: requests by the app's own name while it runs, and no waking.
+static IMPLICIT: LazyLock<ServiceSpec> = LazyLock::new(|| {
+    let mut spec = ServiceSpec::new(Protocol::Tcp, DEFAULT_INTERNAL_PORT);
+    spec.autostart = false;
+    spec
+});
+
+/// An app at one moment.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) app_id: AppId,
+    pub(crate) name: AppName,
+    pub(crate) org_id: OrgId,
+    pub(crate) network: NetworkId,
+    /// What the control plane says; `None` until it has said something.
+    pub(crate) directory: Option<Arc<DirectoryApp>>,
+    /// Sorted by machine.
+    pub(crate) entries: Box<[Arc<CatalogEntry>]>,
+    pub(crate) services: Box<[Arc<Service>]>,
+}
+
+impl App {
+    /// The service that answers at a public port, with that port's treatment.
+    pub(crate) fn port(&self, port: u16, protocol: Protocol) -> Option<(&Arc<Service>, &PortSpec)> {
+        self.services
+            .iter()
+            .filter(|service| service.spec().protocol == protocol)
+            .find_map(|service| {
+                let public = service
+                    .spec()
+                    .ports
+                    .iter()
+                    .find(|spec| (spec.first..=spec.last).contains(&port))?;
+                Some((service, public))
+            })
+    }
+
+    /// The service that answers to the app's name where no port says which: the first one over TCP.
+    pub(crate) fn any_service(&self) -> Option<&Arc<Service>> {
+        self.services
+            .iter()
+            .find(|service| service.spec().protocol == Protocol::Tcp)
+    }
+
+    /// Files that the edge serves by itself, by the newest machine version.
+    pub(crate) fn statics(&self) -> &[StaticSpec] {
+        newest(&self.entries).map_or(&[], |entry| &entry.statics)
+    }
+}
+
+/// The entry of the newest version, if possible one that gets traffic.
+pub(super) fn newest(entries: &[Arc<CatalogEntry>]) -> Option<&Arc<CatalogEntry>> {
+    entries
+        .iter()
+        .max_by_key(|entry| (!entry.cordoned, entry.instance_id))
+}
+
+/// One way into an app: the machines that serve it, with what their newest version says about it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) app: AppName,
+    /// Nearest first.
+    pub(crate) members: Box<[Member]>,
+    pub(crate) gate: Arc<Gate>,
+    entry: Arc<CatalogEntry>,
+    /// In the entry; one behind the last for the implicit one.
+    index: usize,
+}
+
+impl Service {
+    pub(super) fn new(
+        entry: Arc<CatalogEntry>,
+        index: usize,
+        members: Vec<Member>,
+        gate: Arc<Gate>,
+    ) -> Service {
+        Service {
+            app: entry.app_name.clone(),
+            members: members.into_boxed_slice(),
+            gate,
+            entry,
+            index,
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &ServiceSpec {
+        spec(&self.entry, self.index)
+    }
+
+    /// Whether connections to its machines may be kept for the next request.
+    pub(crate) fn pools(&self) -> bool {
+        self.spec().concurrency.kind == ConcurrencyKind::Requests
+    }
+}
+
+/// How many services an entry has, the implicit one included.
+pub(super) fn service_count(entry: &CatalogEntry) -> usize {
+    entry.services.len().max(1)
+}
+
+pub(super) fn spec(entry: &CatalogEntry, index: usize) -> &ServiceSpec {
+    entry.services.get(index).unwrap_or(&IMPLICIT)
+}
