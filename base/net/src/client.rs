@@ -91,6 +91,9 @@ impl HttpClient {
         };
         answer.map_err(|error| {
             let connecting = error.is_connect();
+            if connecting && let Some(source) = unresolved(&error) {
+                return HttpError::Resolve { authority, source };
+            }
             let source = Box::new(error);
             if connecting {
                 HttpError::Connect { authority, source }
@@ -123,6 +126,22 @@ impl Default for HttpClient {
     fn default() -> Self {
         Self::new(ClientConfig::default())
     }
+}
+
+/// The resolver's words, if it was the resolver that failed.
+fn unresolved(
+    error: &hyper_util::client::legacy::Error,
+) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // What hyper-util's connector says of its resolver; the type is not public.
+        if error.to_string() == "dns error" {
+            let words = error.source().map_or_else(String::new, ToString::to_string);
+            return Some(words.into());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 fn tcp(config: &ClientConfig) -> HttpConnector {

@@ -28,6 +28,13 @@ pub enum HttpError {
         #[source]
         source: Source,
     },
+    /// The name server knows no such name, or does not answer.
+    #[error("find the address of {authority}")]
+    Resolve {
+        authority: String,
+        #[source]
+        source: Source,
+    },
     #[error("no answer from {authority} within {limit:?}")]
     HeadTimeout { authority: String, limit: Duration },
     #[error("{authority} sent nothing for {limit:?} within its answer")]
@@ -75,6 +82,7 @@ impl HttpError {
             | HttpError::NotUpgraded { .. } => ErrorKind::Invalid,
             HttpError::Authorities { .. } => ErrorKind::Internal,
             HttpError::Connect { .. }
+            | HttpError::Resolve { .. }
             | HttpError::HeadTimeout { .. }
             | HttpError::BodyTimeout { .. }
             | HttpError::Send { .. }

@@ -221,7 +221,7 @@ impl Prober {
             let config: Result<ClientConfig, HttpError> = authorities::client_tls(None);
             config
                 .map(|config| TlsConnector::from(Arc::new(config)))
-                .map_err(|error| mayfly_runtime::report(&error).to_string())
+                .map_err(|error| mayfly_runtime::report(&error))
         });
         built
             .as_ref()

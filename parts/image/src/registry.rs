@@ -49,6 +49,8 @@ pub(crate) struct Repository<'a> {
 /// A registry may ask us to wait; longer than this, trying again is the caller's business.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 5;
+/// Tries to find a registry whose name leads nowhere.
+const UNRESOLVED_MAX: u32 = 2;
 const INDEX_DEPTH_MAX: usize = 4;
 const ACCEPT: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 
@@ -183,6 +185,12 @@ impl<'a> Repository<'a> {
         error: RegistryError,
     ) -> Result<(), RegistryError> {
         if error.kind() != ErrorKind::Unavailable {
+            return Err(error);
+        }
+        // A name with a slip in it stays unknown, and somebody waits for the answer.
+        let unresolved = matches!(&error, RegistryError::Exchange { source, .. }
+            if matches!(source, HttpError::Resolve { .. }));
+        if unresolved && tries >= UNRESOLVED_MAX {
             return Err(error);
         }
         if tries >= self.config.attempts_max {
