@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mayfly_host_api::{
@@ -15,6 +16,9 @@ use tokio::sync::watch;
 use crate::host::{Host, Shared};
 use crate::logs::Writing;
 use crate::{error, logs, report};
+
+/// How long a prune waits for machines that are being destroyed, which need their images until they are gone.
+const DESTROYING_MAX: Duration = Duration::from_secs(15);
 
 #[async_trait]
 impl HostApi for Host {
@@ -250,6 +254,7 @@ impl HostApi for Host {
     }
 
     async fn prune_images(&self, keep: Vec<ImageRef>) -> Result<Pruned, HostError> {
+        self.0.deps.housemates.let_go(DESTROYING_MAX).await;
         // Begun before the machines are read: an image that a new machine needs is either seen there or pinned.
         let pruning = self.0.deps.images.begin_prune().await;
         let in_use = self.0.deps.housemates.images_in_use();

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use mayfly_types::{Digest, MachineId};
 
@@ -34,6 +35,17 @@ impl Housemates {
             }
         }
         false
+    }
+
+    /// Waits until machines that are being destroyed are gone, at most `patience`.
+    pub(crate) async fn let_go(&self, patience: Duration) {
+        let gone = async {
+            for mate in self.all() {
+                mate.registry.destroyed().await;
+            }
+        };
+        // One that takes longer keeps its images.
+        let _ = tokio::time::timeout(patience, gone).await;
     }
 
     /// The images that machines of the household cannot do without.

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mayfly_host_api::{Catalog, CatalogEntry, CheckReport, HostError, MachineReport};
 use mayfly_host_store::Stored;
-use mayfly_machine::Event;
+use mayfly_machine::{Event, MachineState};
 use mayfly_types::{HostId, HostSeq, MachineId};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -102,6 +102,19 @@ impl Registry {
             .values()
             .map(|handle| handle.stored.borrow().clone());
         stored.collect()
+    }
+
+    /// Waits for every machine that is being destroyed now.
+    pub(crate) async fn destroyed(&self) {
+        let handles: Vec<Handle> = self.machines().values().cloned().collect();
+        for mut handle in handles {
+            if handle.stored.borrow().machine.state() == MachineState::Destroying {
+                let is_over =
+                    |stored: &Arc<Stored>| stored.machine.state() != MachineState::Destroying;
+                // Without an actor nothing moves, which is the end of the waiting too.
+                let _ = handle.stored.wait_for(is_over).await;
+            }
+        }
     }
 
     /// A machine's state was stored, and reported as `seq` at the latest.
