@@ -39,6 +39,9 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Tries after the first, for answers that ask to come back.
 const RETRIES: u32 = 4;
 
+/// How long a call waits in all for a cloud that limits how often it is asked.
+const LIMITED_MAX: Duration = Duration::from_secs(300);
+
 /// Where the Machines API and the platform's API answer, without a slash at the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoints {
@@ -187,8 +190,17 @@ impl Call<'_> {
     /// Those answers say that nothing was done; a create carries its key besides.
     async fn send(self) -> Result<Value, ApiError> {
         let mut attempt = 0;
+        let mut waited = Duration::ZERO;
         loop {
             match self.send_once().await {
+                Err(error)
+                    if let Some(pause) = error.limited_for()
+                        && waited + pause <= LIMITED_MAX =>
+                {
+                    self.api.tell(&format!("{error}; again in {pause:?}"));
+                    tokio::time::sleep(pause).await;
+                    waited += pause;
+                }
                 Err(error) if error.is_worth_repeating() && attempt < RETRIES => {
                     let pause = Duration::from_millis(250 << attempt);
                     self.api.tell(&format!("{error}; again in {pause:?}"));

@@ -14,6 +14,7 @@ use crate::cloud::Cloud;
 use crate::directory::{DirectoryFeed, Publisher};
 use crate::hosts::Hosts;
 use crate::images::Uploads;
+use crate::limits::{ApiLimits, Limiter};
 use crate::pump::Pump;
 use crate::region::Regions;
 use crate::retention::{Expiry, Retention};
@@ -66,6 +67,7 @@ pub struct Control {
     /// The log up to here was written before this process could wait for it.
     newest: EventSeq,
     retention: Retention,
+    limits: ApiLimits,
 }
 
 impl ControlConfig {
@@ -109,14 +111,21 @@ impl ControlConfig {
             cloud,
             newest,
             retention: self.retention,
+            limits: ApiLimits::Off,
         })
     }
 }
 
 impl Control {
+    /// Holds callers of the API to a profile of limits; there are none otherwise.
+    pub fn limited(self, limits: ApiLimits) -> Self {
+        Control { limits, ..self }
+    }
+
     /// The API. Machines show what their host reported as far as the pump has taken it over.
     pub fn router(&self) -> Router {
-        router(self.cloud.clone())
+        let limiter = Limiter::new(self.limits, self.cloud.clock.clone());
+        router(self.cloud.clone(), Arc::new(limiter))
     }
 
     /// Starts what converges in the background: host reports, waiters, doubts, standbys, forgetting.

@@ -10,6 +10,7 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::guard::{Guard, guard};
 use crate::http::request_id::{RequestIds, identify};
+use crate::limits::{Limiter, limit};
 use crate::machines::{
     create, destroy, exec, exec_stream, lease, lifecycle, list, metadata, observe, update, wait,
 };
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Every path of the API.
-pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
+pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
     let ids = RequestIds {
         clock: cloud.clock.clone(),
         entropy: cloud.entropy.clone(),
@@ -65,6 +66,7 @@ pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(cloud)
+        .layer(middleware::from_fn_with_state(limiter, limit))
         .layer(middleware::from_fn_with_state(Guard::new(), guard))
         .layer(middleware::from_fn_with_state(ids, identify))
 }

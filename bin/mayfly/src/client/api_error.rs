@@ -1,6 +1,9 @@
 //! Why a call to the cloud brought nothing, and what to do about it.
 
-use mayfly_net::{HttpError, Response, header::HeaderName};
+use std::time::Duration;
+
+use mayfly_net::header::{HeaderName, RETRY_AFTER};
+use mayfly_net::{HttpError, Response};
 use serde_json::Value;
 
 use crate::program;
@@ -23,6 +26,8 @@ pub(crate) enum ApiError {
         code: Option<String>,
         message: String,
         request_id: Option<String>,
+        /// When the server wants to be asked again.
+        retry_after: Option<Duration>,
     },
     #[error("Could not find App \"{app}\"")]
     NoSuchApp { app: String },
@@ -56,6 +61,10 @@ impl ApiError {
         let request_id = answer
             .header(HeaderName::from_static("fly-request-id"))
             .map(str::to_owned);
+        let retry_after = answer
+            .header(RETRY_AFTER)
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs);
         let body = answer.bytes(REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let said: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let text = |key: &str| {
@@ -75,6 +84,7 @@ impl ApiError {
             // Only what we cannot explain needs the operator's log.
             request_id: request_id.filter(|_| status.is_server_error()),
             message,
+            retry_after,
         }
     }
 
@@ -89,6 +99,18 @@ impl ApiError {
     /// Whether the server asked to come back: nothing was done.
     pub(super) fn is_worth_repeating(&self) -> bool {
         matches!(self.status(), Some(429 | 502 | 503))
+    }
+
+    /// How long to wait before the call is made again, if the server limits how often it is asked.
+    pub(super) fn limited_for(&self) -> Option<Duration> {
+        match self {
+            ApiError::Refused {
+                status: 429,
+                retry_after,
+                ..
+            } => Some(retry_after.unwrap_or(Duration::from_secs(1))),
+            _ => None,
+        }
     }
 
     /// Whether the cloud could not be reached, or broke off.

@@ -8,6 +8,7 @@ use mayfly_types::AppName;
 use super::{Caller, path_part};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
+use crate::limits::charge_app;
 
 /// The app named in the path, which the caller may see.
 pub(crate) struct AppAccess {
@@ -32,6 +33,7 @@ impl FromRequestParts<Arc<Cloud>> for AppAccess {
         if caller.org(app.org_id).is_none() {
             return Err(unseen());
         }
+        charge_app(parts, app.org_id.as_str(), app.id.as_str())?;
         Ok(AppAccess { caller, app })
     }
 }

@@ -9,6 +9,7 @@ use mayfly_types::OrgId;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::request_id::RequestId;
+use crate::limits::charge_user;
 use crate::presented_token::{presented_tokens, token_hash};
 
 /// More tokens in one header than any client has.
@@ -70,6 +71,7 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
             };
             let mut orgs = cloud.store.orgs_of(known.user.id).await?;
             orgs.retain(|org| known.token.org_id.is_none_or(|only| only == org.id));
+            charge_user(parts, &known.user.id.to_string())?;
             return Ok(Caller {
                 user: known.user,
                 token: known.token,

@@ -8,6 +8,7 @@ use mayfly_control_store::{App, Machine, StoreError};
 use super::{AppAccess, Caller, path_part};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
+use crate::limits::charge_machine;
 
 const NONCE: HeaderName = HeaderName::from_static("fly-machine-lease-nonce");
 
@@ -51,6 +52,7 @@ impl FromRequestParts<Arc<Cloud>> for MachineAccess {
             }
             Err(error) => return Err(error.into()),
         };
+        charge_machine(parts, app.org_id.as_str(), machine.id.as_str())?;
         let nonce = parts
             .headers
             .get(NONCE)

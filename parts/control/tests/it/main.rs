@@ -11,6 +11,7 @@ mod exec;
 mod fake_host;
 mod fleet;
 mod leases;
+mod limits;
 mod machines;
 mod places;
 mod recovery;

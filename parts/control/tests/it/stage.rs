@@ -6,13 +6,15 @@ use std::time::Duration;
 use mayfly_certs::dns::Resolver;
 use mayfly_certs::{LocalAuthority, Sealer};
 use mayfly_control::{
-    AddressPools, CertificateDeps, CertificateSettings, Control, ControlConfig, ControlDeps,
+    AddressPools, ApiLimits, CertificateDeps, CertificateSettings, Control, ControlConfig, ControlDeps,
     DirectoryFeed, EdgeAddress, Retention, Settings, first_start,
 };
 use mayfly_control_store::ControlStore;
 use mayfly_edge_api::Directory;
 use mayfly_host_api::HostApi;
-use mayfly_net::{Body, ClientConfig, HeaderName, HttpClient, Method, ServeConfig, serve};
+use mayfly_net::{
+    Body, ClientConfig, HeaderMap, HeaderName, HttpClient, Method, ServeConfig, serve,
+};
 use mayfly_runtime::{Clock, LoopBoard, SystemEntropy, TaskSet, TestClock};
 use mayfly_types::Timestamp;
 use serde_json::{Value, json};
@@ -46,9 +48,14 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
     pub(crate) request_id: Option<String>,
+    headers: HeaderMap,
 }
 
 impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The body, given this status.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Value {
@@ -81,7 +88,16 @@ impl Stage {
     /// A fleet of the usual host and `others`.
     pub(crate) async fn set_with(others: Vec<Arc<FakeHost>>) -> Self {
         let directory = TempDir::new().unwrap();
-        let stage = Self::open(directory, FakeHost::new(), others, None).await;
+        let stage = Self::open(directory, FakeHost::new(), others, None, ApiLimits::Off).await;
+        let app = json!({"app_name": "stage", "org_slug": "personal"});
+        stage.post("/v1/apps", app).await.expect(201);
+        stage
+    }
+
+    /// The usual stage, whose API holds callers to limits.
+    pub(crate) async fn limited(limits: ApiLimits) -> Self {
+        let directory = TempDir::new().unwrap();
+        let stage = Self::open(directory, FakeHost::new(), Vec::new(), None, limits).await;
         let app = json!({"app_name": "stage", "org_slug": "personal"});
         stage.post("/v1/apps", app).await.expect(201);
         stage
@@ -92,6 +108,7 @@ impl Stage {
         host: Arc<FakeHost>,
         others: Vec<Arc<FakeHost>>,
         token: Option<String>,
+        limits: ApiLimits,
     ) -> Self {
         let mut hosts: Vec<Arc<dyn HostApi>> = vec![host.clone()];
         hosts.extend(others.iter().map(|host| host.clone() as Arc<dyn HostApi>));
@@ -137,6 +154,7 @@ impl Stage {
             })
             .await
             .unwrap();
+        let control = control.limited(limits);
         control.spawn_loops(&tasks).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -166,7 +184,15 @@ impl Stage {
     pub(crate) async fn restart(self) -> Self {
         let ended = self.tasks.shut_down(Duration::from_secs(8)).await;
         assert!(ended, "something keeps the API from ending");
-        Self::open(self.directory, self.host, self.others, Some(self.token)).await
+        let token = Some(self.token);
+        Self::open(
+            self.directory,
+            self.host,
+            self.others,
+            token,
+            ApiLimits::Off,
+        )
+        .await
     }
 
     /// Ends the API; what it left is in the directory returned.
@@ -199,6 +225,7 @@ impl Stage {
         let request_id = response
             .header(HeaderName::from_static("fly-request-id"))
             .map(str::to_owned);
+        let headers = response.headers().clone();
         let bytes = response.bytes(16 << 20).await.unwrap();
         let body = if bytes.is_empty() {
             Value::Null
@@ -211,6 +238,7 @@ impl Stage {
             status,
             body,
             request_id,
+            headers,
         }
     }
 
