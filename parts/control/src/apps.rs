@@ -7,15 +7,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use mayfly_control_store::{App, AppFilter, AppStatus, NewApp, StoreError};
-use mayfly_types::{AppId, AppName};
+use mayfly_types::{AppId, AppName, Digest};
 use mayfly_wire::{AppOrganization, CreateApp};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::access::{AppAccess, Caller};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::given_name::given_name;
 use crate::http::body::JsonBody;
+use crate::http::idempotency::idempotency_key;
 use crate::http::query::Query;
 
 const NETWORK_MAX: usize = 63;
@@ -24,8 +26,17 @@ const NETWORK_MAX: usize = 63;
 pub(crate) async fn create(
     State(cloud): State<Arc<Cloud>>,
     caller: Caller,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<CreateApp>,
 ) -> Result<Response, ApiError> {
+    let digest = Sha256::digest(serde_json::to_vec(&request).unwrap_or_default());
+    let key = idempotency_key(
+        &cloud,
+        format!("{}:apps", caller.user.id),
+        &headers,
+        request.idempotency_key.as_deref(),
+        Digest::from_sha256(digest.into()),
+    )?;
     let slug = request.org_slug.as_deref().unwrap_or("personal");
     let org = caller.org_called(slug)?;
     let given = match (request.app_name.as_deref(), request.name.as_deref()) {
@@ -60,7 +71,11 @@ pub(crate) async fn create(
         network,
         role: request.app_role_id.unwrap_or_default(),
     };
-    match cloud.store.create_app(new, caller.by(&cloud)).await {
+    match cloud
+        .store
+        .create_app_once(new, key, caller.by(&cloud))
+        .await
+    {
         Ok(app) => Ok((StatusCode::CREATED, Json(view(&cloud, &app))).into_response()),
         Err(StoreError::Taken { .. }) => Err(ApiError::invalid(format!(
             "Validation failed: Name has already been taken: {name}"

@@ -2,5 +2,6 @@
 
 pub(crate) mod body;
 pub(crate) mod guard;
+pub(crate) mod idempotency;
 pub(crate) mod query;
 pub(crate) mod request_id;

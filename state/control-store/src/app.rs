@@ -8,7 +8,10 @@ use serde_json::json;
 use crate::event::{NOTHING, Subject, append};
 use crate::organization::words;
 use crate::store::next_number;
-use crate::{By, ControlStore, StoreError, address, hostname, network, organization};
+use crate::{
+    By, ControlStore, IdempotencyKey, StoreError, address, hostname, idempotency, network,
+    organization,
+};
 
 /// A named set of machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +88,29 @@ impl ControlStore {
     /// # Errors
     /// `Taken` if a living app has the name, in whatever organization; `NotFound` for the organization.
     pub async fn create_app(&self, new: NewApp, by: By) -> Result<App, StoreError> {
+        self.create_app_once(new, None, by).await
+    }
+
+    /// Like [`ControlStore::create_app`]; a request that was made under the same key before gets the app it made then,
+    /// as long as it is there.
+    ///
+    /// # Errors
+    /// `KeyReused` if the key stands for another request.
+    pub async fn create_app_once(
+        &self,
+        new: NewApp,
+        key: Option<IdempotencyKey>,
+        by: By,
+    ) -> Result<App, StoreError> {
         self.write(move |tx| {
+            if let Some(key) = &key
+                && let Some(made) = idempotency::find::<AppId>(tx, key, by.at)?
+            {
+                match by_id(tx, made) {
+                    Err(StoreError::NotFound { .. }) => {}
+                    found => return found,
+                }
+            }
             let org = organization::by_id(tx, new.org_id)?;
             let network_name = new.network.as_deref().unwrap_or(network::DEFAULT);
             let network = network::ensure(tx, org.id, network_name, &by)?;
@@ -112,6 +137,9 @@ impl ControlStore {
             });
             let subject = Subject::app(org.id, new.id, &new.name);
             append(tx, &by, "app.create", &subject, NOTHING, Some(&after))?;
+            if let Some(key) = &key {
+                idempotency::remember(tx, key, new.id.as_str())?;
+            }
             by_id(tx, new.id)
         })
         .await

@@ -1,9 +1,12 @@
+use std::fmt::Display;
+use std::str::FromStr;
+
 use mayfly_db::{Tx, args};
-use mayfly_types::{Digest, MachineId, Timestamp};
+use mayfly_types::{Digest, Timestamp};
 
 use crate::StoreError;
 
-/// A caller's own name for a request, so that repeating the request makes one machine.
+/// A caller's own name for a request, so that repeating the request makes one machine or app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// Keys of different callers never meet.
@@ -15,6 +18,7 @@ pub struct IdempotencyKey {
     pub expires_at: Timestamp,
 }
 
+/// `machine_id` holds the id of what was made, also of an app: the caller's text keeps them apart.
 const FIND: &str = "
     SELECT request_digest, machine_id FROM idempotency
      WHERE caller = $1 AND key = $2 AND expires_at > $3";
@@ -26,15 +30,19 @@ const PUT: &str = "
        SET request_digest = excluded.request_digest, machine_id = excluded.machine_id,
            expires_at = excluded.expires_at";
 
-/// The machine that this request has made before.
+/// What this request has made before.
 ///
 /// # Errors
 /// `KeyReused` if the key stands for another request.
-pub(crate) fn find(
+pub(crate) fn find<I>(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
     now: Timestamp,
-) -> Result<Option<MachineId>, StoreError> {
+) -> Result<Option<I>, StoreError>
+where
+    I: FromStr,
+    I::Err: Display,
+{
     let Some(row) = tx.row(FIND, args![key.caller.as_str(), key.key.as_str(), now])? else {
         return Ok(None);
     };
@@ -44,11 +52,11 @@ pub(crate) fn find(
     Ok(Some(row.parse("machine_id")?))
 }
 
-/// Remembers that this request made `machine`.
+/// Remembers that this request made `made`.
 pub(crate) fn remember(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
-    machine: MachineId,
+    made: &str,
 ) -> Result<(), StoreError> {
     tx.execute(
         PUT,
@@ -56,7 +64,7 @@ pub(crate) fn remember(
             key.caller.as_str(),
             key.key.as_str(),
             key.request.to_string(),
-            machine.as_str(),
+            made,
             key.expires_at,
         ],
     )?;

@@ -44,7 +44,8 @@ pub use host::Host;
 pub use hostname::{CustomHostname, Holder, HostnameFilter, Progress};
 pub use idempotency::IdempotencyKey;
 pub use machine::{
-    Created, Lease, Machine, MachineFilter, MachineVersion, NewLease, NewMachine, NewVersion,
+    Created, Lease, Machine, MachineFilter, MachineVersion, MetadataChange, NewLease, NewMachine,
+    NewVersion,
 };
 pub use machine_event::MachineEvent;
 pub use network::Network;

@@ -22,6 +22,7 @@ mod version;
 pub use create::{Created, NewMachine};
 pub use lease::{Lease, NewLease};
 pub use list::MachineFilter;
+pub use metadata::MetadataChange;
 pub use version::{MachineVersion, NewVersion};
 
 /// A machine: what its users want of it, and what its host last said.

@@ -9,7 +9,7 @@ use mayfly_control_store::{
 };
 use mayfly_host_api::{CreateMachine as HostCreate, HostError};
 use mayfly_machine::{Actor, Launch};
-use mayfly_types::{Digest, MachineId, MachineName, Region};
+use mayfly_types::{MachineId, MachineName, Region};
 use mayfly_wire::CreateMachine;
 
 use super::lease::{fresh_nonce, lease_ttl};
@@ -18,10 +18,7 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::given_name::given_name;
 use crate::http::body::ConfigBody;
-
-/// How long a repeated creation is recognised.
-const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
-const KEY_MAX: usize = 255;
+use crate::http::idempotency::idempotency_key;
 
 /// How often a made-up name may turn out to be taken.
 const NAMES_TRIED: usize = 8;
@@ -84,7 +81,13 @@ impl Order {
             region,
             lease_ttl: lease_ttl(request.lease_ttl)?,
             owner: caller.user.email.clone(),
-            idempotency: idempotency(cloud, access, headers, &request, body.digest)?,
+            idempotency: idempotency_key(
+                cloud,
+                format!("{}:{}", access.caller.user.id, access.app.id),
+                headers,
+                request.idempotency_key.as_deref(),
+                body.digest,
+            )?,
             by: caller.by(cloud),
             config: body.config,
             request,
@@ -218,35 +221,4 @@ pub(super) fn check_secrets_version(wanted: Option<u64>) -> Result<(), ApiError>
             "min_secrets_version {version} does not exist: the app's secrets are at version 0"
         ))),
     }
-}
-
-fn idempotency(
-    cloud: &Cloud,
-    access: &AppAccess,
-    headers: &HeaderMap,
-    request: &CreateMachine,
-    digest: Digest,
-) -> Result<Option<IdempotencyKey>, ApiError> {
-    let header = headers
-        .get("idempotency-key")
-        .map(|key| key.to_str().map(str::to_owned))
-        .transpose()
-        .map_err(|_| ApiError::unreadable("the Idempotency-Key header is not text"))?;
-    let Some(key) = header
-        .or_else(|| request.idempotency_key.clone())
-        .filter(|key| !key.is_empty())
-    else {
-        return Ok(None);
-    };
-    if key.len() > KEY_MAX {
-        return Err(ApiError::invalid(format!(
-            "idempotency_key must have at most {KEY_MAX} characters"
-        )));
-    }
-    Ok(Some(IdempotencyKey {
-        caller: format!("{}:{}", access.caller.user.id, access.app.id),
-        key,
-        request: digest,
-        expires_at: cloud.now() + KEY_KEPT,
-    }))
 }

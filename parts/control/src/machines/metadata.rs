@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use mayfly_types::MachineId;
+use mayfly_control_store::MetadataChange;
 use mayfly_wire::{MetadataPatch, MetadataValue};
 
 use crate::access::MachineAccess;
@@ -45,7 +45,7 @@ pub(crate) async fn set_key(
     let value = request
         .value
         .ok_or_else(|| ApiError::unreadable("field \"value\" is required"))?;
-    put(&cloud, &access, access.machine.id, key, Some(value)).await?;
+    put(&cloud, &access, key, Some(value)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn remove_key(
     access: MachineAccess,
     Path((_, _, key)): Path<(String, String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    put(&cloud, &access, access.machine.id, key, None).await?;
+    put(&cloud, &access, key, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -65,19 +65,7 @@ pub(crate) async fn replace(
     access: MachineAccess,
     JsonBody(request): JsonBody<MetadataPatch>,
 ) -> Result<Json<Metadata>, ApiError> {
-    check_version(&access, &request)?;
-    let wanted = request
-        .metadata
-        .ok_or_else(|| ApiError::unreadable("field \"metadata\" is required"))?;
-    let mut changes: BTreeMap<String, Option<String>> = access
-        .machine
-        .spec
-        .metadata
-        .keys()
-        .map(|key| (key.clone(), None))
-        .collect();
-    changes.extend(wanted);
-    apply(&cloud, &access, changes).await
+    apply(&cloud, &access, request, true).await
 }
 
 /// `PATCH …/metadata`: these keys; `null` removes one.
@@ -86,48 +74,63 @@ pub(crate) async fn patch(
     access: MachineAccess,
     JsonBody(request): JsonBody<MetadataPatch>,
 ) -> Result<Json<Metadata>, ApiError> {
-    check_version(&access, &request)?;
-    let changes = request
-        .metadata
-        .ok_or_else(|| ApiError::unreadable("field \"metadata\" is required"))?;
-    apply(&cloud, &access, changes).await
-}
-
-fn check_version(access: &MachineAccess, request: &MetadataPatch) -> Result<(), ApiError> {
-    let current = access.machine.instance_id;
-    match request.machine_version.as_deref() {
-        None | Some("") => Ok(()),
-        Some(version) if version == current.as_str() => Ok(()),
-        Some(_) => Err(ApiError::new(
-            StatusCode::PRECONDITION_FAILED,
-            format!("the machine is at version {current}"),
-        )),
-    }
+    apply(&cloud, &access, request, false).await
 }
 
 async fn apply(
     cloud: &Cloud,
     access: &MachineAccess,
-    changes: BTreeMap<String, Option<String>>,
+    request: MetadataPatch,
+    replaces: bool,
 ) -> Result<Json<Metadata>, ApiError> {
-    for (key, value) in changes {
-        put(cloud, access, access.machine.id, key, value).await?;
+    let keys = request
+        .metadata
+        .ok_or_else(|| ApiError::unreadable("field \"metadata\" is required"))?;
+    let current = access.machine.instance_id;
+    let version = match request.machine_version.as_deref() {
+        None | Some("") => None,
+        // Compared again in the transaction that makes the change.
+        Some(version) if version == current.as_str() => Some(current),
+        Some(_) => {
+            return Err(ApiError::new(
+                StatusCode::PRECONDITION_FAILED,
+                format!("the machine is at version {current}"),
+            ));
+        }
+    };
+    let change = MetadataChange {
+        keys,
+        replaces,
+        version,
+    };
+    Ok(Json(change_metadata(cloud, access, change).await?))
+}
+
+async fn change_metadata(
+    cloud: &Cloud,
+    access: &MachineAccess,
+    change: MetadataChange,
+) -> Result<Metadata, ApiError> {
+    if change.keys.keys().any(String::is_empty) {
+        return Err(ApiError::invalid("metadata keys must not be empty"));
     }
-    let machine = cloud.store.machine(access.machine.id).await?;
-    Ok(Json(machine.spec.metadata))
+    let by = access.caller.by(cloud);
+    let changed = cloud
+        .store
+        .change_metadata(access.machine.id, change, by)
+        .await?;
+    Ok(changed.spec.metadata)
 }
 
 async fn put(
     cloud: &Cloud,
     access: &MachineAccess,
-    machine: MachineId,
     key: String,
     value: Option<String>,
 ) -> Result<(), ApiError> {
-    if key.is_empty() {
-        return Err(ApiError::invalid("metadata keys must not be empty"));
-    }
-    let by = access.caller.by(cloud);
-    cloud.store.set_metadata(machine, key, value, by).await?;
-    Ok(())
+    let change = MetadataChange {
+        keys: BTreeMap::from([(key, value)]),
+        ..MetadataChange::default()
+    };
+    change_metadata(cloud, access, change).await.map(drop)
 }

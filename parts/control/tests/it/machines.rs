@@ -30,6 +30,74 @@ async fn a_repeated_creation_with_its_key_makes_one_machine() {
 }
 
 #[tokio::test]
+async fn a_repeated_creation_of_an_app_with_its_key_makes_one() {
+    let stage = Stage::set().await;
+    let unnamed = json!({"org_slug": "personal", "idempotency_key": "once"});
+    let first = stage.post("/v1/apps", unnamed.clone()).await.expect(201);
+    let again = stage.post("/v1/apps", unnamed).await.expect(201);
+    assert_eq!(again["id"], first["id"]);
+    let named = json!({"app_name": "named", "org_slug": "personal"}).to_string();
+    let create = async |key: &str| {
+        let headers = [("idempotency-key", key)];
+        let body = named.clone().into_bytes();
+        stage
+            .call(Method::POST, "/v1/apps", &headers, Some(body))
+            .await
+    };
+    let first = create("a").await.expect(201);
+    assert_eq!(create("a").await.expect(201)["id"], first["id"]);
+    assert_eq!(create("b").await.body["status"], "name_taken");
+    let reused = create("once").await.refused(422);
+    assert!(reused.contains("another request"), "{reused}");
+    // What was made is gone: the request makes it again.
+    stage
+        .call(Method::DELETE, "/v1/apps/named", &[], None)
+        .await;
+    assert_ne!(create("a").await.expect(201)["id"], first["id"]);
+}
+
+#[tokio::test]
+async fn metadata_changes_as_a_whole_or_not_at_all() {
+    let stage = Stage::set().await;
+    let machine = stage
+        .post(MACHINES, json!({"config": sleeper()}))
+        .await
+        .expect(200);
+    let path = format!("{MACHINES}/{}/metadata", machine["id"].as_str().unwrap());
+    let send = async |method: Method, body: Value| {
+        let body = body.to_string().into_bytes();
+        stage.call(method, &path, &[], Some(body)).await
+    };
+    let two = json!({"metadata": {"a": "1", "b": "2"}});
+    assert_eq!(
+        send(Method::PUT, two.clone()).await.expect(200),
+        two["metadata"]
+    );
+    let patch =
+        json!({"metadata": {"a": null, "c": "3"}, "machine_version": machine["instance_id"]});
+    assert_eq!(
+        send(Method::PATCH, patch).await.expect(200),
+        json!({"b": "2", "c": "3"})
+    );
+    send(Method::PUT, json!({"metadata": {"d": "4", "": "5"}}))
+        .await
+        .refused(422);
+    let moved = json!({"metadata": {}, "machine_version": "01JD0000000000000000000001"});
+    send(Method::PUT, moved).await.refused(412);
+    assert_eq!(
+        stage.get(&path).await.expect(200),
+        json!({"b": "2", "c": "3"})
+    );
+    // One change is one row of the log.
+    let log = stage.get("/v1/events?limit=500").await.expect(200);
+    let rows = log["events"].as_array().unwrap().iter();
+    let changes = rows
+        .filter(|event| event["kind"] == "machine.metadata")
+        .count();
+    assert_eq!(changes, 2);
+}
+
+#[tokio::test]
 async fn creation_follows_its_wishes() {
     let stage = Stage::set().await;
     let skipped = json!({"config": sleeper(), "skip_launch": true, "skip_service_registration": true, "lease_ttl": 30});

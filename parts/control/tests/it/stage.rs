@@ -6,8 +6,8 @@ use std::time::Duration;
 use mayfly_certs::dns::Resolver;
 use mayfly_certs::{LocalAuthority, Sealer};
 use mayfly_control::{
-    AddressPools, ApiLimits, CertificateDeps, CertificateSettings, Control, ControlConfig, ControlDeps,
-    DirectoryFeed, EdgeAddress, Retention, Settings, first_start,
+    AddressPools, ApiLimits, CertificateDeps, CertificateSettings, Control, ControlConfig,
+    ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings, first_start,
 };
 use mayfly_control_store::ControlStore;
 use mayfly_edge_api::Directory;

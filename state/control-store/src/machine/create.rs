@@ -92,7 +92,7 @@ fn insert(tx: &mut Tx<'_>, new: NewMachine, by: &By) -> Result<Machine, StoreErr
     version::insert(tx, new.id, version, by.at)?;
     metadata::replace(tx, new.id, &version.spec.metadata)?;
     if let Some(key) = &new.idempotency {
-        idempotency::remember(tx, key, new.id)?;
+        idempotency::remember(tx, key, new.id.as_str())?;
     }
     let subject = Subject {
         machine: Some(new.id),

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use mayfly_db::{DbError, Tx, args};
-use mayfly_types::MachineId;
+use mayfly_types::{InstanceId, MachineId};
 use serde_json::json;
 
 use super::{Machine, by_id, living};
@@ -16,11 +16,19 @@ const SET_CONFIG: &str = "
     UPDATE machine SET config = $2, spec = $3, updated_at = $4, generation = generation + 1
      WHERE id = $1";
 
+/// What becomes of a machine's metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetadataChange {
+    /// New values by key; `None` removes the key.
+    pub keys: BTreeMap<String, Option<String>>,
+    /// Keys that are not named go.
+    pub replaces: bool,
+    /// The version the machine must have.
+    pub version: Option<InstanceId>,
+}
+
 impl ControlStore {
-    /// Sets one key of a machine's metadata, or removes it. It makes no new version and asks for no lease.
-    ///
-    /// # Errors
-    /// `NotFound` for the machine; `Destroyed`. Removing an absent key succeeds.
+    /// Sets one key of a machine's metadata, or removes it: see [`ControlStore::change_metadata`].
     pub async fn set_metadata(
         &self,
         machine: MachineId,
@@ -28,14 +36,50 @@ impl ControlStore {
         value: Option<String>,
         by: By,
     ) -> Result<Machine, StoreError> {
+        let change = MetadataChange {
+            keys: BTreeMap::from([(key, value)]),
+            ..MetadataChange::default()
+        };
+        self.change_metadata(machine, change, by).await
+    }
+
+    /// Changes a machine's metadata, all of it or nothing. It makes no new version and asks for no lease.
+    ///
+    /// # Errors
+    /// `NotFound` for the machine; `Destroyed`; `VersionMoved`. Removing an absent key succeeds.
+    pub async fn change_metadata(
+        &self,
+        machine: MachineId,
+        change: MetadataChange,
+        by: By,
+    ) -> Result<Machine, StoreError> {
         self.write(move |tx| {
             let mut machine = living(tx, machine)?;
-            let before = match &value {
-                Some(value) => machine.spec.metadata.insert(key.clone(), value.clone()),
-                None => machine.spec.metadata.remove(&key),
-            };
-            if before == value {
+            if change
+                .version
+                .is_some_and(|seen| seen != machine.instance_id)
+            {
+                return Err(StoreError::VersionMoved {
+                    machine_id: machine.id,
+                    current: machine.instance_id,
+                });
+            }
+            let old = machine.spec.metadata.clone();
+            let mut keys = change.keys;
+            if change.replaces {
+                for key in old.keys() {
+                    keys.entry(key.clone()).or_insert(None);
+                }
+            }
+            keys.retain(|key, value| old.get(key) != value.as_ref());
+            if keys.is_empty() {
                 return Ok(machine);
+            }
+            for (key, value) in &keys {
+                match value {
+                    Some(value) => machine.spec.metadata.insert(key.clone(), value.clone()),
+                    None => machine.spec.metadata.remove(key),
+                };
             }
             let config = config::with_metadata(&machine.config, &machine.spec.metadata)
                 .map_err(|error| DbError::column("config", error.to_string()))?;
@@ -47,14 +91,15 @@ impl ControlStore {
             ];
             tx.execute(SET_CONFIG, values)?;
             replace(tx, machine.id, &machine.spec.metadata)?;
-            let shape = |value: &Option<String>| json!({ "metadata": { key.as_str(): value } });
+            let before: BTreeMap<&String, Option<&String>> =
+                keys.keys().map(|key| (key, old.get(key))).collect();
             append(
                 tx,
                 &by,
                 "machine.metadata",
                 &machine.subject(),
-                Some(&shape(&before)),
-                Some(&shape(&value)),
+                Some(&json!({ "metadata": before })),
+                Some(&json!({ "metadata": keys })),
             )?;
             by_id(tx, machine.id)
         })
