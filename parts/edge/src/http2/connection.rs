@@ -121,14 +121,11 @@ impl Fate {
     }
 }
 
-/// What the connection's task turns to next.
-enum Turn {
-    Request(Request<RecvStream>, SendResponse<Bytes>),
-    /// The connection is closed.
-    Closed,
-    Broken(h2::Error),
-    Flood,
-}
+/// A request, an error that ends the connection, or nothing once it is closed.
+type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
+
+/// The client sends hardly anything but control frames.
+struct Flood;
 
 impl<'a> Streams<'a> {
     async fn serve<S>(&mut self, mut connection: Connection<S>, gauge: FloodGauge, stop: &Stop)
@@ -157,17 +154,17 @@ impl<'a> Streams<'a> {
                     }
                 }
                 turn = poll_fn(|cx| poll_turn(&mut connection, &gauge, cx)) => match turn {
-                    Turn::Request(request, respond) => {
+                    Ok(Some(Ok((request, respond)))) => {
                         self.pulse.clear();
                         let pulse = self.pulses.pop().unwrap_or_else(|| self.core.ticker.pulse());
                         open.push(serve_stream(self.core, self.conn, request, respond, pulse));
                     }
-                    Turn::Closed => return,
-                    Turn::Broken(error) => {
+                    Ok(None) => return,
+                    Ok(Some(Err(error))) => {
                         tracing::debug!(peer = %self.conn.peer, error = %error, "an HTTP/2 connection broke");
                         return;
                     }
-                    Turn::Flood => {
+                    Err(Flood) => {
                         tracing::debug!(peer = %self.conn.peer, "flood of HTTP/2 control frames");
                         drop(open);
                         return self.calm(connection).await;
@@ -208,19 +205,15 @@ fn poll_turn<S>(
     connection: &mut Connection<S>,
     gauge: &FloodGauge,
     cx: &mut std::task::Context<'_>,
-) -> Poll<Turn>
+) -> Poll<Result<Accepted, Flood>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let accepted = connection.poll_accept(cx);
     if gauge.is_flood() {
-        return Poll::Ready(Turn::Flood);
+        return Poll::Ready(Err(Flood));
     }
-    accepted.map(|accepted| match accepted {
-        Some(Ok((request, respond))) => Turn::Request(request, respond),
-        Some(Err(error)) => Turn::Broken(error),
-        None => Turn::Closed,
-    })
+    accepted.map(Ok)
 }
 
 /// Serves one request; whether the client gave it up, and the deadline for another.

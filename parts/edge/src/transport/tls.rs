@@ -27,7 +27,7 @@ pub(crate) use store::{CertificateError, CertificateStore};
 pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The protocols the HTTP handler speaks, most wanted first.
-const HTTP_PROTOCOLS: [Alpn; 1] = [Alpn::Http11];
+const HTTP_PROTOCOLS: [Alpn; 2] = [Alpn::H2, Alpn::Http11];
 
 /// What TLS needs, shared by all cores: session tickets made on one are understood on the others.
 pub(crate) struct Tls {

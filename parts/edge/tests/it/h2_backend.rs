@@ -16,7 +16,7 @@ use super::http2::{Client, get, read, request};
 use super::{PATIENCE, TestEdge, accept, entry, machine, read_until};
 
 /// A machine on `port` that wants HTTP/2.
-fn h2_entry(port: u16) -> CatalogEntry {
+pub(crate) fn h2_entry(port: u16) -> CatalogEntry {
     let mut entry = entry("web", port);
     entry.services[0].ports = vec![PortSpec {
         first: 80,

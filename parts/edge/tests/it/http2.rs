@@ -80,30 +80,32 @@ async fn read_body(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     Ok(bytes)
 }
 
-/// Answers every connection's requests with what `answer` makes of their heads.
-fn serve_each(
-    listener: TcpListener,
-    answer: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static,
-) -> JoinHandle<()> {
-    let one = |mut stream: TcpStream, answer: Box<dyn Fn(&str) -> Vec<u8> + Send>| async move {
-        let mut read = Vec::new();
-        loop {
-            while let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
-                let head = String::from_utf8(read.drain(..end + 4).collect()).unwrap();
-                if stream.write_all(&answer(&head)).await.is_err() {
-                    return;
-                }
-            }
-            if !matches!(stream.read_buf(&mut read).await, Ok(1..)) {
+/// Answers one connection's requests with what `answer` makes of their heads.
+async fn serve_heads(mut stream: TcpStream, answer: impl Fn(&str) -> Vec<u8> + Send) {
+    let mut read = Vec::new();
+    loop {
+        while let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8(read.drain(..end + 4).collect()).unwrap();
+            if stream.write_all(&answer(&head)).await.is_err() {
                 return;
             }
         }
-    };
+        if !matches!(stream.read_buf(&mut read).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// Answers every connection's requests with what `answer` makes of their heads.
+pub(crate) fn serve_each(
+    listener: TcpListener,
+    answer: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static,
+) -> JoinHandle<()> {
     #[allow(clippy::disallowed_methods)] // aborted by the test
     tokio::spawn(async move {
         let mut connections = tokio::task::JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(one(stream, Box::new(answer.clone())));
+            connections.spawn(serve_heads(stream, answer.clone()));
         }
     })
 }

@@ -4,6 +4,7 @@
 
 mod h2_backend;
 mod http2;
+mod peers;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
