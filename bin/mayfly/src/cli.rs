@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, auth, certs, checks, cloud, cloud_status, completion, docs, events, image, info, logs,
-    machine, man, orgs, platform, status, trust, version,
+    apps, auth, certs, checks, cloud, cloud_status, completion, docs, events, image, info, ips,
+    logs, machine, man, orgs, platform, status, trust, version,
 };
 use crate::context::Context;
 use crate::program;
@@ -70,6 +70,9 @@ enum Command {
     /// Show details of an app
     Info(info::Info),
     Install(cloud::InstallArgs),
+    /// Manage the addresses of an app
+    #[command(subcommand, alias = "ip")]
+    Ips(ips::IpsCommand),
     /// View the logs of an app
     #[command(alias = "log")]
     Logs(logs::Logs),
@@ -119,6 +122,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Image(command) => command.run(&context).await?,
         Command::Info(command) => command.run(&context).await?,
         Command::Install(args) => cloud::install(&context, args).await?,
+        Command::Ips(command) => command.run(&context).await?,
         Command::Logs(command) => command.run(&context).await?,
         Command::Machine(command) => return Box::pin(command.run(&context)).await,
         Command::Man(command) => command.run(&context)?,
@@ -174,6 +178,13 @@ mod tests {
             "fly image import ./app.tar --name web:1",
             "fly platform vm-sizes --json",
             "fly completion zsh",
+            "fly ips list -a web -j",
+            "fly ips allocate-v4 --shared -a web",
+            "fly ips allocate-v4 -y -r fra",
+            "fly ips allocate-v6 --private --network own --org team",
+            "fly ips release 127.80.0.1 127.80.0.2",
+            "fly ips private",
+            "fly up --regions iad,fra,nrt",
             "fly certs create www.example.com -a web -j",
             "fly certs delete www.example.com --acme --yes",
             "fly certs import a.example.com --fullchain chain.pem --private-key key.pem -a web",

@@ -11,6 +11,7 @@ pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod image;
 pub(crate) mod info;
+pub(crate) mod ips;
 pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod man;

@@ -6,6 +6,7 @@ mod answers;
 mod changes;
 mod exec;
 mod images;
+mod ips;
 mod names;
 mod runner;
 mod sample;
