@@ -8,7 +8,7 @@ use mayfly_control::{
 };
 use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
-use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper};
+use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSettings, Keeper};
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
@@ -168,6 +168,7 @@ impl Cloud {
                 https_listen: config.edge_of(&place.region, index, https)?,
                 accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
                 drain: config.edge_drain,
+                http: HttpSettings::default(),
                 domain: config.domain.clone(),
                 region: place.region.clone(),
                 cores,

@@ -20,5 +20,6 @@ mod statics;
 mod transport;
 
 pub use fleet::{Fleet, FleetConfig, FleetSources, Keeper, WakeError, Waker};
+pub use http::{EdgeMetrics, EdgeTotals, HttpSettings, Limit, Limits};
 pub use statics::StaticFiles;
 pub use transport::{AddressRange, Edge, EdgeConfig, EdgeDeps, EdgeError, InvalidRange};

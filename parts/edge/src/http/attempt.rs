@@ -5,6 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_machine::HttpOptions;
+use mayfly_routing::{REPLAY_BODY_MAX, REPLAY_JSON_MAX};
+
 use super::body::{BodyError, Form};
 use super::exchange::{AnswerSink, AnswerSource, HeadError, RequestBody, RequestSink};
 use super::head::{Framing, RequestHead};
@@ -13,10 +16,8 @@ use super::pulse::{Expired, Pulse};
 use super::response_head::ResponseHead;
 use crate::compress::{Coding, Compression, Encoder};
 
-use mayfly_machine::HttpOptions;
-
-/// Bytes of a request's body kept so that it can be sent again (Fly.io: requests larger than 1 MB cannot be replayed).
-pub(crate) const KEPT_MAX: usize = 1 << 20;
+/// Bytes of a request's body kept so that it can be sent again.
+const KEPT_MAX: usize = REPLAY_BODY_MAX;
 
 /// The kind of error that says that a machine has not looked at a request (RFC 9113, 8.7).
 pub(crate) const NEVER_SEEN: io::ErrorKind = io::ErrorKind::NotConnected;
@@ -48,6 +49,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether another machine may do better. One that took too long has used up the client's patience.
+    pub(crate) fn is_worth_a_retry(&self) -> bool {
+        !matches!(self, Failure::Late)
+    }
+
     /// The machine said that it has not looked at the request: even one that must not be repeated may be sent again.
     pub(crate) fn was_never_seen(&self) -> bool {
         matches!(self, Failure::Io(error) if error.kind() == NEVER_SEEN)
@@ -77,6 +83,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// For a body with this framing; one that is known to be too long is not kept at all.
+    pub(crate) fn new(framing: Framing) -> Kept {
+        Kept {
+            bytes: Vec::new(),
+            overflowed: matches!(framing, Framing::Length(length) if length > KEPT_MAX as u64),
+        }
+    }
+
     fn add(&mut self, data: &[u8]) {
         if self.overflowed {
             return;
@@ -393,7 +407,9 @@ async fn replay_order<A: AnswerSource>(machine: &mut A, keep_alive: bool) -> Dow
     loop {
         match machine.next(Form::Plain).await {
             Ok(piece) => {
-                if body.len() + piece.data.len() > KEPT_MAX {
+                if body.len() + piece.data.len() > REPLAY_JSON_MAX {
+                    // One byte too many: whoever reads it sees that it is too long.
+                    body.resize(REPLAY_JSON_MAX + 1, b' ');
                     return Download::Replay {
                         body,
                         keep_machine: false,

@@ -11,15 +11,14 @@ use super::channel::{Channel, Reader};
 use super::core::Core;
 use super::head::{Refused, RequestHead};
 use super::http1::{Http1Exchange, may_end_head};
-use super::pipeline::{Ended, IDLE_PATIENCE, serve_request};
+use super::memory::{HEAD_PATIENCE, IDLE_PATIENCE, Memory};
+use super::pipeline::{Ended, serve_request};
 use super::problem::Problem;
 use super::pulse::Pulse;
 use crate::http::exchange::Exchange;
 use crate::http2;
 use crate::transport::{ClientStream, ConnInfo};
 
-/// How long a head may take from its first byte to its last.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long, and for how many bytes, a client that is being refused may go on sending: closing at once would reset the
 /// connection and could take the answer away before it is read (RFC 9112, 9.6).
 const LINGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -28,15 +27,26 @@ const LINGER_BYTES: usize = 256 * 1024;
 impl Core {
     /// Serves requests until the client leaves, a request cannot be followed by another, or `stop` finds it idle.
     pub(crate) async fn serve<S: ClientStream>(&self, stream: S, conn: ConnInfo, stop: Stop) {
-        let mut client = Channel::new(stream);
+        self.counters.connections.add();
+        self.serve_all(Channel::new(stream), conn, stop).await;
+        self.counters.connections_ended.add();
+    }
+
+    async fn serve_all<S: ClientStream>(&self, mut client: Channel<S>, conn: ConnInfo, stop: Stop) {
         if conn.tls.as_ref().is_some_and(|tls| tls.h2) {
             return self.serve_h2(client, &conn, &stop).await;
         }
         let pulse = self.ticker.pulse();
+        let mut memory = None;
         let mut stopped = pin!(stop.cancelled());
         let mut first = true;
         loop {
-            pulse.set(IDLE_PATIENCE);
+            let (idle, head) = memory
+                .as_ref()
+                .map_or((IDLE_PATIENCE, HEAD_PATIENCE), |memory: &Box<Memory>| {
+                    (memory.idle, memory.head)
+                });
+            pulse.set(idle);
             if client.reader.unread().is_empty() {
                 client.reader.rest();
                 let read = tokio::select! {
@@ -48,11 +58,12 @@ impl Core {
                     return;
                 }
             }
+            pulse.set(head);
             if std::mem::take(&mut first) && greets_in_h2(&mut client.reader, &pulse).await {
                 return self.serve_h2(client, &conn, &stop).await;
             }
             // Only a connection with a request holds what a request needs.
-            let served = Box::pin(self.serve_one(&mut client, &conn, &pulse, &stop));
+            let served = Box::pin(self.serve_one(&mut client, &conn, &pulse, &mut memory, &stop));
             if !served.await {
                 linger(&mut client, &pulse).await;
                 return;
@@ -72,10 +83,10 @@ impl Core {
         client: &mut Channel<S>,
         conn: &ConnInfo,
         pulse: &Arc<Pulse>,
+        memory: &mut Option<Box<Memory>>,
         stop: &Stop,
     ) -> bool {
         let mut head = RequestHead::default();
-        pulse.set(HEAD_PATIENCE);
         let read = pulse.watch(read_head(&mut client.reader, &mut head)).await;
         let refused = match read {
             Ok(Ok(true)) => None,
@@ -89,7 +100,9 @@ impl Core {
         if let Some(refused) = refused {
             return self.refuse(client, refused, pulse).await;
         }
-        let mut exchange = Http1Exchange::new(&head, &mut client.reader, &mut client.writer, pulse);
+        memory.get_or_insert_default();
+        let mut exchange =
+            Http1Exchange::new(&head, &mut client.reader, &mut client.writer, pulse, memory);
         if stop.is_cancelled() {
             exchange.make_last();
         }
@@ -107,8 +120,16 @@ impl Core {
         let request_id = self.request_id();
         let problem = Problem::new(refused.status, "bad_request", refused.reason);
         let nothing = RequestHead::default();
-        let mut exchange =
-            Http1Exchange::new(&nothing, &mut client.reader, &mut client.writer, pulse);
+        let mut memory = None;
+        let mut exchange = Http1Exchange::new(
+            &nothing,
+            &mut client.reader,
+            &mut client.writer,
+            pulse,
+            &mut memory,
+        );
+        self.counters.own_answers.add();
+        self.counters.answered(refused.status);
         let reply = problem.reply(true, &request_id);
         pulse.set(IDLE_PATIENCE);
         // A client that is gone needs no answer.
@@ -122,7 +143,6 @@ impl Core {
 /// Whether the client speaks HTTP/2 without having asked (RFC 9113, 3.3).
 async fn greets_in_h2<R: AsyncRead + Unpin>(reader: &mut Reader<R>, pulse: &Pulse) -> bool {
     const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n";
-    pulse.set(HEAD_PATIENCE);
     loop {
         let unread = reader.unread();
         let known = unread.len().min(GREETING.len());

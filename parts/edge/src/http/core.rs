@@ -2,31 +2,117 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use mayfly_runtime::{Clock, Entropy};
+use mayfly_edge_api::Directory;
+use mayfly_runtime::Clock;
 use mayfly_types::{InstanceId, Region};
+use tokio::sync::watch;
 
+use super::counters::{Counters, EdgeMetrics};
+use super::limits::{Limits, Meter};
+use super::notices::Notices;
 use super::pool::Pool;
 use super::pulse::Ticker;
 use super::response_head::ResponseHead;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Table};
 use crate::http2::Links;
+use crate::transport::{EdgeConfig, EdgeDeps};
 
 /// Working memory of busy requests that is kept for the next ones.
 const SCRATCH_KEPT: usize = 64;
 
-pub(crate) struct Core {
+/// How the edge treats requests, beyond where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// How long a request waits for a machine that can take it.
+    pub queue_patience: Duration,
+    /// How long a machine that has run for a while may refuse connections before its requests fail.
+    pub refused_patience: Duration,
+    pub limits: Limits,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        HttpSettings {
+            queue_patience: Duration::from_secs(60),
+            refused_patience: Duration::from_secs(3),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What all cores know.
+#[derive(Debug)]
+pub(crate) struct Settings {
     pub(crate) domain: String,
     pub(crate) region: Region,
-    /// Where https is served to the world; a redirect names it when it is not 443.
     pub(crate) https_port: u16,
+    pub(crate) queue_patience: Duration,
+    pub(crate) refused_patience: Duration,
+}
+
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) directory: watch::Receiver<Arc<Directory>>,
     pub(crate) pool: Pool,
     pub(crate) links: Links,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) notices: Notices,
     chance: AtomicU64,
     scratch: Mutex<Vec<Scratch>>,
+}
+
+/// Makes the cores of one edge, which share what has to be counted together.
+pub(crate) struct Cores<'a> {
+    config: &'a EdgeConfig,
+    deps: &'a EdgeDeps,
+    metrics: &'a EdgeMetrics,
+    meter: Arc<Meter>,
+}
+
+impl<'a> Cores<'a> {
+    pub(crate) fn new(
+        config: &'a EdgeConfig,
+        deps: &'a EdgeDeps,
+        metrics: &'a EdgeMetrics,
+    ) -> Cores<'a> {
+        Cores {
+            config,
+            deps,
+            metrics,
+            meter: Arc::new(Meter::new(config.http.limits.clone())),
+        }
+    }
+
+    /// The core with this number, from 0. Redirects name `https_port` when it is not 443.
+    pub(crate) fn core(&self, index: usize, https_port: u16) -> Core {
+        let http = &self.config.http;
+        Core {
+            settings: Settings {
+                domain: self.config.domain.clone(),
+                region: self.config.region.clone(),
+                https_port,
+                queue_patience: http.queue_patience,
+                refused_patience: http.refused_patience,
+            },
+            clock: Arc::clone(&self.deps.clock),
+            directory: self.deps.directory.clone(),
+            pool: Pool::default(),
+            links: Links::default(),
+            fleet: Arc::clone(&self.deps.fleet),
+            ticker: Ticker::new(),
+            meter: Arc::clone(&self.meter),
+            counters: self.metrics.core(index),
+            notices: Notices::default(),
+            chance: AtomicU64::new(u64::from_le_bytes(self.deps.entropy.bytes())),
+            scratch: Mutex::default(),
+        }
+    }
 }
 
 /// Working memory of one request.
@@ -37,26 +123,8 @@ pub(crate) struct Scratch {
 }
 
 impl Core {
-    pub(crate) fn new(
-        domain: String,
-        region: Region,
-        https_port: u16,
-        fleet: Arc<Fleet>,
-        clock: Arc<dyn Clock>,
-        entropy: &dyn Entropy,
-    ) -> Core {
-        Core {
-            domain,
-            region,
-            https_port,
-            clock,
-            pool: Pool::default(),
-            links: Links::default(),
-            fleet,
-            ticker: Ticker::new(),
-            chance: AtomicU64::new(u64::from_le_bytes(entropy.bytes())),
-            scratch: Mutex::default(),
-        }
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.fleet.table()
     }
 
     /// Moves deadlines on and closes what has waited too long; to be called every [`super::TICK`].
@@ -87,7 +155,7 @@ impl Core {
         let mut id = String::with_capacity(32);
         id.push_str(ulid.as_str());
         id.push('-');
-        id.push_str(self.region.as_str());
+        id.push_str(self.settings.region.as_str());
         id
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::body::{BodyError, Form, Piece};
 use super::head::RequestHead;
+use super::memory::Memory;
 use super::outbound::Answer;
 use super::pulse::Pulse;
 use super::response_head::ResponseHead;
@@ -19,6 +20,11 @@ pub(crate) trait Exchange: Send {
     type Sink: AnswerSink;
 
     fn parts(&mut self) -> Parts<'_, Self::Body, Self::Sink>;
+
+    /// What the client's connection remembers between its requests, where those follow one another.
+    fn memory(&mut self) -> Option<&mut Option<Box<Memory>>> {
+        None
+    }
 }
 
 /// What the directions of an exchange need, usable at the same time.

@@ -35,8 +35,10 @@ pub(crate) enum Kind {
     Server,
     Via,
     RequestId,
-    /// A machine's order to replay the request, or part of one.
+    /// A machine's order to replay the request.
     Replay,
+    /// A machine's word to the edge on remembering a replay.
+    ReplayCache,
     ContentType,
     ContentEncoding,
 }
@@ -125,7 +127,7 @@ fn by_length(length: usize) -> &'static [(&'static str, Kind)] {
             ("proxy-connection", Kind::Hop),
             ("content-encoding", Kind::ContentEncoding),
             ("fly-force-region", Kind::Routing),
-            ("fly-replay-cache", Kind::Replay),
+            ("fly-replay-cache", Kind::ReplayCache),
         ],
         17 => &[
             ("transfer-encoding", Kind::TransferEncoding),
@@ -146,8 +148,8 @@ fn by_length(length: usize) -> &'static [(&'static str, Kind)] {
         22 => &[("fly-prefer-instance-id", Kind::Routing)],
         23 => &[("fly-replay-cache-status", Kind::Ours)],
         24 => &[("fly-replay-cache-control", Kind::Routing)],
-        25 => &[("fly-replay-cache-ttl-secs", Kind::Replay)],
-        29 => &[("fly-replay-cache-allow-bypass", Kind::Replay)],
+        25 => &[("fly-replay-cache-ttl-secs", Kind::ReplayCache)],
+        29 => &[("fly-replay-cache-allow-bypass", Kind::ReplayCache)],
         34 => &[("fly-preferred-instance-unavailable", Kind::Ours)],
         _ => &[],
     }

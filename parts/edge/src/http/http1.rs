@@ -13,6 +13,7 @@ use super::exchange::{
     AnswerSink, AnswerSource, Exchange, HeadError, Parts, RequestBody, RequestSink,
 };
 use super::head::{Framing, RequestHead, Version};
+use super::memory::Memory;
 use super::outbound::{self, Answer};
 use super::pulse::Pulse;
 use super::response_head::ResponseHead;
@@ -24,6 +25,7 @@ pub(crate) struct Http1Exchange<'a, R, W> {
     body: Http1Body<'a, R>,
     sink: Http1Sink<'a, W>,
     pulse: &'a Arc<Pulse>,
+    memory: &'a mut Option<Box<Memory>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl<'a, R, W> Http1Exchange<'a, R, W> {
         reader: &'a mut Reader<R>,
         writer: &'a mut W,
         pulse: &'a Arc<Pulse>,
+        memory: &'a mut Option<Box<Memory>>,
     ) -> Self {
         Http1Exchange {
             head,
@@ -67,6 +70,7 @@ impl<'a, R, W> Http1Exchange<'a, R, W> {
                 tunnel: false,
             },
             pulse,
+            memory,
         }
     }
 
@@ -95,6 +99,10 @@ impl<'a, R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Exchange
             sink: &mut self.sink,
             pulse: self.pulse,
         }
+    }
+
+    fn memory(&mut self) -> Option<&mut Option<Box<Memory>>> {
+        Some(self.memory)
     }
 }
 

@@ -62,7 +62,13 @@ fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// Writes the request a machine gets, in the form of HTTP/1.1.
-pub(crate) fn request(head: &RequestHead, origin: &Origin<'_>, extra: &Extra, out: &mut Vec<u8>) {
+pub(crate) fn request(
+    head: &RequestHead,
+    origin: &Origin<'_>,
+    extra: &Extra,
+    preferred_unavailable: Option<&str>,
+    out: &mut Vec<u8>,
+) {
     let client = origin.peer.ip().to_canonical();
     let address = origin.address.to_canonical();
     for part in [
@@ -131,6 +137,13 @@ pub(crate) fn request(head: &RequestHead, origin: &Origin<'_>, extra: &Extra, ou
     if !port_named {
         let _ = write!(out, "X-Forwarded-Port: {port}\r\n");
     }
+    if let Some(machine) = preferred_unavailable {
+        push_field(
+            out,
+            b"Fly-Preferred-Instance-Unavailable",
+            machine.as_bytes(),
+        );
+    }
     for (name, value) in &extra.set {
         push_field(out, name.as_bytes(), value.as_bytes());
     }
@@ -154,6 +167,7 @@ pub(crate) struct Answer<'a> {
     pub(crate) framing: Framing,
     pub(crate) request_id: &'a str,
     pub(crate) options: Option<&'a HttpOptions>,
+    /// What the edge does to the body.
     pub(crate) compression: Compression,
 }
 

@@ -1,24 +1,20 @@
 //! One request from its head to its answer, whatever protocol the client speaks.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use mayfly_machine::Protocol;
-use tokio::time::Instant;
-
-use super::attempt::{Attempt, Kept, Rules, Task, attempt};
+use super::attempt::Kept;
 use super::core::{Core, Scratch};
+use super::delivery::{Delivery, idle_patience};
+use super::early;
 use super::exchange::{AnswerSink, Exchange, Parts, RequestBody};
-use super::http1::Http1Answers;
-use super::outbound::{self, Extra, Origin, continue_trace};
-use super::problem::Problem;
-use super::upstream::{Line, Upstream, connect};
-use crate::http2::machine_stream;
+use super::limits::Excess;
+pub(crate) use super::memory::IDLE_PATIENCE;
+use super::memory::{HEAD_PATIENCE, Memory};
+use super::outbound::{Origin, continue_trace};
+use super::problem::{Problem, Reply};
+use super::site::{Site, find};
+use super::wanted::Wanted;
 use crate::transport::ConnInfo;
-
-/// How long nothing may move on an exchange (Fly.io closes idle connections after 60 s).
-pub(crate) const IDLE_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a request waits for a machine: for room on one, or for one to start.
-const ADMIT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a request ended for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,144 +31,154 @@ pub(crate) async fn serve_request<E: Exchange>(
     conn: &ConnInfo,
     exchange: &mut E,
 ) -> Ended {
+    core.counters.requests.add();
     let request_id = core.request_id();
-    let mut parts = exchange.parts();
+    let mut memory = exchange.memory().and_then(Option::take);
     let mut scratch = core.take_scratch();
-    let ended = match serve(core, conn, &mut parts, &mut scratch, &request_id).await {
-        Ok(ended) => ended,
-        Err(problem) => refuse(&mut parts, &problem, &request_id).await,
+    let mut parts = exchange.parts();
+    let visit = Visit {
+        core,
+        conn,
+        request_id: &request_id,
     };
+    let ended = visit.serve(&mut parts, &mut memory, &mut scratch).await;
     core.give_back(scratch);
+    if ended == Ended::Broken {
+        core.counters.broken.add();
+    }
+    if let Some(slot) = exchange.memory() {
+        *slot = memory;
+    }
     ended
 }
 
-async fn refuse<B: RequestBody, K: AnswerSink>(
-    parts: &mut Parts<'_, B, K>,
-    problem: &Problem,
-    request_id: &str,
-) -> Ended {
-    tracing::debug!(
-        code = problem.code,
-        request_id,
-        machine_id = problem.machine.map(tracing::field::display),
-        "{}",
-        problem.message
-    );
-    parts.pulse.set(IDLE_PATIENCE);
-    let reply = problem.reply(parts.head.wants_json, request_id);
-    let sent = reply.send(parts.head, parts.sink, request_id);
-    match parts.pulse.watch(sent).await {
-        Ok(Ok(())) => Ended::Answered,
-        _ => Ended::Broken,
+/// What is the same for a request all the way.
+#[derive(Clone, Copy)]
+struct Visit<'a> {
+    core: &'a Core,
+    conn: &'a ConnInfo,
+    request_id: &'a str,
+}
+
+impl Visit<'_> {
+    async fn serve<B: RequestBody, K: AnswerSink>(
+        self,
+        parts: &mut Parts<'_, B, K>,
+        memory: &mut Option<Box<Memory>>,
+        scratch: &mut Scratch,
+    ) -> Ended {
+        let (core, conn, head) = (self.core, self.conn, parts.head);
+        let challenge = early::challenge(&core.directory.borrow(), conn, head);
+        if let Some(reply) = challenge {
+            return self.answer(parts, &reply).await;
+        }
+        let table = core.table();
+        let site = match find(core, &table, conn, head) {
+            Ok(site) => site,
+            Err(problem) => return self.refuse(parts, &problem, None).await,
+        };
+        if let Some(memory) = memory.as_mut() {
+            memory.idle = idle_patience(site.options());
+            memory.head = site.options().headers_read_timeout.unwrap_or(HEAD_PATIENCE);
+        }
+        let now_ms = core.clock.now().as_millis();
+        let slot = memory.as_mut().map(|memory| &mut memory.slot);
+        let app = (site.app.app_id, site.app.name.as_str());
+        if let Err(excess) = core.meter.admit(app, conn.peer.ip(), now_ms, slot) {
+            core.counters.limited.add();
+            return self
+                .answer(
+                    parts,
+                    &too_much(excess, parts.head.wants_json, self.request_id),
+                )
+                .await;
+        }
+        if let Some(reply) = early::redirect(&site, conn, head, core.settings.https_port) {
+            return self.answer(parts, &reply).await;
+        }
+        let trace = continue_trace(
+            head.get("traceparent"),
+            [core.chance(), core.chance(), core.chance()],
+        );
+        let mut delivery = Delivery {
+            core,
+            memory,
+            scratch,
+            kept: Kept::new(head.framing),
+            origin: Origin {
+                peer: conn.peer,
+                address: conn.door.ip,
+                port: conn.door.bound,
+                tls: conn.tls.is_some(),
+                region: core.settings.region.as_str(),
+                request_id: self.request_id,
+                trace: &trace,
+                received_us: now_ms.saturating_mul(1000),
+            },
+            parts,
+        };
+        let followed = match Wanted::of(head) {
+            Ok(wanted) => {
+                delivery
+                    .follow(&table, conn.door.port, site.clone(), wanted)
+                    .await
+            }
+            Err(problem) => Err(problem),
+        };
+        match followed {
+            Ok(ended) => ended,
+            Err(problem) => self.refuse(parts, &problem, Some(&site)).await,
+        }
+    }
+
+    async fn refuse<B: RequestBody, K: AnswerSink>(
+        self,
+        parts: &mut Parts<'_, B, K>,
+        problem: &Problem,
+        site: Option<&Site>,
+    ) -> Ended {
+        if let Some(site) = site
+            && problem.status >= 500
+        {
+            self.core
+                .notices
+                .tell(site.app.name.as_str(), problem, self.request_id);
+        }
+        let reply = problem.reply(parts.head.wants_json, self.request_id);
+        self.answer(parts, &reply).await
+    }
+
+    async fn answer<B: RequestBody, K: AnswerSink>(
+        self,
+        parts: &mut Parts<'_, B, K>,
+        reply: &Reply,
+    ) -> Ended {
+        self.core.counters.own_answers.add();
+        self.core.counters.answered(reply.status);
+        parts.pulse.set(IDLE_PATIENCE);
+        let pulse = Arc::clone(parts.pulse);
+        let sent = reply.send(parts.head, parts.sink, self.request_id);
+        match pulse.watch(sent).await {
+            Ok(Ok(())) => Ended::Answered,
+            _ => Ended::Broken,
+        }
     }
 }
 
-async fn serve<B: RequestBody, K: AnswerSink>(
-    core: &Core,
-    conn: &ConnInfo,
-    parts: &mut Parts<'_, B, K>,
-    scratch: &mut Scratch,
-    request_id: &str,
-) -> Result<Ended, Problem> {
-    let head = parts.head;
-    let table = core.fleet.table();
-    let app = table.by_host(head.host()).ok_or_else(|| {
-        Problem::new(
-            404,
-            "app_not_found",
-            format!(
-                "No app answers to {}. Apps are served at <app>.{}.",
-                head.host(),
-                core.domain
-            ),
-        )
-    })?;
-    let service = match app.port(conn.door.port, Protocol::Tcp) {
-        Some((service, _)) => service,
-        None => app.any_service().ok_or_else(|| {
-            Problem::new(
-                503,
-                "PR01",
-                format!("App {} has no machine that takes requests.", app.name),
-            )
-        })?,
+fn too_much(excess: Excess, wants_json: bool, request_id: &str) -> Reply {
+    let (code, message, wait) = match excess {
+        Excess::Requests { retry_after_s } => (
+            "too_many_requests",
+            "Your address sends more requests than this app takes.",
+            retry_after_s,
+        ),
+        Excess::Connections => (
+            "too_many_connections",
+            "Your address holds more connections than this app takes.",
+            1,
+        ),
     };
-    let deadline = Instant::now() + ADMIT_PATIENCE;
-    let trace = continue_trace(
-        head.get("traceparent"),
-        [core.chance(), core.chance(), core.chance()],
-    );
-    let origin = Origin {
-        peer: conn.peer,
-        address: conn.door.ip,
-        port: conn.door.bound,
-        tls: conn.tls.is_some(),
-        region: core.region.as_str(),
-        request_id,
-        trace: &trace,
-        received_us: core.clock.now().as_millis().saturating_mul(1000),
-    };
-    let extra = Extra::default();
-    let mut kept = Kept::default();
-    let mut fresh = false;
-    loop {
-        let Upstream {
-            admission,
-            address,
-            line,
-            reused,
-        } = connect(core, service, fresh, deadline)
-            .await
-            .map_err(|error| Problem::unreachable(&error))?;
-        scratch.out.clear();
-        outbound::request(head, &origin, &extra, &mut scratch.out);
-        let task = Task {
-            head,
-            body: &mut *parts.body,
-            sink: &mut *parts.sink,
-            pulse: parts.pulse,
-            kept: &mut kept,
-            answer: &mut scratch.answer,
-            rules: Rules {
-                request_id,
-                options: None,
-                idle: IDLE_PATIENCE,
-                may_replay: false,
-            },
-        };
-        let ended = match line {
-            Line::Http1(mut channel) => {
-                let ended = {
-                    let mut answers = Http1Answers::new(&mut channel.reader);
-                    attempt(task, &mut channel.writer, &mut answers, &mut scratch.out).await
-                };
-                if matches!(ended, Attempt::Answered { keep_machine: true }) && admission.pools() {
-                    core.pool.put(address, channel);
-                }
-                ended
-            }
-            Line::Http2(place) => {
-                let (mut request, mut answers) = machine_stream(place);
-                // The larger of the two, and not on the way of HTTP/1.
-                Box::pin(attempt(task, &mut request, &mut answers, &mut scratch.out)).await
-            }
-        };
-        match ended {
-            Attempt::Answered { .. } => return Ok(Ended::Answered),
-            Attempt::Failed(failure)
-                if reused
-                    && !fresh
-                    && kept.is_whole()
-                    && (head.is_idempotent() || failure.was_never_seen()) =>
-            {
-                fresh = true;
-            }
-            Attempt::Failed(failure) => return Err(Problem::failed(&failure, admission.machine)),
-            Attempt::Replay { .. } => unreachable!("orders are not obeyed yet"),
-            Attempt::Broken(broken) => {
-                tracing::debug!(machine_id = %admission.machine, request_id, error = mayfly_runtime::report(&broken), "exchange broke off");
-                return Ok(Ended::Broken);
-            }
-        }
-    }
+    let mut reply = Problem::new(429, code, message).reply(wants_json, request_id);
+    reply.fields.push(("Retry-After", wait.to_string()));
+    reply
 }

@@ -1,7 +1,9 @@
 //! Answers of the edge itself.
 
+use std::fmt::Write;
 use std::io;
 
+use mayfly_routing::ReplayRefusal;
 use mayfly_types::MachineId;
 
 use super::attempt::Failure;
@@ -11,7 +13,6 @@ use super::exchange::AnswerSink;
 use super::head::RequestHead;
 use super::outbound::Answer;
 use super::response_head::ResponseHead;
-use super::upstream::Unreachable;
 use crate::compress::Compression;
 
 /// Why a request is not answered by a machine. The codes are Fly.io's (monitoring/error-codes) where it has one.
@@ -49,25 +50,45 @@ impl Problem {
         }
     }
 
-    pub(crate) fn unreachable(error: &Unreachable) -> Problem {
-        match error {
-            Unreachable::NoMachine(refusal) => {
-                Problem::new(refusal.status(), refusal.code(), sentence(refusal))
-            }
-            Unreachable::Refused(error) if error.code() == "PC01" => Problem::new(
-                502,
+    /// The machine does not accept connections.
+    pub(crate) fn refused(error: &io::Error, machine: MachineId, port: u16) -> Problem {
+        let (code, what) = match error.kind() {
+            io::ErrorKind::ConnectionRefused => (
                 "PC01",
                 format!(
-                    "Machine {} refused the connection: is your app listening on 0.0.0.0:{}?",
-                    error.machine,
-                    error.address.port()
+                    "refused the connection on port {port}: is your app listening on 0.0.0.0:{port}? \
+                     Make sure that it does not listen on 127.0.0.1, and that internal_port is its port"
                 ),
-            )
-            .of(error.machine),
-            Unreachable::Refused(error) => {
-                Problem::new(502, error.code(), sentence(error)).of(error.machine)
+            ),
+            io::ErrorKind::TimedOut => (
+                "PC05",
+                format!("did not accept the connection on port {port} in time"),
+            ),
+            io::ErrorKind::ConnectionReset => ("PC03", "reset the connection".to_owned()),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                ("PU03", "is on a host that cannot be reached".to_owned())
             }
+            _ => ("PC06", format!("cannot be connected to on port {port}")),
+        };
+        Problem::new(502, code, format!("Machine {machine} {what}.")).of(machine)
+    }
+
+    /// A machine's order to replay the request is not followed.
+    pub(crate) fn replay(refusal: &ReplayRefusal, machine: MachineId) -> Problem {
+        let mut message = refusal.to_string();
+        message.push('.');
+        Problem::new(refusal.status(), refusal.code(), message).of(machine)
+    }
+
+    /// Adds how often it was tried.
+    pub(crate) fn after(mut self, tries: u32) -> Problem {
+        if tries > 2 {
+            let _ = write!(
+                self.message,
+                " [PR03] No machine answered in {tries} tries."
+            );
         }
+        self
     }
 
     pub(crate) fn failed(failure: &Failure, machine: MachineId) -> Problem {
@@ -104,14 +125,6 @@ impl Problem {
             body,
         }
     }
-}
-
-/// An error's text as a sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 impl Reply {

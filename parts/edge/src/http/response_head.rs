@@ -3,6 +3,8 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use mayfly_routing::REPLAY_JSON;
+
 use super::field::{Field, Kind, locate};
 use super::head::{Common, Framing, HEAD_MAX, HEADERS_MAX, Version};
 
@@ -16,7 +18,7 @@ pub(crate) struct ResponseHead {
     pub(crate) framing: Framing,
     /// The machine takes another request on the connection.
     pub(crate) keep_alive: bool,
-    /// Carries a field of [`Kind::Replay`], or is of the replay media type.
+    /// Orders a replay: has `fly-replay`, or the replay media type.
     pub(crate) replay: bool,
 }
 
@@ -24,8 +26,7 @@ pub(crate) struct ResponseHead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Garbled;
 
-/// The media type of a replay order in the body (Fly.io: dynamic request routing).
-const REPLAY_TYPE: &[u8] = b"application/vnd.fly.replay+json";
+const REPLAY_TYPE: &[u8] = REPLAY_JSON.as_bytes();
 
 impl ResponseHead {
     pub(crate) fn reason(&self) -> &[u8] {

@@ -1,12 +1,11 @@
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::channel::Channel;
 use super::core::Core;
-use crate::fleet::{Admission, ConnectError, Refusal, Service};
+use crate::fleet::{Admission, ConnectError};
 use crate::http2::Place;
 
 /// A connection to a machine, ready for a request.
@@ -27,52 +26,40 @@ pub(crate) enum Line {
     Http2(Place),
 }
 
-/// Why no machine could be reached.
-#[derive(Debug)]
-pub(crate) enum Unreachable {
-    /// None may be given the request.
-    NoMachine(Refusal),
-    /// None of those that may accepts connections on its port; this is what the last one said.
-    Refused(ConnectError),
-}
-
-/// Connects to the machine that is chosen for the request, or to another if that does not accept. Nothing has been sent
-/// yet, so trying another machine is always safe. `fresh` skips pooled connections.
+/// Connects to the machine that a request was given to; `fresh` skips kept connections.
+///
+/// # Errors
+/// The machine accepts on none of its addresses. Nothing was sent, so another machine may always be tried.
 pub(crate) async fn connect(
     core: &Core,
-    service: &Arc<Service>,
+    mut admission: Admission,
+    h2: bool,
     fresh: bool,
     deadline: Instant,
-) -> Result<Upstream, Unreachable> {
-    let h2 = service.spec().ports.iter().any(|port| port.http.h2_backend);
-    let mut wish = core.fleet.wish_from(&core.region);
-    let mut refused = None;
-    loop {
-        let mut admission = match core.fleet.admit(service, &wish, deadline).await {
-            Ok(admission) => admission,
-            Err(refusal) => {
-                return Err(refused.map_or(Unreachable::NoMachine(refusal), Unreachable::Refused));
+) -> Result<Upstream, (Admission, ConnectError)> {
+    let line = if h2 {
+        http2_line(core, &mut admission, fresh, deadline).await
+    } else {
+        http1_line(core, &mut admission, fresh, deadline).await
+    };
+    match line {
+        Ok((line, address, reused)) => {
+            if reused {
+                core.counters.reused.add();
+            } else {
+                core.counters.connects.add();
             }
-        };
-        let line = if h2 {
-            http2_line(core, &mut admission, fresh, deadline).await
-        } else {
-            http1_line(core, &mut admission, fresh, deadline).await
-        };
-        match line {
-            Ok((line, address, reused)) => {
-                return Ok(Upstream {
-                    admission,
-                    address,
-                    line,
-                    reused,
-                });
-            }
-            Err(error) => {
-                tracing::debug!(machine_id = %error.machine, error = mayfly_runtime::report(&error), "machine does not accept");
-                wish.exclude.push(error.machine);
-                refused = Some(error);
-            }
+            Ok(Upstream {
+                admission,
+                address,
+                line,
+                reused,
+            })
+        }
+        Err(error) => {
+            core.counters.connects_failed.add();
+            tracing::debug!(machine_id = %error.machine, error = mayfly_runtime::report(&error), "machine does not accept");
+            Err((admission, error))
         }
     }
 }
@@ -84,7 +71,7 @@ async fn http1_line(
     fresh: bool,
     deadline: Instant,
 ) -> Result<(Line, SocketAddr, bool), ConnectError> {
-    if !fresh && admission.pools() {
+    if !fresh {
         for address in admission.addresses() {
             if let Some(channel) = core.pool.take(address) {
                 return Ok((Line::Http1(channel), address, true));

@@ -9,6 +9,7 @@ use mayfly_types::{ErrorKind, Region};
 use tokio::sync::watch;
 
 use crate::fleet::Fleet;
+use crate::http::HttpSettings;
 
 use super::listener::Edge;
 use super::socket;
@@ -31,6 +32,7 @@ pub struct EdgeConfig {
     pub accept_proxy_protocol: Vec<AddressRange>,
     /// How long open connections may go on after a stop.
     pub drain: Duration,
+    pub http: HttpSettings,
 }
 
 /// What an edge lives on; when a sender is gone, the last value stays.

@@ -6,7 +6,7 @@ use mayfly_edge_api::Directory;
 use mayfly_runtime::{Stop, TaskSet};
 use tokio::sync::watch;
 
-use crate::http::{Core, TICK};
+use crate::http::{Cores, EdgeMetrics, TICK};
 
 use super::gate::Gate;
 use super::tls::Tls;
@@ -22,6 +22,7 @@ pub struct Edge {
     https: Entrance,
     tls: Arc<Tls>,
     deps: EdgeDeps,
+    metrics: EdgeMetrics,
 }
 
 impl Edge {
@@ -32,13 +33,20 @@ impl Edge {
         tls: Arc<Tls>,
         deps: EdgeDeps,
     ) -> Edge {
+        let metrics = EdgeMetrics::new(http.1.len());
         Edge {
             config,
             http,
             https,
             tls,
             deps,
+            metrics,
         }
+    }
+
+    /// What the edge counts, readable while and after it runs.
+    pub fn metrics(&self) -> EdgeMetrics {
+        self.metrics.clone()
     }
 
     /// Where the edge listens for plain HTTP.
@@ -59,16 +67,10 @@ impl Edge {
         let stop = stop.child_token();
         let ended_early = stop.clone().drop_guard();
         let ((http, https), drain) = ((self.http, self.https), self.config.drain);
+        let cores = Cores::new(&self.config, &self.deps, &self.metrics);
         let mut threads = Vec::new();
-        for sockets in http.1.into_iter().zip(https.1) {
-            let core = Arc::new(Core::new(
-                self.config.domain.clone(),
-                self.config.region.clone(),
-                https.0.bound,
-                Arc::clone(&self.deps.fleet),
-                Arc::clone(&self.deps.clock),
-                &*self.deps.entropy,
-            ));
+        for (index, sockets) in http.1.into_iter().zip(https.1).enumerate() {
+            let core = Arc::new(cores.core(index, https.0.bound));
             let gate = Arc::new(Gate {
                 core,
                 tls: Arc::clone(&self.tls),

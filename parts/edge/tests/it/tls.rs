@@ -6,6 +6,13 @@ use base64::Engine as _;
 use mayfly_edge_api::{Challenge, ServerCertificate};
 use mayfly_types::Secret;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
 use super::*;
 
 pub(crate) fn pem(kind: &str, der: &[u8]) -> String {
@@ -232,7 +239,7 @@ async fn a_balancer_in_front_says_who_the_client_is() {
     let mut machine = accept(&listener).await;
     let request = read_until(&mut machine, "\r\n\r\n").await;
     assert!(
-        request.contains("Fly-Client-Ip: 203.0.113.7\r\n"),
+        request.contains("Fly-Client-IP: 203.0.113.7\r\n"),
         "{request}"
     );
     let mut without = TcpStream::connect(edge.address).await.unwrap();

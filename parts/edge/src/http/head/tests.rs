@@ -214,7 +214,7 @@ proptest! {
         if let Ok(Some(_)) = head.read(text.as_bytes()) {
             let origin = crate::http::outbound::tests::origin();
             let mut out = Vec::new();
-            crate::http::outbound::request(&head, &origin, &Default::default(), &mut out);
+            crate::http::outbound::request(&head, &origin, &Default::default(), None, &mut out);
             let mut again = RequestHead::default();
             prop_assert_eq!(again.read(&out), Ok(Some(out.len())), "{}", String::from_utf8_lossy(&out));
             prop_assert_eq!(again.framing, head.framing);

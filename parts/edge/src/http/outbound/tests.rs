@@ -17,7 +17,7 @@ fn sent(text: &str, extra: &Extra) -> String {
     let mut head = RequestHead::default();
     head.read(text.as_bytes()).unwrap().unwrap();
     let mut out = Vec::new();
-    request(&head, &origin(), extra, &mut out);
+    request(&head, &origin(), extra, None, &mut out);
     String::from_utf8(out).unwrap()
 }
 

@@ -1,0 +1,265 @@
+//! Limits of what one client may ask of one app; off unless configured.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use mayfly_types::AppId;
+
+/// Locks that share the clients, so that cores rarely meet.
+const SHARDS: usize = 16;
+/// Clients of one shard above which those that used nothing lately are forgotten.
+const CLIENTS_MAX: usize = 4096;
+
+/// Limits by app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Of apps that are not in `apps`.
+    pub default: Limit,
+    /// By app name.
+    pub apps: HashMap<String, Limit>,
+}
+
+/// What one client address may ask of an app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// Requests per second in the long run, and at once at most as many; `None` means no limit.
+    pub requests_per_second: Option<u32>,
+    /// Connections that are open at once; `None` means no limit.
+    pub connections: Option<u32>,
+}
+
+/// Tokens that come back with time; a request takes one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bucket {
+    tokens: f64,
+    at_ms: i64,
+}
+
+impl Bucket {
+    /// A full one.
+    pub(crate) fn new(rate: u32, now_ms: i64) -> Bucket {
+        Bucket {
+            tokens: f64::from(rate),
+            at_ms: now_ms,
+        }
+    }
+
+    /// Takes a token, or says in how many seconds there will be one.
+    pub(crate) fn take(&mut self, rate: u32, now_ms: i64) -> Result<(), u32> {
+        let rate = f64::from(rate.max(1));
+        let passed = f64::from(u32::try_from(now_ms - self.at_ms).unwrap_or(0));
+        // A clock that was set back gives nothing.
+        self.at_ms = self.at_ms.max(now_ms);
+        self.tokens = (self.tokens + passed * rate / 1000.0).min(rate);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 0 and 1
+        let seconds = ((1.0 - self.tokens) / rate).ceil() as u32;
+        Err(seconds.max(1))
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    bucket: Bucket,
+    connections: u32,
+}
+
+/// The clients of all apps that have limits, shared by all cores.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    limits: Limits,
+    off: bool,
+    hasher: RandomState,
+    shards: [Mutex<HashMap<(AppId, IpAddr), Client>>; SHARDS],
+}
+
+/// A client's open connection, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    meter: Arc<Meter>,
+    key: (AppId, IpAddr),
+}
+
+/// What a client has too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    Requests { retry_after_s: u32 },
+    Connections,
+}
+
+impl Meter {
+    pub(crate) fn new(limits: Limits) -> Meter {
+        let off = limits
+            .apps
+            .values()
+            .chain([&limits.default])
+            .all(|limit| *limit == Limit::default());
+        Meter {
+            limits,
+            off,
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+
+    fn limit(&self, app: &str) -> Limit {
+        *self.limits.apps.get(app).unwrap_or(&self.limits.default)
+    }
+
+    /// Counts a request. A connection asks for a slot at its first request to an app, with `slot` holding the last.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        app: (AppId, &str),
+        client: IpAddr,
+        now_ms: i64,
+        slot: Option<&mut Option<Slot>>,
+    ) -> Result<(), Excess> {
+        if self.off {
+            return Ok(());
+        }
+        let limit = self.limit(app.1);
+        let key = (app.0, client.to_canonical());
+        if limit == Limit::default() {
+            return Ok(());
+        }
+        let new_slot = match (limit.connections, &slot) {
+            (Some(most), Some(held)) if held.as_ref().is_none_or(|held| held.key != key) => {
+                Some(most)
+            }
+            _ => None,
+        };
+        let mut clients = self.shard(&key);
+        if clients.len() >= CLIENTS_MAX {
+            let stale = now_ms - 2_000;
+            clients.retain(|_, client| client.connections > 0 || client.bucket.at_ms > stale);
+        }
+        let rate = limit.requests_per_second.unwrap_or(u32::MAX);
+        let client = clients.entry(key).or_insert_with(|| Client {
+            bucket: Bucket::new(rate, now_ms),
+            connections: 0,
+        });
+        if new_slot.is_some_and(|most| client.connections >= most) {
+            return Err(Excess::Connections);
+        }
+        if limit.requests_per_second.is_some() {
+            client
+                .bucket
+                .take(rate, now_ms)
+                .map_err(|retry_after_s| Excess::Requests { retry_after_s })?;
+        }
+        if new_slot.is_some() {
+            client.connections += 1;
+        }
+        drop(clients);
+        if new_slot.is_some()
+            && let Some(slot) = slot
+        {
+            *slot = Some(Slot {
+                meter: Arc::clone(self),
+                key,
+            });
+        }
+        Ok(())
+    }
+
+    fn shard(
+        &self,
+        key: &(AppId, IpAddr),
+    ) -> std::sync::MutexGuard<'_, HashMap<(AppId, IpAddr), Client>> {
+        let hash = self.hasher.hash_one(key);
+        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        self.shards[index]
+            .lock()
+            .expect("no holder of this lock panics")
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(client) = self.meter.shard(&self.key).get_mut(&self.key) {
+            client.connections = client.connections.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_rate_and_no_more() {
+        let mut bucket = Bucket::new(10, 0);
+        for turn in 0..10 {
+            assert_eq!(bucket.take(10, 0), Ok(()), "{turn}");
+        }
+        assert_eq!(bucket.take(10, 0), Err(1));
+        assert_eq!(bucket.take(10, 99), Err(1));
+        assert_eq!(bucket.take(10, 100), Ok(()));
+        assert_eq!(
+            bucket.take(10, -5_000),
+            Err(1),
+            "a clock set back gives nothing"
+        );
+        for turn in 0..10 {
+            assert_eq!(bucket.take(10, 1_000_000), Ok(()), "{turn}");
+        }
+        assert_eq!(
+            bucket.take(10, 1_000_000),
+            Err(1),
+            "what was unused does not add up"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn in_any_span_at_most_burst_and_rate_pass(steps in proptest::collection::vec(0i64..300, 1..200), rate in 1u32..50) {
+            let (mut bucket, mut now, mut passed) = (Bucket::new(rate, 0), 0, 0u32);
+            for step in steps {
+                now += step;
+                passed += u32::from(bucket.take(rate, now).is_ok());
+            }
+            let most = f64::from(rate) * (1.0 + now as f64 / 1000.0) + 1e-6;
+            proptest::prop_assert!(f64::from(passed) <= most);
+        }
+    }
+
+    #[test]
+    fn clients_and_apps_do_not_share() {
+        let limit = Limit {
+            requests_per_second: Some(1),
+            connections: Some(1),
+        };
+        let meter = Arc::new(Meter::new(Limits {
+            apps: [("web".to_owned(), limit)].into(),
+            ..Limits::default()
+        }));
+        let (web, other) = (AppId::from_random([1; 16]), AppId::from_random([2; 16]));
+        let (alice, bob): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let mut first = None;
+        assert_eq!(
+            meter.admit((web, "web"), alice, 0, Some(&mut first)),
+            Ok(())
+        );
+        assert_eq!(
+            meter.admit((web, "web"), alice, 0, Some(&mut first)),
+            Err(Excess::Requests { retry_after_s: 1 })
+        );
+        assert_eq!(meter.admit((web, "web"), bob, 0, None), Ok(()));
+        for _ in 0..5 {
+            assert_eq!(meter.admit((other, "other"), alice, 0, None), Ok(()));
+        }
+        let mut second = None;
+        let second_try = meter.admit((web, "web"), alice, 5_000, Some(&mut second));
+        assert_eq!(second_try, Err(Excess::Connections));
+        drop(first);
+        assert_eq!(
+            meter.admit((web, "web"), alice, 5_000, Some(&mut second)),
+            Ok(())
+        );
+    }
+}

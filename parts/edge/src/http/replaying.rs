@@ -1,0 +1,160 @@
+//! Follows the replays that apps order: <https://fly.io/docs/networking/dynamic-request-routing/>.
+
+use std::time::Instant;
+
+use mayfly_routing::{
+    Fallback, InvalidReplay, REPLAYS_MAX, Replay, ReplayOrigin, ReplayRefusal, replay_failed,
+    replay_src,
+};
+
+use super::delivery::{Delivered, Delivery, Target, Undelivered};
+use super::exchange::{AnswerSink, RequestBody};
+use super::outbound::Extra;
+use super::pipeline::Ended;
+use super::problem::Problem;
+use super::site::{Site, party, replay_sources};
+use super::wanted::Wanted;
+use crate::fleet::Table;
+use crate::replay::order;
+
+/// A replay that is being carried out.
+struct Hop {
+    /// Who ordered it, and where that one is reached.
+    from: Site,
+    by: ReplayOrigin,
+    replay: Replay,
+    began: Instant,
+}
+
+impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
+    /// Brings the request to `site`, then to wherever the machines there send it.
+    pub(crate) async fn follow(
+        &mut self,
+        table: &Table,
+        door_port: u16,
+        site: Site,
+        wanted: Wanted,
+    ) -> Result<Ended, Problem> {
+        let (mut site, mut wanted, mut extra) = (site, wanted, Extra::default());
+        let (mut hop, mut replays, mut may_replay) = (None::<Hop>, 0, true);
+        loop {
+            let target = Target {
+                site: &site,
+                wanted: &wanted,
+                extra: &extra,
+                may_replay,
+                patience: hop.as_ref().and_then(|hop| hop.replay.timeout),
+            };
+            match self.deliver(&target).await {
+                Ok(Delivered::Ended(ended)) => return Ok(ended),
+                Ok(Delivered::Order {
+                    body,
+                    machine,
+                    region,
+                }) => {
+                    let refuse = |refusal: &ReplayRefusal| Problem::replay(refusal, machine);
+                    let replay = order(&self.scratch.answer, &body)
+                        .and_then(|order| order.ok_or(InvalidReplay::NoTarget))
+                        .map_err(|invalid| refuse(&invalid.into()))?;
+                    if replays == REPLAYS_MAX {
+                        return Err(refuse(&ReplayRefusal::TooOften));
+                    }
+                    if !self.kept.is_whole() {
+                        return Err(refuse(&ReplayRefusal::TooLarge));
+                    }
+                    replays += 1;
+                    self.core.counters.replays.add();
+                    let by = ReplayOrigin {
+                        machine,
+                        region,
+                        asked_at_us: self.core.clock.now().as_millis().saturating_mul(1000),
+                    };
+                    let to = destination(table, &site, &replay, door_port)
+                        .map_err(|refusal| refuse(&refusal))?;
+                    extra = changes(&replay, &by);
+                    wanted = wish(&replay, &by);
+                    let from = std::mem::replace(&mut site, to);
+                    hop = Some(Hop {
+                        from,
+                        by,
+                        replay,
+                        began: Instant::now(),
+                    });
+                }
+                Err(Undelivered { problem, reason }) => {
+                    let Some(Hop {
+                        from,
+                        by,
+                        replay,
+                        began,
+                    }) = hop.take()
+                    else {
+                        return Err(problem);
+                    };
+                    let Some(fallback) = replay.fallback else {
+                        return Err(problem);
+                    };
+                    let said = replay_failed(&by, &replay, &site.app.name, reason, began.elapsed());
+                    extra = Extra {
+                        set: vec![("fly-replay-failed".to_owned(), said)],
+                        ..Extra::default()
+                    };
+                    let itself = Some(by.machine.to_string());
+                    wanted = match fallback {
+                        Fallback::ForceSelf => Wanted {
+                            force_instance: itself,
+                            ..Wanted::default()
+                        },
+                        Fallback::PreferSelf => Wanted {
+                            prefer_instance: itself,
+                            ..Wanted::default()
+                        },
+                    };
+                    site = from;
+                    may_replay = false;
+                }
+            }
+        }
+    }
+}
+
+/// The service a replay goes to: the app's own at the same port, or another app's if that one permits it.
+fn destination(
+    table: &Table,
+    from: &Site,
+    replay: &Replay,
+    door_port: u16,
+) -> Result<Site, ReplayRefusal> {
+    let Some(name) = replay.app.as_ref().filter(|name| **name != from.app.name) else {
+        return Ok(from.clone());
+    };
+    let app = table
+        .by_name(name.as_str())
+        .ok_or_else(|| ReplayRefusal::NoSuchApp(name.to_string()))?;
+    if !party(&from.app).may_replay_to(&party(app), &replay_sources(app)) {
+        return Err(ReplayRefusal::NotPermitted(name.to_string()));
+    }
+    Site::for_replay(app, door_port).ok_or_else(|| ReplayRefusal::NoSuchApp(name.to_string()))
+}
+
+fn wish(replay: &Replay, by: &ReplayOrigin) -> Wanted {
+    Wanted {
+        force_regions: replay.regions.clone(),
+        force_instance: replay.instance.as_ref().map(ToString::to_string),
+        prefer_instance: replay.prefer_instance.as_ref().map(ToString::to_string),
+        exclude: replay.elsewhere.then_some(by.machine),
+        ..Wanted::default()
+    }
+}
+
+/// What the target sees of the replay.
+fn changes(replay: &Replay, by: &ReplayOrigin) -> Extra {
+    let mut set = replay.transform.set_headers().to_vec();
+    set.push(("fly-replay-src".to_owned(), replay_src(by, replay)));
+    set.push(("fly-replay-cache-status".to_owned(), "miss".to_owned()));
+    Extra {
+        target: replay.transform.path().map(ToOwned::to_owned),
+        set,
+        delete: replay.transform.delete_headers().to_vec(),
+    }
+}
