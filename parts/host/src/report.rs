@@ -72,6 +72,12 @@ pub(crate) fn catalog_entry(
         return None;
     }
     let spec = &machine.version.spec;
+    // A standby waits for its machine to fail, and one that was never launched for its owner: requests start neither.
+    let waits = !spec.standbys.is_empty() || machine.launches == 0;
+    let mut services = spec.services.clone();
+    for service in &mut services {
+        service.autostart &= !waits;
+    }
     Some(CatalogEntry {
         machine_id: machine.identity.machine_id,
         instance_id: machine.version.instance_id,
@@ -85,7 +91,7 @@ pub(crate) fn catalog_entry(
         ipv4: machine.identity.ipv4,
         state,
         cordoned: machine.cordoned,
-        services: spec.services.clone(),
+        services,
         statics: spec.statics.clone(),
         metadata: spec.metadata.clone(),
         in_dns: !spec.dns.skip_registration,

@@ -11,5 +11,6 @@ mod names;
 mod one_server;
 mod regions;
 
+mod scale_to_zero;
 mod walk_cli;
 mod walk_http;

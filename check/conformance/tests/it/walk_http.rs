@@ -313,8 +313,7 @@ fn a_visitor_reaches_an_app_by_name() {
     assert_eq!(said["app"], json!(stage.app));
     assert_eq!(said["machine"], json!(id));
     assert!(answer.header("fly-request-id").is_some());
-    stage.act(&id, "stop", json!({}));
-    stage.wait(&id, "stopped");
+    stage.act(&id, "cordon", json!({}));
     wait_for("the app has no machine", || {
         (stage.cloud.visit(&stage.app, "/").ok()?.status == 503).then_some(())
     });
