@@ -104,8 +104,7 @@ impl Waker for HostsWaker {
 
     async fn suspend(&self, _: HostId, machine: MachineId) -> Result<(), WakeError> {
         let refused = self.0.refuses.lock().unwrap()[1];
-        self.0
-            .ask("suspend", machine, refused, Suspended)
+        self.0.ask("suspend", machine, refused, Suspended)
     }
 }
 
