@@ -59,7 +59,7 @@ impl CertificateStore {
         let before = self.names();
         let mut names = Names::default();
         for certificate in &directory.certificates {
-            if let Some(key) = names.read(certificate, &before) {
+            if let Some(key) = names.read(certificate, &before, parse) {
                 for name in &certificate.hostnames {
                     let (map, name) = match name.strip_prefix("*.") {
                         Some(parent) => (&mut names.wildcard, parent),
@@ -74,7 +74,7 @@ impl CertificateStore {
                 hostname,
                 certificate,
             } = challenge
-                && let Some(key) = names.read(certificate, &before)
+                && let Some(key) = names.read(certificate, &before, parse_proof)
             {
                 names.proofs.insert(hostname.as_str().into(), key);
             }
@@ -133,6 +133,7 @@ impl Names {
         &mut self,
         certificate: &Arc<ServerCertificate>,
         before: &Names,
+        parse: fn(&ServerCertificate) -> Result<CertifiedKey, CertificateError>,
     ) -> Option<Arc<CertifiedKey>> {
         let address = Arc::as_ptr(certificate).addr();
         let (_, key) = self.read.entry(address).or_insert_with(|| {
@@ -150,10 +151,24 @@ impl Names {
 }
 
 fn parse(certificate: &ServerCertificate) -> Result<CertifiedKey, CertificateError> {
+    let (chain, key) = pem(certificate)?;
+    certified(chain, &key)
+}
+
+/// A proof has a critical extension that no check of ours knows (RFC 8737, section 3), so its key is taken as given.
+fn parse_proof(certificate: &ServerCertificate) -> Result<CertifiedKey, CertificateError> {
+    let (chain, key) = pem(certificate)?;
+    let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
+    Ok(CertifiedKey::new(chain, key))
+}
+
+type Pem = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn pem(certificate: &ServerCertificate) -> Result<Pem, CertificateError> {
     let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes())
         .collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(certificate.key.reveal().as_bytes())?;
-    certified(chain, &key)
+    Ok((chain, key))
 }
 
 fn certified(
@@ -175,9 +190,9 @@ mod tests {
 
     use super::*;
 
-    fn pem(kind: &str, der: &[u8]) -> String {
-        let text = base64::engine::general_purpose::STANDARD.encode(der);
-        format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n")
+    fn text(kind: &str, der: &[u8]) -> String {
+        let body = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n")
     }
 
     fn certificate(names: &[&str]) -> Arc<ServerCertificate> {
@@ -185,9 +200,34 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(names.clone()).unwrap();
         Arc::new(ServerCertificate {
             hostnames: names,
-            chain: pem("CERTIFICATE", made.cert.der()),
-            key: Secret::new(pem("PRIVATE KEY", &made.signing_key.serialize_der())),
+            chain: text("CERTIFICATE", made.cert.der()),
+            key: Secret::new(text("PRIVATE KEY", &made.signing_key.serialize_der())),
         })
+    }
+
+    #[test]
+    fn a_proof_is_shown_for_its_name_only() {
+        let name = "www.a.test";
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(&[7; 32])];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let certificate = Arc::new(ServerCertificate {
+            hostnames: vec![name.to_owned()],
+            chain: text("CERTIFICATE", made.der()),
+            key: Secret::new(text("PRIVATE KEY", &key.serialize_der())),
+        });
+        let store = CertificateStore::new("apps.test").unwrap();
+        store.publish(&Directory {
+            challenges: vec![Challenge::TlsAlpn01 {
+                hostname: name.to_owned(),
+                certificate,
+            }],
+            ..Directory::default()
+        });
+        assert!(store.proof(name).is_some());
+        assert!(store.proof("a.test").is_none());
+        assert!(store.published(name).is_none());
     }
 
     #[test]
