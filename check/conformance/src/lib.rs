@@ -2,7 +2,9 @@
 //! does. The tests are in `tests/it`.
 
 mod image;
+mod pebble;
 mod stage;
 
 pub use image::hello_archive;
+pub use pebble::Pebble;
 pub use stage::{Exec, Stage, is_alive};

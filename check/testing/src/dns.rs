@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 /// Types of records, by their numbers (RFC 1035, 3.2.2).
@@ -23,11 +24,18 @@ impl FakeDns {
     /// # Panics
     /// If there is no free port.
     pub fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+        let (socket, listener) = bound();
         let server = Self {
             address: socket.local_addr().expect("a bound socket has an address"),
             records: Arc::default(),
         };
+        let records = server.records.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let records = records.clone();
+                std::thread::spawn(move || over_stream(stream, &records));
+            }
+        });
         let records = server.records.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 1500];
@@ -80,6 +88,42 @@ impl FakeDns {
     pub fn forget(&self, name: &str) {
         let mut records = self.records.lock().expect("no holder of this lock panics");
         records.remove(&name.to_ascii_lowercase());
+    }
+}
+
+/// One port for datagrams and streams: some clients only use the latter.
+fn bound() -> (UdpSocket, TcpListener) {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        // The same port may be somebody's already.
+        if let Ok(socket) = UdpSocket::bind(address) {
+            return (socket, listener);
+        }
+    }
+}
+
+/// Answers until the client is done; each message has its length in front (RFC 1035, 4.2.2).
+fn over_stream(mut stream: TcpStream, records: &Mutex<Records>) {
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        if stream.read_exact(&mut question).is_err() {
+            return;
+        }
+        let records = records.lock().expect("no holder of this lock panics");
+        let Some(answer) = answer(&question, &records) else {
+            return;
+        };
+        let length = u16::try_from(answer.len()).expect("answers of tests are short");
+        if stream
+            .write_all(&[&length.to_be_bytes()[..], &answer].concat())
+            .is_err()
+        {
+            return;
+        }
     }
 }
 
