@@ -130,9 +130,11 @@ impl ControlStore {
             let key = owner(app.as_ref().map(|app| app.id));
             tx.execute(
                 SET_PROOFS,
-                args![key, hostname.as_str(), proofs.to_string()],
+                args![key.as_str(), hostname.as_str(), proofs.to_string()],
             )?;
-            let after = json!({ "hostname": hostname });
+            let order = tx.row(ORDER, args![key.as_str(), hostname.as_str()])?;
+            let method: Option<String> = order.map(|order| order.get("method")).transpose()?;
+            let after = json!({ "hostname": hostname, "method": method });
             append(
                 tx,
                 &by,
