@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod body;
+mod certificates;
 mod checks;
 mod crash;
 mod fault_loop;
