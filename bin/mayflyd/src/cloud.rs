@@ -12,7 +12,7 @@ use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSet
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
-use mayfly_image::{ImageStore, StoreConfig};
+use mayfly_image::ImageStore;
 use mayfly_machine::MachineState;
 use mayfly_names::{NameServer, NamesConfig, Sources};
 use mayfly_net::{ServeConfig, serve};
@@ -66,7 +66,7 @@ impl Cloud {
             .await?;
 
         readiness.step("opening the images")?;
-        let images = ImageStore::open(&config.data_dir.join("images"), StoreConfig::default())
+        let images = ImageStore::open(&config.data_dir.join("images"), config.images.clone())
             .await
             .context("open the images")?;
 
@@ -92,7 +92,8 @@ impl Cloud {
         .context("prepare this server for machines")?;
 
         readiness.step("reading the journal")?;
-        let server = Server::detect().context("ask the kernel about this server")?;
+        let server =
+            Server::detect(driver.cgroups()).context("ask the kernel about this server")?;
         let housemates = Housemates::default();
         let mut hosts = Vec::with_capacity(places.len());
         for place in &places {
@@ -225,7 +226,8 @@ impl Cloud {
             stop: requests.clone(),
         })
         .await
-        .context("build the control plane")?;
+        .context("build the control plane")?
+        .limited(config.api_limits);
 
         Ok(Self {
             listener,

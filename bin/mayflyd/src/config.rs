@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use mayfly_control::ApiLimits;
 use mayfly_edge::AddressRange;
+use mayfly_image::StoreConfig;
 use mayfly_runtime::telemetry::LogFormat;
 use mayfly_types::{IpRange, Region, Secret};
 use serde::{Deserialize, Deserializer};
 
 use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
+use crate::images::{ImagesSection, store_config};
+
 /// Fly.io looks "every few minutes".
 const AUTOSTOP_PERIOD: Duration = Duration::from_secs(180);
 
@@ -35,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_patience: Duration,
+    pub(crate) api_limits: ApiLimits,
+    pub(crate) images: StoreConfig,
 }
 
 /// Where intent is kept.
@@ -83,6 +89,8 @@ struct File {
     store: Store,
     log: Log,
     shutdown: Shutdown,
+    limits: Limits,
+    images: ImagesSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -135,6 +143,12 @@ enum Format {
     #[default]
     Text,
     Json,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Limits {
+    api: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -237,6 +251,11 @@ impl Config {
                 Format::Json => LogFormat::Json,
             },
             shutdown_patience: file.shutdown.patience,
+            api_limits: match file.limits.api {
+                None => ApiLimits::Off,
+                Some(name) => name.parse().context("limits.api")?,
+            },
+            images: store_config(file.images)?,
         })
     }
 }
@@ -414,9 +433,36 @@ mod tests {
     }
 
     #[test]
+    fn registries_are_logged_into_and_limits_are_held() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "top secret\n").unwrap();
+        let text = format!(
+            "[limits]\napi = \"seed-001\"\n[images.logins.\"ghcr.io\"]\nusername = \"me\"\npassword_file = {:?}",
+            file.path()
+        );
+        let config = assembled(&text, &Overrides::default()).unwrap();
+        assert_eq!(config.api_limits, ApiLimits::Seed001);
+        let login = &config.images.logins["ghcr.io"];
+        assert_eq!(
+            (login.username.as_str(), login.password.reveal()),
+            ("me", "top secret")
+        );
+        assert!(!format!("{config:?}").contains("top secret"));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, named) in [
             ("[api]\nlisten_on = \"1\"", "listen_on"),
+            ("[limits]\napi = \"strict\"", "seed-001"),
+            (
+                "[images]\nca_file = \"/nowhere\"",
+                "images.ca_file /nowhere",
+            ),
+            (
+                "[images.logins.\"ghcr.io\"]\nusername = \"me\"\npassword_file = \"/nowhere\"",
+                "images.logins.\"ghcr.io\".password_file /nowhere",
+            ),
             ("[api]\nlisten = \"here\"", "listen"),
             ("region = \"Frankfurt\"", "three letters"),
             ("regions = [\"fra\", \"fra\"]", "fra twice"),

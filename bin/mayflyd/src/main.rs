@@ -8,6 +8,7 @@ mod cloud;
 mod config;
 mod halt;
 mod host_places;
+mod images;
 mod lock;
 mod readiness;
 mod waker;

@@ -9,19 +9,17 @@ pub struct Server {
     pub boot_id: String,
     pub memory_mib: u64,
     pub cpus: u32,
-    /// `v2`, `v1`.
+    /// As the driver calls what it found: `v1`, `v2` or `hybrid`.
     pub cgroups: String,
     /// The resolvers the server itself asks.
     pub nameservers: Vec<IpAddr>,
 }
 
 impl Server {
-    /// Asks the kernel.
-    pub fn detect() -> io::Result<Server> {
+    /// Asks the kernel; which control groups are used is the driver's to know.
+    pub fn detect(cgroups: &str) -> io::Result<Server> {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let meminfo = fs::read_to_string("/proc/meminfo")?;
-        let is_v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
-            .is_ok_and(|controllers| controllers.contains("memory"));
         // A server without the file has no resolver.
         let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         Ok(Server {
@@ -29,7 +27,7 @@ impl Server {
             memory_mib: total_kib(&meminfo) / 1024,
             cpus: std::thread::available_parallelism()
                 .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
-            cgroups: if is_v2 { "v2" } else { "v1" }.to_owned(),
+            cgroups: cgroups.to_owned(),
             nameservers: nameservers(&resolv_conf),
         })
     }
@@ -63,6 +61,6 @@ mod tests {
         let read = ["127.0.0.53", "10.0.0.2", "::1"].map(|text| text.parse::<IpAddr>().unwrap());
         assert_eq!(nameservers(text), read);
         assert_eq!(total_kib("MemFree: 1 kB\nMemTotal:  2048 kB\n"), 2048);
-        assert!(Server::detect().unwrap().memory_mib > 0);
+        assert!(Server::detect("v2").unwrap().memory_mib > 0);
     }
 }

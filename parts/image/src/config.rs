@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mayfly_host_api::RegistryLogin;
 use mayfly_runtime::Backoff;
 
 /// What the store may use and where registries are.
@@ -11,6 +12,8 @@ pub struct StoreConfig {
     pub architecture: String,
     /// Registries that are reached at another address than their name says, or without TLS.
     pub registries: BTreeMap<String, RegistryConfig>,
+    /// Who to be at a registry when a caller brings no login of their own.
+    pub logins: BTreeMap<String, RegistryLogin>,
     /// Certificate authorities to trust beside the system's, in PEM form.
     pub ca_file: Option<PathBuf>,
     /// Layers fetched at the same time, over all pulls.
@@ -67,6 +70,7 @@ impl Default for StoreConfig {
         Self {
             architecture: oci_architecture(std::env::consts::ARCH).to_owned(),
             registries: BTreeMap::new(),
+            logins: BTreeMap::new(),
             ca_file: None,
             downloads_max: 4,
             unpacks_max: std::thread::available_parallelism().map_or(2, usize::from),

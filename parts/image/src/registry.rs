@@ -67,7 +67,7 @@ impl<'a> Repository<'a> {
             registry: image.registry().to_owned(),
             base: base_url(image.registry(), config),
             repository: image.repository().to_owned(),
-            login,
+            login: login.or_else(|| config.logins.get(image.registry())),
             authorization: Mutex::new(None),
         }
     }

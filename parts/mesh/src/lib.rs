@@ -11,6 +11,7 @@
 mod address;
 mod error;
 mod firewall;
+mod forwarding;
 mod instance;
 mod local;
 mod mesh;

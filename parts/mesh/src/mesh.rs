@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::address::Ipv4Pool;
 use crate::error::MeshError;
 use crate::firewall::{self, Admission};
+use crate::forwarding;
 use crate::instance::Instance;
 use crate::namespace;
 use crate::netlink::Socket;
@@ -62,6 +63,13 @@ impl Mesh {
         firewall::load_rules(&table, &prefix, &instance.pools(), names)
             .map_err(MeshError::Firewall)?;
         let_the_kernel_forward()?;
+        if let Some(other) = forwarding::foreign_drop(&table, &prefix) {
+            warn!(
+                table = other,
+                "another firewall drops what machines send and are sent; let it through with: \
+                 iptables -I FORWARD -i {prefix}+ -j ACCEPT; iptables -I FORWARD -o {prefix}+ -j ACCEPT"
+            );
+        }
         let run_dir = instance.run_dir();
         let claim = |source| MeshError::Claim {
             directory: data_dir.display().to_string(),
