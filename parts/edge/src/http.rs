@@ -4,8 +4,6 @@
 //! by a framework, and strictly: whatever two parsers could read in two ways is refused, which is what makes request
 //! smuggling impossible.
 
-#![allow(dead_code)] // what HTTP/2, replays and options use is here before them
-
 pub(crate) mod attempt;
 pub(crate) mod body;
 mod channel;

@@ -6,7 +6,7 @@
 //!
 //! HTTP/1 is parsed here, not by a framework, and strictly: whatever two parsers could read in two ways is refused,
 //! which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
-//! asks for. Absent on purpose, until the edge proper: `fly-replay`.
+//! asks for.
 
 mod compress;
 #[allow(dead_code, unused_imports)] // TCP, replay and the headers take up the rest of it

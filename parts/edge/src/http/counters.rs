@@ -19,7 +19,6 @@ pub(crate) struct Counters {
     pub(crate) connects: Counter,
     pub(crate) connects_failed: Counter,
     pub(crate) reused: Counter,
-    pub(crate) tunnels: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +56,6 @@ pub struct EdgeTotals {
     pub connects_failed: u64,
     /// Requests on a machine's connection that served one before.
     pub reused: u64,
-    pub tunnels: u64,
 }
 
 /// A view on the counters that stays valid while the edge runs.
@@ -91,7 +89,6 @@ impl EdgeMetrics {
             connects: sum(&|core| core.connects.get()),
             connects_failed: sum(&|core| core.connects_failed.get()),
             reused: sum(&|core| core.reused.get()),
-            tunnels: sum(&|core| core.tunnels.get()),
         }
     }
 }

@@ -41,13 +41,6 @@ impl ResponseHead {
         })
     }
 
-    /// The first value of a field; `name` in any case.
-    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
-        self.fields()
-            .find(|(_, other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, _, value)| value)
-    }
-
     /// Whether `Vary` already names `Accept-Encoding`, or everything.
     pub(crate) fn varies_by_encoding(&self) -> bool {
         self.fields()
