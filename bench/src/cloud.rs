@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Where Debian's busybox-static puts it.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 pub(crate) const IMAGE: &str = "bench.local/busybox:1";
-const APP: &str = "bench";
+pub(crate) const APP: &str = "bench";
 
 /// A cloud with one app whose machines sleep.
 pub(crate) struct BenchCloud {
@@ -39,11 +39,19 @@ impl BenchCloud {
 
     /// Creates a machine and returns its id; it may not be started yet.
     pub(crate) fn create(&self) -> Result<String> {
-        let config = json!({
+        self.create_with(json!({}))
+    }
+
+    /// Creates a machine with more in its configuration than the usual.
+    pub(crate) fn create_with(&self, more: Value) -> Result<String> {
+        let mut config = json!({
             "image": IMAGE,
             "guest": { "cpu_kind": "shared", "cpus": 1, "memory_mb": 256 },
             "stop_config": { "signal": "SIGKILL", "timeout": "1s" },
         });
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
         let machine = ok(&self.cloud.post(&machines(), json!({ "config": config })))?;
         machine["id"]
             .as_str()

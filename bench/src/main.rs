@@ -8,16 +8,18 @@ mod cloud;
 mod create;
 mod memory;
 mod peer;
+mod routes;
 mod rows;
 mod start;
 mod stats;
 mod suspend;
+mod wake;
 
 use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 5] = [
+const ALL: [Measurement; 7] = [
     (
         "start",
         "start of a stopped machine beside crun",
@@ -42,6 +44,16 @@ const ALL: [Measurement; 5] = [
         "rows",
         "list and get at 100 and at 10,000 machines",
         rows::run,
+    ),
+    (
+        "wake",
+        "first answer of a suspended and of a stopped machine, beside a direct request and crun",
+        wake::run,
+    ),
+    (
+        "routes",
+        "the edge's table at 100 and at 100,000 apps",
+        routes::run,
     ),
 ];
 

@@ -34,6 +34,28 @@ impl Pairs {
     }
 }
 
+impl Pairs {
+    /// One line about the slow end: the 99th of a hundred of ours, and its ratio to the other's median.
+    pub(crate) fn print_tail(&self, our_name: &str, their_name: &str) {
+        let tail = percentile(&self.ours, 0.99);
+        println!(
+            "{our_name}, 99th of a hundred {tail:.2} ms: {:.2} times the median of {their_name}",
+            tail / median(&self.theirs)
+        );
+    }
+}
+
+/// The figure that `part` of all figures do not exceed.
+fn percentile(figures: &[f64], part: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (sorted.len() as f64 * part).ceil() as usize;
+    sorted
+        .get(place.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
 /// Least, median and greatest of some figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
@@ -83,6 +105,8 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(&[]).is_nan());
+        assert_eq!(percentile(&[3.0, 1.0, 2.0], 0.99), 3.0);
+        assert_eq!(percentile(&[3.0, 1.0, 2.0], 0.5), 2.0);
         let spread = Spread::of(&[3.0, 1.0, 2.0]);
         assert_eq!((spread.least, spread.most), (1.0, 3.0));
     }

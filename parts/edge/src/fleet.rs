@@ -92,6 +92,12 @@ impl Fleet {
         Arc::clone(&self.table.read().expect("no holder of this lock panics"))
     }
 
+    /// Whether an app answers to a host name: lower case, without port.
+    pub fn knows_host(&self, host: &str) -> bool {
+        let table = self.table.read().expect("no holder of this lock panics");
+        table.by_host(host).is_some()
+    }
+
     /// A wish of a request that came in at `region`, with nothing else to it.
     pub(crate) fn wish_from(&self, region: &Region) -> Wish {
         Wish {
