@@ -2,12 +2,13 @@
 //!
 //! The protocol itself is the `h2` crate's. Here is what a proxy adds: requests and answers in the one form the rest
 //! of the edge reads (`head`), bodies as frames under back-pressure (`frames`, `outlet`), the client's connection
-//! (`connection`, `exchange`) with limits the crate does not have (`meter`), and multiplexed connections to machines
-//! (`links`, `machine`).
+//! (`connection`, `exchange`) with limits and thrift the crate does not have (`meter`, `gather`), and multiplexed
+//! connections to machines (`links`, `machine`).
 
 mod connection;
 mod exchange;
 mod frames;
+mod gather;
 mod head;
 mod links;
 mod machine;

@@ -3,7 +3,7 @@
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use base64::Engine;
@@ -17,6 +17,7 @@ use mayfly_runtime::Stop;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::H2Exchange;
+use super::gather::{Gathered, Outflow};
 use super::head::{Inbound, read_request};
 use super::meter::{FloodGauge, Metered};
 use crate::http::core::Core;
@@ -43,7 +44,7 @@ const GIVEN_UP_OF: u32 = 500;
 /// Deadlines kept for the next streams.
 const PULSES_KEPT: usize = 16;
 
-type Connection<S> = server::Connection<Metered<S>, Bytes>;
+type Connection<S> = server::Connection<Metered<Gathered<S>>, Bytes>;
 
 /// Serves a client's connection until it leaves, is idle for long, or `stop` lets its open requests finish.
 /// `already_read` is what was read to find out the protocol.
@@ -57,7 +58,8 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let pulse = core.ticker.pulse();
-    let (metered, gauge) = Metered::new(stream, already_read);
+    let (gathered, outflow) = Gathered::new(stream);
+    let (metered, gauge) = Metered::new(gathered, already_read);
     pulse.set(GREETING_PATIENCE);
     match pulse.watch(builder().handshake(metered)).await {
         Ok(Ok(connection)) => {
@@ -68,7 +70,8 @@ pub(crate) async fn serve<S>(
                 pulses: Vec::new(),
                 fate: Fate::default(),
             };
-            streams.serve(connection, gauge, stop).await;
+            outflow.gather(true);
+            streams.serve(connection, &gauge, &outflow, stop).await;
         }
         Ok(Err(error)) => tracing::debug!(peer = %conn.peer, error = %error, "no HTTP/2 greeting"),
         Err(_) => tracing::debug!(peer = %conn.peer, "the HTTP/2 greeting did not come in time"),
@@ -128,8 +131,13 @@ type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Er
 struct Flood;
 
 impl<'a> Streams<'a> {
-    async fn serve<S>(&mut self, mut connection: Connection<S>, gauge: FloodGauge, stop: &Stop)
-    where
+    async fn serve<S>(
+        &mut self,
+        mut connection: Connection<S>,
+        gauge: &FloodGauge,
+        outflow: &Outflow<S>,
+        stop: &Stop,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let mut open = FuturesUnordered::new();
@@ -137,6 +145,7 @@ impl<'a> Streams<'a> {
         let mut leaving = false;
         self.pulse.set(IDLE_PATIENCE);
         loop {
+            let idle = open.is_empty();
             // Streams first: what they have ready leaves in one write of the connection.
             tokio::select! {
                 biased;
@@ -150,10 +159,11 @@ impl<'a> Streams<'a> {
                     if self.fate.is_abuse(gave_up) {
                         tracing::debug!(peer = %self.conn.peer, "most requests were given up at once");
                         drop(open);
+                        outflow.gather(false);
                         return self.calm(connection).await;
                     }
                 }
-                turn = poll_fn(|cx| poll_turn(&mut connection, &gauge, cx)) => match turn {
+                turn = poll_fn(|cx| poll_turn(&mut connection, gauge, outflow, idle, cx)) => match turn {
                     Ok(Some(Ok((request, respond)))) => {
                         self.pulse.clear();
                         let pulse = self.pulses.pop().unwrap_or_else(|| self.core.ticker.pulse());
@@ -167,6 +177,7 @@ impl<'a> Streams<'a> {
                     Err(Flood) => {
                         tracing::debug!(peer = %self.conn.peer, "flood of HTTP/2 control frames");
                         drop(open);
+                        outflow.gather(false);
                         return self.calm(connection).await;
                     }
                 },
@@ -204,6 +215,8 @@ impl<'a> Streams<'a> {
 fn poll_turn<S>(
     connection: &mut Connection<S>,
     gauge: &FloodGauge,
+    outflow: &Outflow<S>,
+    idle: bool,
     cx: &mut std::task::Context<'_>,
 ) -> Poll<Result<Accepted, Flood>>
 where
@@ -213,7 +226,17 @@ where
     if gauge.is_flood() {
         return Poll::Ready(Err(Flood));
     }
-    accepted.map(Ok)
+    if accepted.is_ready() {
+        return accepted.map(Ok);
+    }
+    // Nothing more to say in this turn.
+    match ready!(outflow.poll_flush(cx)) {
+        Ok(()) if idle => outflow.rest(),
+        Ok(()) => {}
+        // There is nobody to say it to.
+        Err(_) => return Poll::Ready(Ok(None)),
+    }
+    Poll::Pending
 }
 
 /// Serves one request; whether the client gave it up, and the deadline for another.
