@@ -228,6 +228,19 @@ fn methods(stage: &Stage) -> Vec<String> {
 }
 
 #[test]
+fn acme_by_a_file_where_no_handshake_gets_through() {
+    let acme = Acme::start(90 * 24 * 3600, true);
+    acme.dns.alias("www.shop.test", "stage.mayfly.localhost");
+    acme.dns.point("stage.mayfly.localhost", "127.0.0.1");
+    acme.add("www.shop.test");
+    wait_active(&acme.stage, "www.shop.test");
+    wait_until("its certificate is served", || {
+        acme.visit("www.shop.test") == Ok(200)
+    });
+    assert_eq!(methods(&acme.stage), ["tls-alpn-01", "http-01"]);
+}
+
+#[test]
 fn a_wildcard_is_proved_in_dns_before_traffic_moves() {
     let acme = Acme::start(90 * 24 * 3600, false);
     acme.add("*.shop.test");
