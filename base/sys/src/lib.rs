@@ -8,6 +8,7 @@
 mod arguments;
 mod descriptors;
 mod fork;
+mod listen_fds;
 mod loop_device;
 mod loopback;
 mod mount_attributes;
@@ -17,6 +18,7 @@ mod signals;
 pub use arguments::replace_arguments;
 pub use descriptors::close_inherited;
 pub use fork::{Fork, Namespaces, fork, unshare};
+pub use listen_fds::take_listen_fds;
 pub use loop_device::attach_loop_device;
 pub use loopback::raise_loopback;
 pub use mount_attributes::{MountAttributes, set_mount_attributes};

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use mayfly_control::{
@@ -42,6 +43,7 @@ pub(crate) struct Cloud {
     images: ImageStore,
     edges: Vec<Edge>,
     answered_for: AnsweredFor,
+    edge_patience: Duration,
     edge_addresses: Vec<EdgeAddress>,
     names: NameServer,
     requests: Stop,
@@ -50,11 +52,17 @@ pub(crate) struct Cloud {
 impl Cloud {
     /// Opens the stores, prepares the kernel and binds the listeners. Whatever can be wrong with a setting is found
     /// here, before any machine is touched.
-    pub(crate) async fn build(config: &Config, readiness: &mut Readiness) -> anyhow::Result<Self> {
+    ///
+    /// `inherited` are listening sockets that a service manager holds; they are used where their address is configured.
+    pub(crate) async fn build(
+        config: &Config,
+        inherited: &[std::net::TcpListener],
+        readiness: &mut Readiness,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let board = LoopBoard::default();
-        let listener = TcpListener::bind(config.api_listen)
+        let listener = listen(config.api_listen, inherited)
             .await
             .with_context(|| format!("listen on {} for the API", config.api_listen))?;
 
@@ -179,7 +187,11 @@ impl Cloud {
                 directory: directory.subscribe(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
-                inherited: Vec::new(),
+                inherited: inherited
+                    .iter()
+                    .map(std::net::TcpListener::try_clone)
+                    .collect::<std::io::Result<_>>()
+                    .context("take over listening sockets")?,
             })?;
             edges.push(edge);
         }
@@ -239,6 +251,8 @@ impl Cloud {
             images,
             edges,
             answered_for,
+            // What is still open then is cut off by the edge itself.
+            edge_patience: config.edge_drain + Duration::from_secs(2),
             edge_addresses,
             names,
             requests,
@@ -273,8 +287,9 @@ impl Cloud {
             .await;
         let keeper = self.keeper;
         tasks.spawn("fleet", |stop| keeper.run(stop)).await;
+        let edges = TaskSet::new();
         for edge in self.edges {
-            tasks
+            edges
                 .spawn("edge", |stop| async move {
                     if let Err(error) = edge.run(stop).await {
                         error!(error = mayfly_runtime::report(&error), "edge ended");
@@ -294,6 +309,8 @@ impl Cloud {
         Running {
             api,
             tasks,
+            edges,
+            edge_patience: self.edge_patience,
             control: self.control,
             driver: self.driver,
             images: self.images,
@@ -306,6 +323,8 @@ impl Cloud {
 pub(crate) struct Running {
     api: TaskSet,
     tasks: TaskSet,
+    edges: TaskSet,
+    edge_patience: Duration,
     control: Control,
     driver: ContainerDriver,
     images: ImageStore,
@@ -315,15 +334,32 @@ pub(crate) struct Running {
 impl Running {
     /// Stops accepting, lets requests and operations finish for at most `patience` each, ends everything else. Machines
     /// run on. True if nothing had to be cut off.
-    pub(crate) async fn shut_down(self, patience: std::time::Duration) -> bool {
+    pub(crate) async fn shut_down(self, patience: Duration) -> bool {
         self.requests.cancel();
         let answered = self.api.shut_down(patience).await;
         let finished = self.control.drain(patience).await;
+        let drained = self.edges.shut_down(self.edge_patience).await;
         let ended = self.tasks.shut_down(patience).await;
         let closed = self.driver.shut_down(patience).await;
         self.images.shut_down().await;
-        answered && finished && ended && closed
+        answered && finished && drained && ended && closed
     }
+}
+
+/// The inherited listener for this address, or a new one.
+async fn listen(
+    address: SocketAddr,
+    inherited: &[std::net::TcpListener],
+) -> std::io::Result<TcpListener> {
+    let same = |listener: &&std::net::TcpListener| {
+        listener.local_addr().is_ok_and(|bound| bound == address)
+    };
+    let Some(held) = inherited.iter().find(same) else {
+        return TcpListener::bind(address).await;
+    };
+    let copy = held.try_clone()?;
+    copy.set_nonblocking(true)?;
+    TcpListener::from_std(copy)
 }
 
 /// Whether machines live on a host that may not be started any more.

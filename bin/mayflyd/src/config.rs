@@ -261,6 +261,11 @@ impl Config {
 }
 
 impl Config {
+    /// What a service manager can hold open while the daemon is away.
+    pub(crate) fn sockets(&self) -> [SocketAddr; 3] {
+        [self.api_listen, self.edge_listen, self.edge_https_listen]
+    }
+
     /// Where the edge of a region listens, given where the first does. Regions after the first have the next address
     /// of the loopback network, unless one is configured.
     pub(crate) fn edge_of(

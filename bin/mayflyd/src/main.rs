@@ -14,6 +14,7 @@ mod readiness;
 mod waker;
 
 use std::fs::DirBuilder;
+use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use mayfly_runtime::telemetry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::cloud::Cloud;
 use crate::config::{Config, Overrides};
@@ -63,11 +64,17 @@ enum Command {
         #[command(flatten)]
         place: DataDir,
     },
+    /// Print where the daemon would listen, one address a line, for a service manager that holds the sockets.
+    Sockets {
+        #[command(flatten)]
+        place: DataDir,
+    },
     /// Name what this server lacks to run machines.
     CheckHost,
 }
 
 fn main() -> ExitCode {
+    let inherited = mayfly_sys::take_listen_fds();
     let ended = match Arguments::parse().command {
         Command::Run {
             place,
@@ -79,9 +86,10 @@ fn main() -> ExitCode {
                 // Fails only for the leader of a session, which is what is wanted.
                 rustix::process::setsid().ok();
             }
-            run(&place.data_dir, config.as_deref(), &overrides)
+            run(&place.data_dir, config.as_deref(), &overrides, &inherited)
         }
         Command::Halt { place } => halt_machines(&place.data_dir),
+        Command::Sockets { place } => print_sockets(&place.data_dir),
         Command::CheckHost => check_host(),
     };
     match ended {
@@ -94,7 +102,12 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(data_dir: &Path, file: Option<&Path>, overrides: &Overrides) -> anyhow::Result<()> {
+async fn run(
+    data_dir: &Path,
+    file: Option<&Path>,
+    overrides: &Overrides,
+    inherited: &[TcpListener],
+) -> anyhow::Result<()> {
     check_host()?;
     let data_dir = make_data_dir(data_dir)?;
     let config = Config::load(&data_dir, file, overrides)?;
@@ -102,9 +115,15 @@ async fn run(data_dir: &Path, file: Option<&Path>, overrides: &Overrides) -> any
     let _lock = DataDirLock::take(&data_dir)?;
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
     let mut readiness = Readiness::starting(&data_dir)?;
+    for listener in inherited {
+        let address = listener.local_addr().context("ask an inherited socket")?;
+        if !config.sockets().contains(&address) {
+            warn!(%address, "nothing is configured to listen at this inherited socket; run `mayfly install` again");
+        }
+    }
     // Signals are asked for before anything runs, so that none finds the default action.
     let mut told_to_end = Signals::listen()?;
-    let cloud = Cloud::build(&config, &mut readiness).await?;
+    let cloud = Cloud::build(&config, inherited, &mut readiness).await?;
     let api_url = format!("http://{}", cloud.api_address()?);
     let edges = cloud.edges();
     let app_url = format!(
@@ -135,6 +154,14 @@ async fn run(data_dir: &Path, file: Option<&Path>, overrides: &Overrides) -> any
         "not everything ended in time; what was cut off continues at the next start"
     );
     info!("ended; machines run on");
+    Ok(())
+}
+
+fn print_sockets(data_dir: &Path) -> anyhow::Result<()> {
+    let config = Config::load(data_dir, None, &Overrides::default())?;
+    for address in config.sockets() {
+        println!("{address}");
+    }
     Ok(())
 }
 

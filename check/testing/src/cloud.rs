@@ -1,5 +1,6 @@
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -20,6 +21,8 @@ pub struct CloudOptions {
     pub arguments: Vec<String>,
     /// The control store is a fresh PostgreSQL database instead of a file.
     pub on_postgres: bool,
+    /// The listening sockets are held by the test and handed to every daemon it starts (sd_listen_fds(3)).
+    pub hold_sockets: bool,
 }
 
 /// A real cloud: `mayflyd` on free ports with a data directory of its own.
@@ -34,6 +37,8 @@ pub struct TestCloud {
     api: SocketAddr,
     edge: SocketAddr,
     edge_tls: SocketAddr,
+    /// For http and https.
+    held: Vec<TcpListener>,
     token: String,
 }
 
@@ -61,6 +66,7 @@ impl TestCloud {
             api: SocketAddr::from(([127, 0, 0, 1], 0)),
             edge: SocketAddr::from(([127, 0, 0, 1], 0)),
             edge_tls: SocketAddr::from(([127, 0, 0, 1], 0)),
+            held: Vec::new(),
             token: String::new(),
         };
         fs::create_dir(cloud.data_dir()).expect("an empty directory takes another");
@@ -122,7 +128,8 @@ impl TestCloud {
             .append(true)
             .open(self.log_path())
             .expect("the log is writable");
-        let mut child = Command::new(binaries().join("mayflyd"))
+        let mut command = self.daemon_command();
+        let mut child = command
             .arg("run")
             .arg("--data-dir")
             .arg(self.data_dir())
@@ -132,11 +139,6 @@ impl TestCloud {
             .args(&self.options.arguments)
             .env("RUST_BACKTRACE", "1")
             .env("HOME", self.home())
-            .stdin(Stdio::null())
-            .stdout(
-                log.try_clone()
-                    .expect("a file has room for a second handle"),
-            )
             .stderr(log)
             .spawn()
             .expect("mayflyd can be started");
@@ -157,6 +159,38 @@ impl TestCloud {
             .expect("the first start leaves a token")
             .trim()
             .to_owned();
+    }
+
+    /// mayflyd, with the sockets we hold as its descriptors 3 and 4 if it shall have them.
+    fn daemon_command(&mut self) -> Command {
+        let program = binaries().join("mayflyd");
+        if !self.options.hold_sockets {
+            let mut command = Command::new(program);
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            return command;
+        }
+        if self.held.is_empty() {
+            for _ in 0..2 {
+                let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+                self.held.push(listener);
+            }
+            let address = |index: usize| self.held[index].local_addr().expect("it is bound");
+            (self.edge, self.edge_tls) = (address(0), address(1));
+        }
+        let pass = |listener: &TcpListener| {
+            let copy = listener
+                .try_clone()
+                .expect("a socket has room for a second handle");
+            Stdio::from(OwnedFd::from(copy))
+        };
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(r#"exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_FDS=2 LISTEN_PID=$$; exec "$0" "$@""#)
+            .arg(program)
+            .stdin(pass(&self.held[0]))
+            .stdout(pass(&self.held[1]));
+        command
     }
 
     /// `kill -9` of the daemon; machines run on.

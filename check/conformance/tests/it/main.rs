@@ -6,6 +6,7 @@ mod certificates;
 mod checks;
 mod crash;
 mod fault_loop;
+mod handover;
 mod isolation;
 mod lifecycle;
 mod names;

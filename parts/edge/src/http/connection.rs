@@ -23,6 +23,9 @@ use crate::transport::{ClientStream, ConnInfo};
 /// connection and could take the answer away before it is read (RFC 9112, 9.6).
 const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
+/// How long a new connection may bring its first request after a stop: its client could not know whether a connection
+/// that ends without a word may be tried again.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Serves requests until the client leaves, a request cannot be followed by another, or `stop` finds it idle.
@@ -52,7 +55,12 @@ impl Core {
                 let read = tokio::select! {
                     biased;
                     read = pulse.watch(client.reader.fill()) => read,
-                    () = &mut stopped => return,
+                    () = async {
+                        (&mut stopped).await;
+                        if first {
+                            tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+                        }
+                    } => return,
                 };
                 if !matches!(read, Ok(Ok(1..))) {
                     return;

@@ -12,6 +12,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 const UNIT: &str = "mayfly.service";
+/// Holds the listening sockets while the daemon is away.
+const SOCKETS: &str = "mayfly.socket";
 
 /// The programs that belong together in one directory.
 const PROGRAMS: [&str; 2] = ["mayfly", "mayflyd"];
@@ -36,8 +38,11 @@ pub(crate) struct InstallArgs {
 
 pub(crate) async fn install(context: &Context, args: InstallArgs) -> anyhow::Result<()> {
     let unit = unit_text(&args.bin_dir, &args.data_dir.data_dir);
+    let sockets = sockets_text(&listened_at(&args.data_dir.data_dir)?);
     if args.print {
-        return Ok(context.out.text(&unit)?);
+        return Ok(context
+            .out
+            .text(&format!("# {UNIT}\n{unit}\n# {SOCKETS}\n{sockets}"))?);
     }
     require_root("install the service")?;
     if !Path::new("/run/systemd/system").is_dir() {
@@ -56,11 +61,20 @@ pub(crate) async fn install(context: &Context, args: InstallArgs) -> anyhow::Res
             link(&args.bin_dir.join(name))?;
         }
     }
-    let path = Path::new("/etc/systemd/system").join(UNIT);
-    fs::write(&path, unit).with_context(|| format!("write {}", path.display()))?;
-    context.out.note(&format!("wrote {}", path.display()));
+    let units = Path::new("/etc/systemd/system");
+    let old_sockets = fs::read_to_string(units.join(SOCKETS)).unwrap_or_default();
+    for (name, text) in [(UNIT, &unit), (SOCKETS, &sockets)] {
+        let path = units.join(name);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        context.out.note(&format!("wrote {}", path.display()));
+    }
     systemctl(&["daemon-reload"])?;
-    systemctl(&["enable", UNIT])?;
+    systemctl(&["enable", UNIT, SOCKETS])?;
+    if old_sockets != sockets {
+        // Other addresses, or none held so far: only a daemon that is away lets them be bound.
+        systemctl(&["stop", UNIT, SOCKETS])?;
+    }
+    systemctl(&["start", SOCKETS])?;
     // `restart` also starts; it returns once the daemon said that it serves.
     systemctl(&["restart", UNIT])?;
     context.out.line(&format!(
@@ -77,8 +91,9 @@ fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
     format!(
         "[Unit]\n\
          Description=Mayfly application cloud\n\
-         After=network-online.target\n\
+         After=network-online.target mayfly.socket\n\
          Wants=network-online.target\n\
+         Requires=mayfly.socket\n\
          \n\
          [Service]\n\
          Type=notify\n\
@@ -96,6 +111,40 @@ fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
          WantedBy=multi-user.target\n",
         bin = bin_dir.display(),
         data = data_dir.display()
+    )
+}
+
+/// What the daemon would listen at, by its configuration.
+fn listened_at(data_dir: &Path) -> anyhow::Result<Vec<String>> {
+    let output = Command::new(program_beside("mayflyd")?)
+        .args(["sockets", "--data-dir"])
+        .arg(data_dir)
+        .output()
+        .context("run mayflyd sockets")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Failure::new(format!("the configuration cannot be used: {said}")).into());
+    }
+    let lines = String::from_utf8_lossy(&output.stdout);
+    Ok(lines.lines().map(str::to_owned).collect())
+}
+
+/// systemd keeps these open whatever becomes of the daemon: connections wait for its successor instead of being refused.
+fn sockets_text(addresses: &[String]) -> String {
+    let streams: String = addresses
+        .iter()
+        .map(|address| format!("ListenStream={address}\n"))
+        .collect();
+    format!(
+        "[Unit]\n\
+         Description=Where the Mayfly application cloud listens\n\
+         \n\
+         [Socket]\n\
+         {streams}\
+         Backlog=4096\n\
+         \n\
+         [Install]\n\
+         WantedBy=sockets.target\n"
     )
 }
 
@@ -147,6 +196,14 @@ mod tests {
         assert!(unit.contains("\nExecStart=/opt/bin/mayflyd run --data-dir /data\n"));
         assert!(unit.contains("\nKillMode=process\n"));
         assert!(unit.contains("\nDelegate=yes\n"));
+    }
+
+    #[test]
+    fn sockets_outlive_the_daemon() {
+        let unit = unit_text(Path::new("/opt/bin"), Path::new("/data"));
+        assert!(unit.contains("\nRequires=mayfly.socket\n"));
+        let sockets = sockets_text(&["127.0.0.1:4280".to_owned(), "[::]:443".to_owned()]);
+        assert!(sockets.contains("\nListenStream=127.0.0.1:4280\nListenStream=[::]:443\n"));
     }
 
     #[test]
