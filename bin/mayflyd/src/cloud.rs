@@ -176,6 +176,7 @@ impl Cloud {
                 listen: config.edge_of(&place.region, index, http)?,
                 https_listen: config.edge_of(&place.region, index, https)?,
                 accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
+                serves_everywhere: index == 0,
                 drain: config.edge_drain,
                 http: HttpSettings::default(),
                 domain: config.domain.clone(),

@@ -35,6 +35,7 @@ mod wanted;
 pub use self::core::HttpSettings;
 pub(crate) use self::core::{Core, Cores};
 pub(crate) use body::{BodyError, Form, Piece};
+pub(crate) use channel::{Channel, Reader};
 pub use counters::{EdgeMetrics, EdgeTotals};
 pub(crate) use exchange::{AnswerSource, HeadError};
 pub(crate) use head::RequestHead;

@@ -4,12 +4,18 @@
 mod client;
 mod config;
 mod door;
+mod doors;
 mod gate;
 mod listener;
+mod postgres;
 mod proxy_protocol;
+mod raw;
 mod socket;
+mod splice;
 mod tls;
+mod treatment;
 mod trust;
+mod udp;
 
 pub(crate) use client::{ClientStream, ConnInfo, TlsInfo};
 pub use config::{EdgeConfig, EdgeDeps, EdgeError};

@@ -40,7 +40,10 @@ pub(crate) fn redirect(
     head: &RequestHead,
     https_port: u16,
 ) -> Option<Reply> {
-    if !site.port().force_https || conn.tls.is_some() || conn.door.reach == Reach::Private {
+    if !site.port().force_https
+        || conn.tls.is_some()
+        || matches!(conn.door.reach, Reach::Private(_))
+    {
         return None;
     }
     let port = if conn.door.reach == Reach::Dedicated {

@@ -94,7 +94,7 @@ pub(crate) fn find(
 ) -> Result<Site, Problem> {
     let app = match conn.door.reach {
         Reach::Shared => table.by_host(head.host()),
-        Reach::Dedicated | Reach::Private => table.by_address(conn.door.ip.to_canonical()),
+        Reach::Dedicated | Reach::Private(_) => table.by_address(conn.door.ip.to_canonical()),
     };
     let app = app.ok_or_else(|| {
         Problem::new(

@@ -43,7 +43,6 @@ pub(crate) struct ConnInfo {
     /// The client itself, also behind a load balancer that says so by the PROXY protocol.
     pub(crate) peer: SocketAddr,
     pub(crate) door: Door,
-    #[allow(dead_code)] // read once TLS is served
     /// `None` on a connection without TLS.
     pub(crate) tls: Option<TlsInfo>,
 }

@@ -30,6 +30,8 @@ pub struct EdgeConfig {
     pub cores: usize,
     /// Load balancers in front of the edge: their connections begin with a PROXY header, and its word is taken.
     pub accept_proxy_protocol: Vec<AddressRange>,
+    /// Also the addresses of apps that belong to no region; of several edges on one server only one can.
+    pub serves_everywhere: bool,
     /// How long open connections may go on after a stop.
     pub drain: Duration,
     pub http: HttpSettings,

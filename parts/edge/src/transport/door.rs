@@ -1,5 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
+use mayfly_types::NetworkId;
+
 /// Where a client came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Door {
@@ -18,7 +20,6 @@ impl Door {
 }
 
 /// Whom a door leads to.
-#[allow(dead_code)] // made once dedicated addresses are served
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reach {
     /// Every app: the host name decides.
@@ -26,5 +27,5 @@ pub(crate) enum Reach {
     /// One app, from anywhere.
     Dedicated,
     /// One app, from its own network only (Flycast).
-    Private,
+    Private(NetworkId),
 }

@@ -1,22 +1,28 @@
 //! From an accepted connection to what serves it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_machine::TlsOptions;
+use mayfly_machine::{Handler, PortSpec, Protocol, TlsOptions};
 use mayfly_runtime::{Stop, TaskSet};
+use mayfly_types::NetworkId;
 use rustls::ProtocolVersion;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::server::TlsStream;
 
+use crate::fleet::{App, Service};
 use crate::http::Core;
 
+use super::postgres::{self, Opening};
 use super::proxy_protocol::{Ends, Header};
-use super::tls::{self, HANDSHAKE_PATIENCE, HandshakeError, Tls};
-use super::{AddressRange, ConnInfo, Door, TlsInfo};
+use super::raw::{Machine, RawError};
+use super::tls::{self, Greeting, HANDSHAKE_PATIENCE, HandshakeError, Inside, Tls};
+use super::treatment::Treatment;
+use super::{AddressRange, ConnInfo, Door, Reach, TlsInfo};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a load balancer may take to say who its client is.
@@ -60,70 +66,270 @@ impl Gate {
         }
     }
 
-    async fn serve(&self, mut stream: TcpStream, mut peer: SocketAddr, door: Door, stop: Stop) {
+    async fn serve(&self, mut stream: TcpStream, peer: SocketAddr, door: Door, stop: Stop) {
+        let mut ends = Ends {
+            client: peer,
+            server: stream.local_addr().unwrap_or_else(|_| door.address()),
+        };
         if self.balancers.iter().any(|range| range.contains(peer.ip())) {
             match timeout(HEADER_PATIENCE, read_header(&mut stream)).await {
-                Ok(Ok(ends)) => peer = ends.map_or(peer, |ends| ends.client),
+                Ok(Ok(told)) => ends = told.unwrap_or(ends),
                 Ok(Err(error)) => return tracing::debug!(%peer, error = %error, "no PROXY header"),
                 Err(_) => return tracing::debug!(%peer, "no PROXY header in time"),
             }
         }
-        let conn = ConnInfo {
-            peer,
-            door,
-            tls: None,
-        };
-        if door.port == 443 {
-            self.serve_tls(stream, conn, stop).await;
-        } else {
-            self.core.serve(stream, conn, stop).await;
-        }
-    }
-
-    async fn serve_tls(&self, stream: TcpStream, conn: ConnInfo, stop: Stop) {
-        let peer = conn.peer;
-        let shaken = timeout(HANDSHAKE_PATIENCE, self.shake_hands(stream));
-        match shaken.await.unwrap_or(Err(HandshakeError::Late)) {
-            Ok(Some((stream, tls))) => {
+        let peer = ends.client;
+        let served = match door.reach {
+            Reach::Shared if door.port == 80 => {
                 let conn = ConnInfo {
-                    tls: Some(tls),
-                    ..conn
+                    peer,
+                    door,
+                    tls: None,
                 };
-                self.core.serve(stream, conn, stop).await;
+                return self.core.serve(stream, conn, stop).await;
             }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(%peer, error = mayfly_runtime::report(&error), "no TLS");
+            Reach::Shared => self.serve_shared_tls(stream, ends, door, stop).await,
+            Reach::Private(network) if !is_inside(peer.ip(), network) => {
+                return tracing::debug!(%peer, address = %door.address(), "not of this network");
             }
+            Reach::Dedicated | Reach::Private(_) => {
+                self.serve_alone(stream, ends, door, stop).await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%peer, address = %door.address(), error = mayfly_runtime::report(&error), "connection not served");
         }
     }
 
-    /// `None` when all that was asked for was a proof.
-    async fn shake_hands(
+    /// A shared address: the name in the client's first message is the app's.
+    async fn serve_shared_tls(
         &self,
         mut stream: TcpStream,
-    ) -> Result<Option<(tokio_rustls::server::TlsStream<TcpStream>, TlsInfo)>, HandshakeError> {
-        let greeting = match tls::read_greeting(&mut stream).await {
-            Ok(greeting) => greeting,
-            Err(error) => {
-                if let HandshakeError::NotHello(_, bytes) = &error
-                    && bytes.first().is_some_and(u8::is_ascii_uppercase)
-                {
-                    let _ = stream.write_all(NOT_TLS).await;
-                }
-                return Err(error);
+        ends: Ends,
+        door: Door,
+        stop: Stop,
+    ) -> Result<(), GateError> {
+        let begun = Instant::now();
+        let greeting = self.greeting(&mut stream, begun).await?;
+        let name = greeting.hello.server_name.as_deref();
+        let table = self.core.fleet.table();
+        let app = name.and_then(|name| table.by_host(name));
+        let way = app.and_then(|app| Way::of(app, door.port));
+        drop(table);
+        let treatment = way.as_ref().map(|way| Treatment::of(way.port()));
+        match (way, treatment) {
+            _ if greeting.hello.proves_ownership && self.tls.can_prove(name) => self
+                .tls
+                .prove(stream, greeting)
+                .await
+                .map_err(GateError::from),
+            (Some(way), Some(Treatment::Raw | Treatment::Http | Treatment::PgTls)) => {
+                let mut first = way.header(ends);
+                first.extend_from_slice(&greeting.bytes);
+                self.pass_on(&way, first, stream).await
             }
-        };
-        if greeting.hello.proves_ownership {
-            return self.tls.prove(stream, greeting).await.map(|()| None);
+            (Some(way), Some(Treatment::Tls)) => {
+                let (stream, _) = self
+                    .end_tls(stream, greeting, Some(&way), Inside::Raw, begun)
+                    .await?;
+                self.pass_decoded(&way, ends, stream).await
+            }
+            (way, _) => {
+                // Whom a request is for, its own host name says: a client may use a connection for several names.
+                self.serve_https(stream, greeting, way.as_ref(), (ends, door), begun, stop)
+                    .await
+            }
         }
-        let server_name = greeting.hello.server_name.as_deref().map(Arc::from);
-        let stream = self
-            .tls
-            .accept(stream, greeting, &TlsOptions::default(), true)
+    }
+
+    /// An address of one app.
+    async fn serve_alone(
+        &self,
+        mut stream: TcpStream,
+        ends: Ends,
+        door: Door,
+        stop: Stop,
+    ) -> Result<(), GateError> {
+        let begun = Instant::now();
+        let table = self.core.fleet.table();
+        let way = table
+            .by_address(door.ip)
+            .and_then(|app| Way::of(app, door.port))
+            .ok_or(GateError::NoService)?;
+        drop(table);
+        match Treatment::of(way.port()) {
+            Treatment::Raw => self.pass_on(&way, way.header(ends), stream).await,
+            Treatment::Http => {
+                let conn = ConnInfo {
+                    peer: ends.client,
+                    door,
+                    tls: None,
+                };
+                self.core.serve(stream, conn, stop).await;
+                Ok(())
+            }
+            Treatment::Tls | Treatment::TlsHttp => {
+                let greeting = self.greeting(&mut stream, begun).await?;
+                if greeting.hello.proves_ownership
+                    && self.tls.can_prove(greeting.hello.server_name.as_deref())
+                {
+                    return Ok(self.tls.prove(stream, greeting).await?);
+                }
+                if Treatment::of(way.port()) == Treatment::TlsHttp {
+                    let whence = (ends, door);
+                    return self
+                        .serve_https(stream, greeting, Some(&way), whence, begun, stop)
+                        .await;
+                }
+                let (stream, _) = self
+                    .end_tls(stream, greeting, Some(&way), Inside::Raw, begun)
+                    .await?;
+                self.pass_decoded(&way, ends, stream).await
+            }
+            Treatment::PgTls => {
+                let opening = timeout_at(begun + HANDSHAKE_PATIENCE, postgres::open(&mut stream));
+                match opening.await.map_err(|_| HandshakeError::Late)?? {
+                    Opening::Plain => Ok(()),
+                    Opening::Cancel(request) => {
+                        let first = [way.header(ends), request.to_vec()].concat();
+                        self.pass_on(&way, first, stream).await
+                    }
+                    Opening::Tls => {
+                        let greeting = self.greeting(&mut stream, begun).await?;
+                        let (stream, _) = self
+                            .end_tls(stream, greeting, Some(&way), Inside::Postgres, begun)
+                            .await?;
+                        self.pass_decoded(&way, ends, stream).await
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve_https(
+        &self,
+        stream: TcpStream,
+        greeting: Greeting,
+        way: Option<&Way>,
+        (ends, door): (Ends, Door),
+        begun: Instant,
+        stop: Stop,
+    ) -> Result<(), GateError> {
+        let (stream, tls) = self
+            .end_tls(stream, greeting, way, Inside::Http, begun)
             .await?;
+        let conn = ConnInfo {
+            peer: ends.client,
+            door,
+            tls: Some(tls),
+        };
+        self.core.serve(stream, conn, stop).await;
+        Ok(())
+    }
+
+    async fn pass_on(&self, way: &Way, first: Vec<u8>, stream: TcpStream) -> Result<(), GateError> {
+        let machine = Machine::open(&self.core.fleet, &way.service, &first).await?;
+        drop(first);
+        Ok(machine.relay(stream).await?)
+    }
+
+    async fn pass_decoded(
+        &self,
+        way: &Way,
+        ends: Ends,
+        stream: TlsStream<TcpStream>,
+    ) -> Result<(), GateError> {
+        let machine = Machine::open(&self.core.fleet, &way.service, &way.header(ends)).await?;
+        Ok(machine.relay_decoded(stream).await?)
+    }
+
+    async fn greeting(
+        &self,
+        stream: &mut TcpStream,
+        begun: Instant,
+    ) -> Result<Greeting, HandshakeError> {
+        let read = timeout_at(begun + HANDSHAKE_PATIENCE, tls::read_greeting(stream));
+        let read = read.await.unwrap_or(Err(HandshakeError::Late));
+        if let Err(HandshakeError::NotHello(_, bytes)) = &read
+            && bytes.first().is_some_and(u8::is_ascii_uppercase)
+        {
+            let _ = stream.try_write(NOT_TLS);
+        }
+        read
+    }
+
+    async fn end_tls(
+        &self,
+        stream: TcpStream,
+        greeting: Greeting,
+        way: Option<&Way>,
+        inside: Inside,
+        begun: Instant,
+    ) -> Result<(TlsStream<TcpStream>, TlsInfo), HandshakeError> {
+        let server_name = greeting.hello.server_name.as_deref().map(Arc::from);
+        let default = TlsOptions::default();
+        let options = way.map_or(&default, |way| &way.port().tls);
+        let shaken = self.tls.accept(stream, greeting, options, inside);
+        let stream = timeout_at(begun + HANDSHAKE_PATIENCE, shaken)
+            .await
+            .unwrap_or(Err(HandshakeError::Late))?;
         let tls = TlsInfo::of(stream.get_ref().1, server_name);
-        Ok(Some((stream, tls)))
+        Ok((stream, tls))
+    }
+}
+
+/// A service and which of its ports was meant.
+struct Way {
+    service: Arc<Service>,
+    /// Among the ports of the service.
+    place: usize,
+}
+
+impl Way {
+    fn of(app: &App, port: u16) -> Option<Way> {
+        let (service, _) = app.port(port, Protocol::Tcp)?;
+        let ports = &service.spec().ports;
+        let place = ports
+            .iter()
+            .position(|spec| (spec.first..=spec.last).contains(&port))?;
+        Some(Way {
+            service: Arc::clone(service),
+            place,
+        })
+    }
+
+    fn port(&self) -> &PortSpec {
+        &self.service.spec().ports[self.place]
+    }
+
+    /// What `proxy_proto` sends ahead; nothing without it.
+    fn header(&self, ends: Ends) -> Vec<u8> {
+        if self.port().handlers.contains(&Handler::ProxyProto) {
+            ends.header(self.port().proxy_proto)
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum GateError {
+    #[error("no service at this port")]
+    NoService,
+    #[error("speak TLS")]
+    Handshake(#[from] HandshakeError),
+    #[error("hear what the client wants")]
+    Opening(#[from] io::Error),
+    #[error("reach a machine")]
+    Raw(#[from] RawError),
+}
+
+/// Machines and peers of a network have the network's number in their addresses.
+fn is_inside(peer: IpAddr, network: NetworkId) -> bool {
+    match peer {
+        IpAddr::V6(ip) => ip.to_bits() >> 80 == (0xfdaa << 32 | u128::from(network.0)),
+        IpAddr::V4(_) => false,
     }
 }
 

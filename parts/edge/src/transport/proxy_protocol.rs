@@ -32,7 +32,6 @@ pub(crate) struct Header {
 #[error("no PROXY header: {0}")]
 pub(crate) struct NoHeader(&'static str);
 
-#[allow(dead_code)] // sent once raw connections are served
 impl Ends {
     /// The header that `version` has for these ends.
     pub(crate) fn header(&self, version: ProxyProtoVersion) -> Vec<u8> {

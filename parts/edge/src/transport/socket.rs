@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -43,6 +43,11 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = reusable(address, SocketType::STREAM)?;
     net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
+}
+
+/// A socket for datagrams of everybody.
+pub(super) fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    reusable(address, SocketType::DGRAM).map(UdpSocket::from)
 }
 
 fn reusable(address: SocketAddr, kind: SocketType) -> io::Result<std::os::fd::OwnedFd> {

@@ -54,6 +54,14 @@ enum Purpose {
     Prove,
 }
 
+/// What is spoken under TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inside {
+    Raw,
+    Http,
+    Postgres,
+}
+
 /// What a client has sent until its first message was whole.
 pub(crate) struct Greeting {
     pub(crate) bytes: Vec<u8>,
@@ -85,7 +93,7 @@ impl Tls {
         })
     }
 
-    /// Ends TLS for a port with `options`; `http` says whether HTTP is spoken inside.
+    /// Ends TLS for a port with `options`.
     ///
     /// Not cancellable without losing the connection.
     pub(crate) async fn accept(
@@ -93,10 +101,15 @@ impl Tls {
         stream: TcpStream,
         greeting: Greeting,
         options: &TlsOptions,
-        http: bool,
+        inside: Inside,
     ) -> Result<TlsStream<TcpStream>, HandshakeError> {
-        let profile = Profile::of(options, http);
+        let profile = Profile::of(options, inside);
         self.shake_hands(stream, greeting, profile).await
+    }
+
+    /// Whether a proof for this name is open; where it is not, the app may make its own.
+    pub(crate) fn can_prove(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| self.certificates.proof(name).is_some())
     }
 
     /// Shows the certificate that proves ownership; there is nothing to say afterwards.
@@ -176,25 +189,28 @@ impl Tls {
 }
 
 impl Profile {
-    fn of(options: &TlsOptions, http: bool) -> Profile {
-        let offered = if !http {
-            options.alpn.clone()
-        } else if options.alpn.is_empty() {
-            HTTP_PROTOCOLS.to_vec()
-        } else {
-            let mut wanted = options.alpn.clone();
-            wanted.retain(|protocol| HTTP_PROTOCOLS.contains(protocol));
-            wanted
+    fn of(options: &TlsOptions, inside: Inside) -> Profile {
+        let names = |protocols: &[Alpn]| -> Vec<Vec<u8>> {
+            let name = |protocol: &Alpn| match protocol {
+                Alpn::H2 => b"h2".to_vec(),
+                Alpn::Http11 => b"http/1.1".to_vec(),
+            };
+            protocols.iter().map(name).collect()
+        };
+        let alpn = match inside {
+            Inside::Raw => names(&options.alpn),
+            // Clients that begin with TLS insist on it.
+            Inside::Postgres => vec![b"postgresql".to_vec()],
+            Inside::Http if options.alpn.is_empty() => names(&HTTP_PROTOCOLS),
+            Inside::Http => {
+                let mut wanted = options.alpn.clone();
+                wanted.retain(|protocol| HTTP_PROTOCOLS.contains(protocol));
+                names(&wanted)
+            }
         };
         let accepts = |version| options.versions.is_empty() || options.versions.contains(&version);
         Profile {
-            alpn: offered
-                .into_iter()
-                .map(|protocol| match protocol {
-                    Alpn::H2 => b"h2".to_vec(),
-                    Alpn::Http11 => b"http/1.1".to_vec(),
-                })
-                .collect(),
+            alpn,
             tls12: accepts(TlsVersion::Tls12),
             tls13: accepts(TlsVersion::Tls13),
             purpose: if options.default_self_signed {

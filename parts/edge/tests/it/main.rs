@@ -10,6 +10,7 @@ mod http2;
 mod limits;
 mod options;
 mod peers;
+mod raw;
 mod replays;
 mod retries;
 mod smuggling;

@@ -71,6 +71,7 @@ impl TestEdge {
             region: "iad".parse().unwrap(),
             cores: 2,
             accept_proxy_protocol: Vec::new(),
+            serves_everywhere: true,
             drain: Duration::from_secs(10),
             http: HttpSettings::default(),
         };
