@@ -157,6 +157,7 @@ impl Cloud {
             domain: config.domain.clone(),
             region: places[0].region.clone(),
             autostop_period: config.autostop_period,
+            latency: config.latency.clone(),
         }
         .build(
             FleetSources {

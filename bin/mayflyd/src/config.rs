@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mayfly_control::ApiLimits;
-use mayfly_edge::AddressRange;
+use mayfly_edge::{AddressRange, Latency};
 use mayfly_image::StoreConfig;
 use mayfly_runtime::telemetry::LogFormat;
 use mayfly_types::{IpRange, Region, Secret};
@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) certificates: CertificatesConfig,
     /// How often machines without work are looked for.
     pub(crate) autostop_period: Duration,
+    pub(crate) latency: Latency,
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_patience: Duration,
@@ -60,6 +61,9 @@ pub(crate) struct Overrides {
     /// Several regions on this server, each with its own host and edge; the first is the default.
     #[arg(long, value_delimiter = ',', value_name = "REGION,REGION…")]
     pub(crate) regions: Vec<Region>,
+    /// Requests between regions of this server take as long as they would on the map.
+    #[arg(long)]
+    pub(crate) emulate_latency: bool,
     /// Address and port of the Machines API.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) api_listen: Option<SocketAddr>,
@@ -86,6 +90,7 @@ struct File {
     acme: AcmeSection,
     dns: DnsSection,
     addresses: Addresses,
+    latency: LatencySection,
     store: Store,
     log: Log,
     shutdown: Shutdown,
@@ -112,6 +117,15 @@ struct Edge {
     drain: Option<Duration>,
     #[serde(deserialize_with = "some_duration")]
     autostop_period: Option<Duration>,
+}
+
+/// How far regions of one server seem to be from each other.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LatencySection {
+    emulate: bool,
+    /// By pair of regions, such as `iad-fra`; both ways are the same.
+    round_trips: BTreeMap<String, String>,
 }
 
 /// Where addresses of apps are taken from; what is `None` is decided by where the edge listens.
@@ -245,6 +259,7 @@ impl Config {
             addresses: checked_addresses(file.addresses)?,
             domain: checked_domain(domain)?,
             autostop_period,
+            latency: latency(&file.latency, overrides)?,
             store,
             log_format: match file.log.format {
                 Format::Text => LogFormat::Text,
@@ -318,6 +333,29 @@ fn regions(
         anyhow::ensure!(seen.insert(region), "regions names {region} twice");
     }
     Ok(chosen)
+}
+
+fn latency(section: &LatencySection, overrides: &Overrides) -> anyhow::Result<Latency> {
+    let mut told = BTreeMap::new();
+    for (pair, text) in &section.round_trips {
+        let parse = || -> Option<(Region, Region)> {
+            let (one, other) = pair.split_once('-')?;
+            Some((one.parse().ok()?, other.parse().ok()?))
+        };
+        let regions = parse().with_context(|| {
+            format!("latency.round_trips.{pair} is no pair of regions: write iad-fra")
+        })?;
+        let span = parse_duration(text).filter(|span| *span <= Duration::from_secs(10));
+        let span = span.with_context(|| {
+            format!("latency.round_trips.{pair} must be at most 10s and written like 90ms")
+        })?;
+        told.insert(regions, span);
+    }
+    Ok(if section.emulate || overrides.emulate_latency {
+        Latency::emulated(told)
+    } else {
+        Latency::default()
+    })
 }
 
 fn checked_addresses(addresses: Addresses) -> anyhow::Result<Addresses> {
@@ -477,6 +515,11 @@ mod tests {
             ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
             ("[edge]\ndrain = 10", "drain"),
             ("[addresses]\nv4 = \"::/64\"", "addresses.v4"),
+            ("[latency.round_trips]\niad = \"9ms\"", "pair of regions"),
+            (
+                "[latency.round_trips]\niad-fra = \"9\"",
+                "written like 90ms",
+            ),
             ("[addresses]\nv6 = \"10.0.0.0/33\"", "no range of addresses"),
             (
                 "[edge]\naccept_proxy_protocol = [\"10.0.0.0/8\", \"lb\"]",

@@ -173,6 +173,15 @@ fn dismantle_network(data_dir: &Path) {
     else {
         return;
     };
+    let local = fs::read(data_dir.join("local-addresses.json")).unwrap_or_default();
+    for range in serde_json::from_slice::<Vec<String>>(&local).unwrap_or_default() {
+        let family = if range.contains(':') { "-6" } else { "-4" };
+        Command::new("ip")
+            .args([family, "route", "del", "local", &range, "dev", "lo"])
+            .stderr(Stdio::null())
+            .status()
+            .ok();
+    }
     let table = format!("mayfly_{tag}");
     Command::new("nft")
         .args(["delete", "table", "inet", &table])

@@ -13,6 +13,7 @@ mod connect;
 mod diff;
 mod gate;
 mod keeper;
+mod latency;
 mod refusal;
 mod rest;
 mod seat;
@@ -41,6 +42,7 @@ pub(crate) use app::{App, Service};
 pub(crate) use backend::Backend;
 pub(crate) use connect::ConnectError;
 pub use keeper::Keeper;
+pub use latency::Latency;
 pub(crate) use refusal::Refusal;
 pub(crate) use table::Table;
 pub use waker::{WakeError, Waker};
@@ -54,6 +56,8 @@ pub struct FleetConfig {
     pub region: Region,
     /// How often machines without work are looked for.
     pub autostop_period: Duration,
+    /// How far the regions seem to be from each other.
+    pub latency: Latency,
 }
 
 /// What a fleet learns from; when a sender is gone, its last value stays.
@@ -66,6 +70,7 @@ pub struct FleetSources {
 #[derive(Debug)]
 pub struct Fleet {
     region: Region,
+    latency: Latency,
     table: RwLock<Arc<Table>>,
 }
 
@@ -79,6 +84,7 @@ impl FleetConfig {
     ) -> (Arc<Fleet>, Keeper) {
         let fleet = Arc::new(Fleet {
             region: self.region.clone(),
+            latency: self.latency.clone(),
             table: RwLock::new(Arc::new(Table::new(&self.domain))),
         });
         let keeper = Keeper::new(Arc::clone(&fleet), self, sources, waker, entropy);

@@ -19,7 +19,7 @@ mod replay;
 mod statics;
 mod transport;
 
-pub use fleet::{Fleet, FleetConfig, FleetSources, Keeper, WakeError, Waker};
+pub use fleet::{Fleet, FleetConfig, FleetSources, Keeper, Latency, WakeError, Waker};
 pub use http::{EdgeMetrics, EdgeTotals, HttpSettings, Limit, Limits};
 pub use statics::StaticFiles;
 pub use transport::{AddressRange, Edge, EdgeConfig, EdgeDeps, EdgeError, InvalidRange};

@@ -48,6 +48,9 @@ pub(crate) struct UpArgs {
         conflicts_with = "region"
     )]
     regions: Vec<String>,
+    /// Let requests between regions take as long as they would on the map
+    #[arg(long)]
+    emulate_latency: bool,
     /// Where the Machines API listens
     #[arg(long, value_name = "ADDRESS:PORT")]
     api_listen: Option<String>,
@@ -95,6 +98,9 @@ impl UpArgs {
         add("--http-listen", self.http_listen.clone().map(Into::into));
         add("--https-listen", self.https_listen.clone().map(Into::into));
         add("--domain", self.domain.clone().map(Into::into));
+        if self.emulate_latency {
+            options.push("--emulate-latency".into());
+        }
         options
     }
 }

@@ -1,5 +1,6 @@
 //! The real daemon, real machines and real sockets, by public command only. Needs root.
 
+mod addresses;
 mod bad_input;
 mod body;
 mod certificates;

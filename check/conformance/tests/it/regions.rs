@@ -171,3 +171,32 @@ fn the_command_line_shows_regions() {
         "{status:?}"
     );
 }
+
+#[test]
+fn the_way_between_regions_takes_its_time_when_emulated() {
+    let config = "[latency.round_trips]\niad-nrt = \"250ms\"\n";
+    let stage = Stage::set_with(CloudOptions {
+        config: Some(config.to_owned()),
+        arguments: vec![
+            "--regions".to_owned(),
+            REGIONS.join(","),
+            "--emulate-latency".to_owned(),
+        ],
+        ..CloudOptions::default()
+    });
+    server(&stage, "nrt", "far-region-1");
+    let visit = |index: u8| {
+        wait_for("the app answers", || {
+            let answer = stage.cloud.visit_region(index, &stage.app, "/").ok()?;
+            (answer.status == 200).then_some(())
+        });
+        let began = std::time::Instant::now();
+        let answer = stage.cloud.visit_region(index, &stage.app, "/").unwrap();
+        assert_eq!(answer.status, 200);
+        began.elapsed()
+    };
+    let far = visit(0);
+    assert!(far.as_millis() >= 250, "{far:?}");
+    let near = visit(2);
+    assert!(near < far, "{near:?} in the region, {far:?} from afar");
+}

@@ -49,6 +49,12 @@ pub(crate) async fn connect(
             } else {
                 core.counters.connects.add();
             }
+            // A new connection goes there and back before the request does.
+            let round_trips = if reused { 1 } else { 2 };
+            let travel = core
+                .fleet
+                .travel(&core.region, &admission.region, round_trips);
+            travel.await;
             Ok(Upstream {
                 admission,
                 address,

@@ -80,6 +80,7 @@ impl TestEdge {
             domain: config.domain.clone(),
             region: config.region.clone(),
             autostop_period: Duration::from_secs(180),
+            latency: mayfly_edge::Latency::default(),
         }
         .build(
             FleetSources {
