@@ -35,7 +35,7 @@ pub(crate) fn pools(configured: &Addresses, edges: &[EdgeAddress], tag: &str) ->
     }
 }
 
-/// The addresses of apps that this host answers for: the pools, and every private one while an app has it.
+/// The addresses of apps that this host answers for: the IPv4 pool, and every IPv6 address while an app has it.
 pub(crate) struct AnsweredFor {
     local: LocalAddresses,
     pools: BTreeSet<IpRange>,
@@ -50,7 +50,7 @@ impl AnsweredFor {
     ) -> Result<Self, MeshError> {
         let mut answered = Self {
             local: LocalAddresses::open(data_dir)?,
-            pools: pools.v4.into_iter().chain(pools.v6).collect(),
+            pools: pools.v4.into_iter().collect(),
             directory,
         };
         answered.update()?;
@@ -78,7 +78,7 @@ impl AnsweredFor {
         let directory = self.directory.borrow_and_update().clone();
         let mut wanted = self.pools.clone();
         for address in directory.apps.iter().flat_map(|app| &app.addresses) {
-            if matches!(address.reach, Reach::Private(_)) {
+            if address.ip.is_ipv6() && address.reach != Reach::Shared {
                 wanted.insert(address.ip.into());
             }
         }

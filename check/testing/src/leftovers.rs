@@ -175,9 +175,14 @@ fn dismantle_network(data_dir: &Path) {
     };
     let local = fs::read(data_dir.join("local-addresses.json")).unwrap_or_default();
     for range in serde_json::from_slice::<Vec<String>>(&local).unwrap_or_default() {
-        let family = if range.contains(':') { "-6" } else { "-4" };
+        let kind: &[&str] = if range.contains(':') {
+            &["-6", "address", "del"]
+        } else {
+            &["-4", "route", "del", "local"]
+        };
         Command::new("ip")
-            .args([family, "route", "del", "local", &range, "dev", "lo"])
+            .args(kind)
+            .args([range.as_str(), "dev", "lo"])
             .stderr(Stdio::null())
             .status()
             .ok();

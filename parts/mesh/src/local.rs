@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use mayfly_types::IpRange;
@@ -9,8 +10,8 @@ use crate::MeshError;
 use crate::netlink::Socket;
 use crate::route;
 
-/// The ranges of addresses that this host answers for without carrying each of them: a local route to a whole range
-/// lets programs listen on any address in it (AnyIP).
+/// The addresses of apps that this host answers for: ranges of IPv4 by a local route to the whole range (AnyIP), IPv6 one
+/// by one.
 ///
 /// What was made is remembered in the data directory, so that it can be taken away again by whoever opens it later.
 #[derive(Debug)]
@@ -95,6 +96,9 @@ impl LocalAddresses {
 
 fn add(range: &str) -> io::Result<()> {
     let range = parse(range)?;
+    if let Some(ip) = lone_v6(&range) {
+        return Socket::route()?.send_one(route::loopback_address(ip));
+    }
     let answered = Socket::route()?.send_one(route::local(range.first(), range.prefix_length()));
     match answered {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -104,10 +108,22 @@ fn add(range: &str) -> io::Result<()> {
 
 fn remove(range: &str) -> io::Result<()> {
     let range = parse(range)?;
-    let message = route::delete_local(range.first(), range.prefix_length());
+    let message = match lone_v6(&range) {
+        Some(ip) => route::delete_loopback_address(ip),
+        None => route::delete_local(range.first(), range.prefix_length()),
+    };
     match Socket::route()?.send_one(message) {
-        Err(error) if error.raw_os_error() != Some(3) => Err(error), // ESRCH: not there
+        // ESRCH and EADDRNOTAVAIL: not there.
+        Err(error) if !matches!(error.raw_os_error(), Some(3 | 99)) => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Over IPv6 a route is not enough to listen: the address itself must be on an interface.
+fn lone_v6(range: &IpRange) -> Option<Ipv6Addr> {
+    match range.first() {
+        IpAddr::V6(ip) if range.prefix_length() == 128 => Some(ip),
+        _ => None,
     }
 }
 
