@@ -53,7 +53,7 @@ pub(crate) async fn connect(
             let round_trips = if reused { 1 } else { 2 };
             let travel = core
                 .fleet
-                .travel(&core.region, &admission.region, round_trips);
+                .travel(&core.settings.region, &admission.region, round_trips);
             travel.await;
             Ok(Upstream {
                 admission,
