@@ -89,6 +89,7 @@ fn built(entries: &Catalog) -> Result<(watch::Sender<Catalog>, Arc<Fleet>, mayfl
         domain: "bench.test".to_owned(),
         region: "ams".parse()?,
         autostop_period: Duration::from_secs(3600),
+        latency: mayfly_edge::Latency::default(),
     };
     let directory = watch::Sender::new(Arc::new(Directory::default())).subscribe();
     let sources = FleetSources {
