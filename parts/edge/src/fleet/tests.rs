@@ -130,6 +130,7 @@ impl Stage {
             domain: "mayfly.test".to_owned(),
             region: "ams".parse().unwrap(),
             autostop_period: Duration::from_millis(400),
+            latency: Latency::default(),
         }
         .build(
             FleetSources {
