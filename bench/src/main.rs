@@ -6,6 +6,7 @@
 mod bundle;
 mod cloud;
 mod create;
+mod edge;
 mod memory;
 mod peer;
 mod routes;
@@ -19,7 +20,7 @@ use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 7] = [
+const ALL: [Measurement; 8] = [
     (
         "start",
         "start of a stopped machine beside crun",
@@ -55,12 +56,20 @@ const ALL: [Measurement; 7] = [
         "the edge's table at 100 and at 100,000 apps",
         routes::run,
     ),
+    (
+        "edge",
+        "CPU time per request and memory per connection, beside HAProxy and nginx",
+        edge::run,
+    ),
 ];
 
 fn main() -> Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
     if names.first().is_some_and(|name| name == peer::ROLE) {
         return peer::serve();
+    }
+    if names.first().is_some_and(|name| name == edge::ROLE) {
+        return edge::serve();
     }
     if names.is_empty() {
         names = ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use mayfly_control::{
 };
 use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
-use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSettings, Keeper};
+use mayfly_edge::{
+    Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSettings, Keeper, StaticFiles,
+};
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
@@ -18,7 +20,7 @@ use mayfly_machine::MachineState;
 use mayfly_names::{NameServer, NamesConfig, Sources};
 use mayfly_net::{ServeConfig, serve};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy, TaskSet};
-use mayfly_types::HostId;
+use mayfly_types::{HostId, MachineId};
 use tokio::net::TcpListener;
 use tracing::{error, warn};
 
@@ -168,6 +170,7 @@ impl Cloud {
             &*entropy,
         );
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let statics: Arc<dyn StaticFiles> = Arc::new(ImageFiles(hosts.clone()));
         let mut edges: Vec<Edge> = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
             let first = edges.first();
@@ -189,6 +192,7 @@ impl Cloud {
                 directory: directory.subscribe(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
+                statics: Arc::clone(&statics),
                 inherited: inherited
                     .iter()
                     .map(std::net::TcpListener::try_clone)
@@ -388,6 +392,15 @@ fn store_url(location: &StoreLocation) -> String {
     match location {
         StoreLocation::File(path) => sqlite_url(path),
         StoreLocation::Postgres(url) => url.reveal().to_owned(),
+    }
+}
+
+/// The files of the images of this server's machines.
+struct ImageFiles(Vec<Host>);
+
+impl StaticFiles for ImageFiles {
+    fn layers(&self, machine: MachineId) -> Option<Vec<PathBuf>> {
+        self.0.iter().find_map(|host| host.image_layers(machine))
     }
 }
 

@@ -6,16 +6,15 @@
 //!
 //! HTTP/1 is parsed here, not by a framework, and strictly: whatever two parsers could read in two ways is refused,
 //! which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
-//! asks for.
+//! asks for. What an app orders to be answered elsewhere is followed and remembered; files of its image and compression
+//! are the edge's own.
 
 mod compress;
 #[allow(dead_code, unused_imports)] // TCP, replay and the headers take up the rest of it
 mod fleet;
 mod http;
 mod http2;
-#[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
 mod replay;
-#[allow(dead_code, unused_imports)] // called once the pipeline routes by apps
 mod statics;
 mod transport;
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use mayfly_machine::StaticSpec;
 use mayfly_types::MachineId;
 
-pub(crate) use answer::{StaticAnswer, serve};
+pub(crate) use answer::serve;
 
 /// Knows where the files of machines' images lie.
 pub trait StaticFiles: Send + Sync + 'static {

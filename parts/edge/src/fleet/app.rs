@@ -3,7 +3,7 @@ use std::sync::{Arc, LazyLock};
 use mayfly_edge_api::DirectoryApp;
 use mayfly_host_api::CatalogEntry;
 use mayfly_machine::{ConcurrencyKind, PortSpec, Protocol, ServiceSpec, StaticSpec};
-use mayfly_types::{AppId, AppName, NetworkId, OrgId};
+use mayfly_types::{AppId, AppName, MachineId, NetworkId, OrgId};
 
 use super::gate::Gate;
 use super::seat::Member;
@@ -53,6 +53,13 @@ impl App {
         self.services
             .iter()
             .find(|service| service.spec().protocol == Protocol::Tcp)
+    }
+
+    /// Machines of the newest version first.
+    pub(crate) fn machines_by_version(&self) -> impl Iterator<Item = MachineId> {
+        let mut entries: Vec<&Arc<CatalogEntry>> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse((!entry.cordoned, entry.instance_id)));
+        entries.into_iter().map(|entry| entry.machine_id)
     }
 
     /// Files that the edge serves by itself, by the newest machine version.

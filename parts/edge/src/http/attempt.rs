@@ -401,6 +401,25 @@ async fn pass_coded<K: AnswerSink, A: AnswerSource>(
     sink.end(machine.trailers()).await.map_err(Broken::Client)
 }
 
+/// Passes on an answer that no machine has to give.
+pub(crate) async fn answer_from<K: AnswerSink, A: AnswerSource>(
+    source: &mut A,
+    head: &RequestHead,
+    sink: &mut K,
+    pulse: &Arc<Pulse>,
+    answer: &mut ResponseHead,
+    rules: Rules<'_>,
+) -> Result<(), Broken> {
+    pulse.set(rules.idle);
+    let moved = || pulse.set(rules.idle);
+    let passed = download(head, sink, source, answer, rules, moved);
+    match pulse.watch(passed).await {
+        Ok(Download::Answered { .. }) => Ok(()),
+        Ok(Download::Broken(broken)) => Err(broken),
+        Ok(_) | Err(Expired) => Err(Broken::Idle),
+    }
+}
+
 /// Reads the body of a replay order; one that is too long to be kept is no order.
 async fn replay_order<A: AnswerSource>(machine: &mut A, keep_alive: bool) -> Download {
     let mut body = Vec::new();

@@ -17,6 +17,8 @@ use super::pulse::Ticker;
 use super::response_head::ResponseHead;
 use crate::fleet::{Fleet, Table};
 use crate::http2::Links;
+use crate::replay::ReplayCache;
+use crate::statics::StaticFiles;
 use crate::transport::{EdgeConfig, EdgeDeps};
 
 /// Working memory of busy requests that is kept for the next ones.
@@ -63,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) meter: Arc<Meter>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) notices: Notices,
+    pub(crate) replays: Arc<ReplayCache>,
+    pub(crate) statics: Arc<dyn StaticFiles>,
     chance: AtomicU64,
     scratch: Mutex<Vec<Scratch>>,
 }
@@ -73,6 +77,7 @@ pub(crate) struct Cores<'a> {
     deps: &'a EdgeDeps,
     metrics: &'a EdgeMetrics,
     meter: Arc<Meter>,
+    replays: Arc<ReplayCache>,
 }
 
 impl<'a> Cores<'a> {
@@ -86,6 +91,7 @@ impl<'a> Cores<'a> {
             deps,
             metrics,
             meter: Arc::new(Meter::new(config.http.limits.clone())),
+            replays: Arc::default(),
         }
     }
 
@@ -109,6 +115,8 @@ impl<'a> Cores<'a> {
             meter: Arc::clone(&self.meter),
             counters: self.metrics.core(index),
             notices: Notices::default(),
+            replays: Arc::clone(&self.replays),
+            statics: Arc::clone(&self.deps.statics),
             chance: AtomicU64::new(u64::from_le_bytes(self.deps.entropy.bytes())),
             scratch: Mutex::default(),
         }

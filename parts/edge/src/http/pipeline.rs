@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::Kept;
+use super::attempt::{Kept, Rules, answer_from};
 use super::core::{Core, Scratch};
 use super::delivery::{Delivery, idle_patience};
 use super::early;
@@ -14,6 +14,7 @@ use super::outbound::{Origin, continue_trace};
 use super::problem::{Problem, Reply};
 use super::site::{Site, find};
 use super::wanted::Wanted;
+use crate::statics;
 use crate::transport::ConnInfo;
 
 /// How a request ended for the client.
@@ -96,6 +97,9 @@ impl Visit<'_> {
         if let Some(reply) = early::redirect(&site, conn, head, core.settings.https_port) {
             return self.answer(parts, &reply).await;
         }
+        if let Some(ended) = self.file(&site, parts, scratch).await {
+            return ended;
+        }
         let trace = continue_trace(
             head.get("traceparent"),
             [core.chance(), core.chance(), core.chance()],
@@ -129,6 +133,53 @@ impl Visit<'_> {
             Ok(ended) => ended,
             Err(problem) => self.refuse(parts, &problem, Some(&site)).await,
         }
+    }
+
+    /// Answers with a file of the app's image, if that is what the request means.
+    async fn file<B: RequestBody, K: AnswerSink>(
+        self,
+        site: &Site,
+        parts: &mut Parts<'_, B, K>,
+        scratch: &mut Scratch,
+    ) -> Option<Ended> {
+        let head = parts.head;
+        let file = match statics::Wanted::by(site.app.statics(), head.method(), head.path()) {
+            Ok(wanted) => wanted?,
+            Err(bucket) => {
+                let problem = Problem::new(502, "PR05", format!("{bucket}."));
+                return Some(self.refuse(parts, &problem, Some(site)).await);
+            }
+        };
+        let layers = statics::directories(&self.core.statics, site.app.machines_by_version())?;
+        let mut found = match statics::serve(file, layers, head).await {
+            Ok(found) => found?,
+            Err(error) => {
+                tracing::error!(app = %site.app.name, error = %error, "a file of an image cannot be read");
+                let problem = Problem::new(502, "PR05", "The file cannot be read.");
+                return Some(self.refuse(parts, &problem, Some(site)).await);
+            }
+        };
+        let rules = Rules {
+            request_id: self.request_id,
+            options: Some(site.options()),
+            idle: IDLE_PATIENCE,
+            may_replay: false,
+        };
+        self.core.counters.own_answers.add();
+        let sent = answer_from(
+            &mut found,
+            head,
+            parts.sink,
+            parts.pulse,
+            &mut scratch.answer,
+            rules,
+        );
+        let ended = sent.await;
+        self.core.counters.answered(scratch.answer.status);
+        Some(match ended {
+            Ok(()) => Ended::Answered,
+            Err(_) => Ended::Broken,
+        })
     }
 
     async fn refuse<B: RequestBody, K: AnswerSink>(

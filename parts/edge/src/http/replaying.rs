@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use mayfly_routing::{
-    Fallback, InvalidReplay, REPLAYS_MAX, Replay, ReplayOrigin, ReplayRefusal, replay_failed,
-    replay_src,
+    CacheOrder, Fallback, InvalidReplay, REPLAYS_MAX, Replay, ReplayOrigin, ReplayRefusal,
+    replay_failed, replay_src,
 };
+
+use mayfly_types::MachineId;
 
 use super::delivery::{Delivered, Delivery, Target, Undelivered};
 use super::exchange::{AnswerSink, RequestBody};
@@ -15,7 +17,7 @@ use super::problem::Problem;
 use super::site::{Site, party, replay_sources};
 use super::wanted::Wanted;
 use crate::fleet::Table;
-use crate::replay::order;
+use crate::replay::{CacheStatus, Lookup, Remembered, Request, order};
 
 /// A replay that is being carried out.
 struct Hop {
@@ -35,7 +37,33 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
         site: Site,
         wanted: Wanted,
     ) -> Result<Ended, Problem> {
+        // What is remembered belongs to the app that the client asked.
+        let (entry, asked) = (site.clone(), wanted.clone());
+        let rules = entry.options().replay_cache.as_slice();
+        let request = Request::of(self.parts.head);
         let (mut site, mut wanted, mut extra) = (site, wanted, Extra::default());
+        let (mut status, mut remembered) = (CacheStatus::Miss, None::<Box<Remembered>>);
+        let bound = asked.force_instance.is_some() || asked.force_regions.is_some();
+        if !bound && !self.core.replays.is_empty() {
+            let now = tokio::time::Instant::now();
+            match self
+                .core
+                .replays
+                .look_up(entry.app.app_id, rules, request, now)
+            {
+                Lookup::Miss => {}
+                Lookup::Bypass => status = CacheStatus::Bypass,
+                Lookup::Hit(found) => match destination(table, &entry, &found.replay, door_port) {
+                    Ok(to) => {
+                        wanted = wish(&found.replay, found.source);
+                        extra = marked(CacheStatus::Hit);
+                        site = to;
+                        remembered = Some(found);
+                    }
+                    Err(_) => self.core.replays.forget(entry.app.app_id, &found),
+                },
+            }
+        }
         let (mut hop, mut replays, mut may_replay) = (None::<Hop>, 0, true);
         loop {
             let target = Target {
@@ -63,6 +91,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                         return Err(refuse(&ReplayRefusal::TooLarge));
                     }
                     replays += 1;
+                    remembered = None;
                     self.core.counters.replays.add();
                     let by = ReplayOrigin {
                         machine,
@@ -71,8 +100,23 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                     };
                     let to = destination(table, &site, &replay, door_port)
                         .map_err(|refusal| refuse(&refusal))?;
-                    extra = changes(&replay, &by);
-                    wanted = wish(&replay, &by);
+                    let forgets = matches!(replay.cache, Ok(Some(CacheOrder::Invalidate)));
+                    if forgets || site.app.app_id == entry.app.app_id {
+                        let now = tokio::time::Instant::now();
+                        let learned = self.core.replays.learn(
+                            entry.app.app_id,
+                            rules,
+                            request,
+                            &replay,
+                            machine,
+                            now,
+                        );
+                        if let Err(invalid) = learned {
+                            tracing::info!(app = %site.app.name, machine_id = %machine, error = %invalid, "replay is not remembered");
+                        }
+                    }
+                    extra = changes(&replay, &by, status);
+                    wanted = wish(&replay, machine);
                     let from = std::mem::replace(&mut site, to);
                     hop = Some(Hop {
                         from,
@@ -80,6 +124,13 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                         replay,
                         began: Instant::now(),
                     });
+                }
+                // The app knows better than what was remembered.
+                Err(_) if remembered.is_some() => {
+                    if let Some(found) = remembered.take() {
+                        self.core.replays.forget(entry.app.app_id, &found);
+                    }
+                    (site, wanted, extra) = (entry.clone(), asked.clone(), Extra::default());
                 }
                 Err(Undelivered { problem, reason }) => {
                     let Some(Hop {
@@ -137,21 +188,31 @@ fn destination(
     Site::for_replay(app, door_port).ok_or_else(|| ReplayRefusal::NoSuchApp(name.to_string()))
 }
 
-fn wish(replay: &Replay, by: &ReplayOrigin) -> Wanted {
+fn wish(replay: &Replay, by: MachineId) -> Wanted {
     Wanted {
         force_regions: replay.regions.clone(),
         force_instance: replay.instance.as_ref().map(ToString::to_string),
         prefer_instance: replay.prefer_instance.as_ref().map(ToString::to_string),
-        exclude: replay.elsewhere.then_some(by.machine),
+        exclude: replay.elsewhere.then_some(by),
         ..Wanted::default()
     }
 }
 
+fn marked(status: CacheStatus) -> Extra {
+    Extra {
+        set: vec![(
+            "fly-replay-cache-status".to_owned(),
+            status.as_str().to_owned(),
+        )],
+        ..Extra::default()
+    }
+}
+
 /// What the target sees of the replay.
-fn changes(replay: &Replay, by: &ReplayOrigin) -> Extra {
+fn changes(replay: &Replay, by: &ReplayOrigin, status: CacheStatus) -> Extra {
     let mut set = replay.transform.set_headers().to_vec();
     set.push(("fly-replay-src".to_owned(), replay_src(by, replay)));
-    set.push(("fly-replay-cache-status".to_owned(), "miss".to_owned()));
+    set.extend(marked(status).set);
     Extra {
         target: replay.transform.path().map(ToOwned::to_owned),
         set,

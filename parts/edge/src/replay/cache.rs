@@ -44,7 +44,7 @@ pub(crate) struct Request<'a> {
 }
 
 /// A request's header fields.
-pub(crate) trait Fields: std::fmt::Debug {
+pub(crate) trait Fields: std::fmt::Debug + Sync {
     /// Calls `see` with every value of the field called `name`, lower case, until it returns false.
     fn each(&self, name: &str, see: &mut dyn FnMut(&[u8]) -> bool);
 }
@@ -125,6 +125,10 @@ impl Default for ReplayCache {
 }
 
 impl ReplayCache {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
     /// What is remembered for a request to `app`, whose service has session `rules`. The longest path wins, a path
     /// over a session.
     pub(crate) fn look_up(
@@ -134,7 +138,7 @@ impl ReplayCache {
         request: Request<'_>,
         now: Instant,
     ) -> Lookup {
-        if self.count.load(Ordering::Relaxed) == 0 {
+        if self.is_empty() {
             return Lookup::Miss;
         }
         let skips = skips(request.fields);

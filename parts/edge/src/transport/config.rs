@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::fleet::Fleet;
 use crate::http::HttpSettings;
+use crate::statics::StaticFiles;
 
 use super::listener::Edge;
 use super::socket;
@@ -45,6 +46,8 @@ pub struct EdgeDeps {
     pub directory: watch::Receiver<Arc<Directory>>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// Where files of machines' images lie.
+    pub statics: Arc<dyn StaticFiles>,
     /// Listening sockets that somebody else holds open beyond this process; used where their address is wanted.
     pub inherited: Vec<std::net::TcpListener>,
 }

@@ -123,3 +123,30 @@ async fn orders_are_followed_with_body_and_trace() {
     assert_eq!(field(&back, "fly-replay-src"), None);
     edge.end().await;
 }
+
+#[tokio::test]
+async fn a_remembered_replay_does_not_ask_the_app_again() {
+    let (router, port) = Program::listen(36, 0, |_| {
+        replay("fly-replay: app=other\r\nfly-replay-cache: /kept/*\r\nfly-replay-cache-ttl-secs: 60\r\n")
+    })
+    .await;
+    let (target, _) = Program::listen(37, port, |_| ok("target")).await;
+    let edge = TestEdge::start(vec![
+        machine_of("web", 36, "iad", port),
+        machine_of("other", 37, "iad", port),
+    ])
+    .await;
+    for status in ["miss", "hit", "hit"] {
+        let said = edge.say(&get("web", "/kept/1", "")).await;
+        assert!(said.ends_with("target"), "{said}");
+        let heard = target.heard().pop().unwrap();
+        let line = format!("fly-replay-cache-status: {status}\r\n");
+        assert!(heard.contains(&line), "{status}\n{heard}");
+        assert_eq!(
+            status == "miss",
+            heard.contains("fly-replay-src"),
+            "{heard}"
+        );
+    }
+    assert_eq!(router.heard().len(), 1);
+}

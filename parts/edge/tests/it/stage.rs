@@ -96,6 +96,7 @@ impl TestEdge {
                 directory: names,
                 clock: Arc::new(SystemClock),
                 entropy: Arc::new(SeededEntropy::new(1)),
+                statics: Arc::new(()),
                 inherited: Vec::new(),
             })
             .unwrap();
