@@ -57,7 +57,7 @@ enum Command {
         #[arg(long, hide = true)]
         own_session: bool,
         #[command(flatten)]
-        overrides: Overrides,
+        overrides: Box<Overrides>,
     },
     /// Stop the machines of a cloud whose daemon does not run; prints how many there were.
     Halt {

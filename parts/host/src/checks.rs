@@ -152,18 +152,18 @@ pub(crate) async fn run(
     }
 }
 
+/// A change of one machine's check.
+pub(crate) type MachineTurn = (MachineId, CheckTurn);
+
 /// Where [`run`] leaves changes for [`report_turns`].
-pub(crate) fn turns() -> (
-    mpsc::Sender<(MachineId, CheckTurn)>,
-    mpsc::Receiver<(MachineId, CheckTurn)>,
-) {
+pub(crate) fn turns() -> (mpsc::Sender<MachineTurn>, mpsc::Receiver<MachineTurn>) {
     mpsc::channel(TURNS_WAITING_MAX)
 }
 
 /// Writes changes into the journals of their machines, in the order they happened.
 pub(crate) async fn report_turns(
     shared: Arc<Shared>,
-    mut turns: mpsc::Receiver<(MachineId, CheckTurn)>,
+    mut turns: mpsc::Receiver<MachineTurn>,
     stop: Stop,
 ) {
     let reporting = async {

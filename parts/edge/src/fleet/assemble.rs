@@ -237,7 +237,9 @@ impl Assembler {
 }
 
 /// What lives on from one table to the next, by machine, port and protocol.
-fn known_seats(old: Option<&App>) -> HashMap<(MachineId, u16, Protocol), (&Arc<Seat>, &Arc<Gate>)> {
+type KnownSeats<'a> = HashMap<(MachineId, u16, Protocol), (&'a Arc<Seat>, &'a Arc<Gate>)>;
+
+fn known_seats(old: Option<&App>) -> KnownSeats<'_> {
     old.into_iter()
         .flat_map(|app| app.services.iter())
         .flat_map(|service| {
@@ -278,7 +280,8 @@ impl Part<'_> {
 /// their versions may differ.
 fn groups(entries: &[Arc<CatalogEntry>]) -> Vec<Vec<Part<'_>>> {
     // Each with one part of every kind that is in it, so that machines of one version cost one comparison.
-    let mut groups: Vec<(Vec<(usize, Protocol, u16)>, Vec<Part<'_>>)> = Vec::new();
+    type Kinds = Vec<(usize, Protocol, u16)>;
+    let mut groups: Vec<(Kinds, Vec<Part<'_>>)> = Vec::new();
     for entry in entries {
         for index in 0..service_count(entry) {
             let part = Part { entry, index };

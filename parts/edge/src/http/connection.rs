@@ -40,13 +40,13 @@ impl Core {
             return self.serve_h2(client, &conn, &stop).await;
         }
         let pulse = self.ticker.pulse();
-        let mut memory = None;
+        let mut memory: Option<Box<Memory>> = None;
         let mut stopped = pin!(stop.cancelled());
         let mut first = true;
         loop {
             let (idle, head) = memory
                 .as_ref()
-                .map_or((IDLE_PATIENCE, HEAD_PATIENCE), |memory: &Box<Memory>| {
+                .map_or((IDLE_PATIENCE, HEAD_PATIENCE), |memory| {
                     (memory.idle, memory.head)
                 });
             pulse.set(idle);

@@ -13,9 +13,12 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Apps and codes remembered; above it the oldest silence is broken.
 const REMEMBERED_MAX: usize = 1024;
 
+/// App and code.
+type Subject = (String, &'static str);
+
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
-    last: Mutex<HashMap<(String, &'static str), (Instant, u64)>>,
+    last: Mutex<HashMap<Subject, (Instant, u64)>>,
 }
 
 impl Notices {

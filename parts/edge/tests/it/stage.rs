@@ -262,7 +262,7 @@ impl Program {
             let mut open = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (all, answer) = (Arc::clone(&all), Arc::clone(&answer));
-                open.spawn(async move { serve(stream, &all, &*answer).await });
+                open.spawn(async move { Box::pin(serve(stream, &all, &*answer)).await });
             }
         });
         (Program { heard, task }, port)
