@@ -163,16 +163,34 @@ fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .map(|entry| entry.path())
 }
 
-/// Takes away what a cloud, not a single machine, has in the kernel: its nftables table and the mount that holds its
-/// network namespaces. A data directory whose daemon never came so far has none.
+/// Prefix length of a pool in `network.json`.
+const POOL_PREFIX: u8 = 18;
+
+/// Takes away what a cloud, not a single machine, has in the kernel: its nftables table, the claims of its address
+/// pools, its own addresses and the mount that holds its network namespaces. A data directory whose daemon never came
+/// so far has none.
 fn dismantle_network(data_dir: &Path) {
-    let Some(tag) = fs::read(data_dir.join("network.json"))
-        .ok()
-        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
-        .and_then(|network| Some(network["tag"].as_str()?.to_owned()))
-    else {
+    let network = fs::read(data_dir.join("network.json")).unwrap_or_default();
+    let Ok(network) = serde_json::from_slice::<serde_json::Value>(&network) else {
         return;
     };
+    let Some(tag) = network["tag"].as_str() else {
+        return;
+    };
+    let more = network["more_pools"].as_object().into_iter().flatten();
+    let pools = more.map(|(_, pool)| pool).chain([&network["pool"]]);
+    for first in pools.filter_map(|pool| pool["first"].as_str()) {
+        let claim = format!("{first}/{}", POOL_PREFIX);
+        ip(&["-4", "route", "del", "unreachable", &claim]);
+    }
+    ip(&[
+        "-6",
+        "address",
+        "del",
+        &format!("fdaa::{tag}:3/128"),
+        "dev",
+        "lo",
+    ]);
     let local = fs::read(data_dir.join("local-addresses.json")).unwrap_or_default();
     for range in serde_json::from_slice::<Vec<String>>(&local).unwrap_or_default() {
         let kind: &[&str] = if range.contains(':') {
@@ -180,12 +198,7 @@ fn dismantle_network(data_dir: &Path) {
         } else {
             &["-4", "route", "del", "local"]
         };
-        Command::new("ip")
-            .args(kind)
-            .args([range.as_str(), "dev", "lo"])
-            .stderr(Stdio::null())
-            .status()
-            .ok();
+        ip(&[kind, &[range.as_str(), "dev", "lo"]].concat());
     }
     let table = format!("mayfly_{tag}");
     Command::new("nft")
@@ -196,4 +209,13 @@ fn dismantle_network(data_dir: &Path) {
     let namespaces = Path::new("/run/mayfly").join(&tag);
     unmount(&namespaces, UnmountFlags::DETACH).ok();
     fs::remove_dir(&namespaces).ok();
+}
+
+/// What is gone already is fine.
+fn ip(arguments: &[&str]) {
+    Command::new("ip")
+        .args(arguments)
+        .stderr(Stdio::null())
+        .status()
+        .ok();
 }

@@ -28,8 +28,8 @@ pub struct Ipv4Pool {
 }
 
 impl Ipv4Pool {
-    /// Prefix length of a pool: 32,766 machines.
-    pub const PREFIX_LENGTH: u8 = 17;
+    /// Prefix length of a pool: 16,382 machines.
+    pub const PREFIX_LENGTH: u8 = 18;
     /// Pools that fit into 100.64.0.0/10, the space set aside for translation (RFC 6598).
     pub(crate) const COUNT: u32 = 1 << (Self::PREFIX_LENGTH - 10);
     const SIZE: u32 = 1 << (32 - Self::PREFIX_LENGTH);
@@ -78,14 +78,14 @@ mod tests {
     #[test]
     fn pools_are_disjoint_and_end() {
         let (first, second) = (Ipv4Pool::numbered(0), Ipv4Pool::numbered(1));
-        assert_eq!(first.to_string(), "100.64.0.0/17");
+        assert_eq!(first.to_string(), "100.64.0.0/18");
         assert_eq!(first.nth(0), Some(Ipv4Addr::new(100, 64, 0, 1)));
-        let last = first.nth(32_765).unwrap();
-        assert_eq!(last, Ipv4Addr::new(100, 64, 127, 254));
+        let last = first.nth(16_381).unwrap();
+        assert_eq!(last, Ipv4Addr::new(100, 64, 63, 254));
         assert!(first.contains(last) && !second.contains(last));
-        assert_eq!(first.nth(32_766), None);
+        assert_eq!(first.nth(16_382), None);
         let end = Ipv4Pool::numbered(Ipv4Pool::COUNT - 1);
-        assert_eq!(end.nth(32_765), Some(Ipv4Addr::new(100, 127, 255, 254)));
+        assert_eq!(end.nth(16_381), Some(Ipv4Addr::new(100, 127, 255, 254)));
         assert_eq!(Ipv4Pool::numbered(Ipv4Pool::COUNT), first);
     }
 }

@@ -1,6 +1,6 @@
 //! Addresses of apps: this host answers for them, and machines reach those of their own network.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Command;
 
 use mayfly_conformance::Stage;
@@ -17,7 +17,15 @@ fn can_listen(ip: IpAddr) -> bool {
     TcpListener::bind((ip, 0)).is_ok()
 }
 
-/// Whether a machine can connect; the listener need not accept for that.
+/// A listener that ends every connection at once, since the machine's `nc` waits for the other side.
+fn listen(ip: IpAddr) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    address
+}
+
+/// Whether a machine can connect.
 fn reaches(stage: &Stage, machine: &str, address: SocketAddr) -> bool {
     let line = format!("nc -w 2 {} {} </dev/null", address.ip(), address.port());
     stage.exec(machine, &line).code == 0
@@ -58,13 +66,15 @@ fn a_private_address_is_reached_by_its_network_and_opens_nothing_else() {
     let inside = stage.start(Stage::sleeper());
     let ip = allocate(&stage, "stage", "private_v6");
     wait_until("the host answers for it", || can_listen(ip));
-    let own = TcpListener::bind((ip, 0)).unwrap();
-    let own = own.local_addr().map(|address| (own, address)).unwrap();
-    assert!(reaches(&stage, &inside, own.1));
+    let own = listen(ip);
+    assert!(reaches(&stage, &inside, own));
     // A service of the host that listens on all addresses is none of the app's.
-    let everywhere = TcpListener::bind("[::]:0").unwrap();
-    let port = everywhere.local_addr().unwrap().port();
-    assert!(!reaches(&stage, &inside, SocketAddr::new(ip, port)));
+    let everywhere = listen(Ipv6Addr::UNSPECIFIED.into());
+    assert!(!reaches(
+        &stage,
+        &inside,
+        SocketAddr::new(ip, everywhere.port())
+    ));
     // Machines of another network do not reach it.
     let other = json!({"app_name": "other", "org_slug": "personal", "network": "own"});
     stage.cloud.post("/v1/apps", other).expect(201);
@@ -73,5 +83,5 @@ fn a_private_address_is_reached_by_its_network_and_opens_nothing_else() {
         app: "other".to_owned(),
     };
     let stranger = outside.start(Stage::sleeper());
-    assert!(!reaches(&outside, &stranger, own.1));
+    assert!(!reaches(&outside, &stranger, own));
 }
