@@ -206,7 +206,7 @@ fn dismantle_network(data_dir: &Path) {
         .stderr(Stdio::null())
         .status()
         .ok();
-    let namespaces = Path::new("/run/mayfly").join(&tag);
+    let namespaces = Path::new("/run/mayfly").join(tag);
     unmount(&namespaces, UnmountFlags::DETACH).ok();
     fs::remove_dir(&namespaces).ok();
 }
