@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use mayfly_certs::LocalAuthority;
 use mayfly_certs::acme::{Acme, AcmeConfig};
 use mayfly_certs::dns::{Resolver, system_servers};
-use mayfly_certs::{LocalAuthority, Sealer};
 use mayfly_control::{CertificateDeps, CertificateSettings};
 use mayfly_runtime::{Clock, Entropy};
+use mayfly_seal::Sealer;
 use mayfly_types::Secret;
 use serde::Deserialize;
 

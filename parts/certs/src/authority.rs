@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use crate::pair::{CertificatePair, PairError};
 use crate::pem;
-use crate::seal::write_private;
+use mayfly_seal::write_private;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

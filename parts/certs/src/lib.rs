@@ -1,16 +1,14 @@
-//! Certificates: a local authority, an ACME client in steps that can be journaled, checks of what people import, the
-//! sealing of keys at rest, and a small resolver that sees DNS as a certificate authority does.
+//! Certificates: a local authority, an ACME client in steps that can be journaled, checks of what people import, and a
+//! small resolver that sees DNS as a certificate authority does.
 //!
 //! Every step takes and returns plain values. It keeps no list of hostnames, stores nothing but the local authority's
-//! own two files and the sealing key, and decides nothing about who may have which name.
+//! own two files, and decides nothing about who may have which name.
 
 pub mod acme;
 mod authority;
 pub mod dns;
 mod pair;
 mod pem;
-mod seal;
 
 pub use authority::{AuthorityError, LocalAuthority};
 pub use pair::{CertificateFacts, CertificatePair, KeyType, PairError};
-pub use seal::{SealError, Sealer};

@@ -15,9 +15,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_certs::LocalAuthority;
 use mayfly_certs::acme::Acme;
 use mayfly_certs::dns::Resolver;
-use mayfly_certs::{LocalAuthority, Sealer};
+use mayfly_seal::Sealer;
 
 pub(crate) use issue::Shown;
 pub(crate) use keeper::Keeper;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use mayfly_certs::acme::{
     Acme, AcmeAccount, AcmeError, AcmeOrder, Method, Proof, Stage, fresh_key,
 };
-use mayfly_certs::{AuthorityError, CertificatePair, PairError, SealError};
+use mayfly_certs::{AuthorityError, CertificatePair, PairError};
 use mayfly_control_store::{CertificateSource, NewCertificate, PendingOrder, StoreError};
 use mayfly_runtime::report;
+use mayfly_seal::SealError;
 use mayfly_types::{AppId, Hostname, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;

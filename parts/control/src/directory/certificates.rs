@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mayfly_certs::Sealer;
 use mayfly_certs::acme::{Method, alpn_certificate};
 use mayfly_control_store::{CertificateSource, PendingOrder, StoredCertificate};
 use mayfly_edge_api::{Challenge, Directory, ServerCertificate};
 use mayfly_runtime::report;
+use mayfly_seal::Sealer;
 use mayfly_types::{AppId, Secret, Timestamp};
 use serde::Deserialize;
 use tracing::error;

@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_certs::Sealer;
 use mayfly_control_store::{ControlStore, Event, EventFilter, StoreError};
 use mayfly_edge_api::{Directory, DirectoryApp};
 use mayfly_runtime::{Backoff, Clock, LoopHandle, LoopStatus, Stop, report};
+use mayfly_seal::Sealer;
 use mayfly_types::{AppId, EventSeq};
 use tokio::time::Instant;
 use tracing::warn;

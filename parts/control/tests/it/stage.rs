@@ -3,8 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_certs::LocalAuthority;
 use mayfly_certs::dns::Resolver;
-use mayfly_certs::{LocalAuthority, Sealer};
 use mayfly_control::{
     AddressPools, ApiLimits, CertificateDeps, CertificateSettings, Control, ControlConfig,
     ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings, first_start,
@@ -16,6 +16,7 @@ use mayfly_net::{
     Body, ClientConfig, HeaderMap, HeaderName, HttpClient, Method, ServeConfig, serve,
 };
 use mayfly_runtime::{Clock, LoopBoard, SystemEntropy, TaskSet, TestClock};
+use mayfly_seal::Sealer;
 use mayfly_types::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -1,11 +1,14 @@
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use mayfly_runtime::Entropy;
 use mayfly_types::ErrorKind;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
+
+use crate::private_file::write_private;
 
 /// First byte of everything sealed; changes with the algorithm.
 const VERSION: u8 = 1;
@@ -15,7 +18,14 @@ const KEY_LEN: usize = 32;
 /// Encrypts what must not be read from a copy of the database. Its key is a file beside it.
 pub struct Sealer {
     key: LessSafeKey,
+    fingerprints: hmac::Key,
 }
+
+/// What the fingerprints' key is derived for.
+const FINGERPRINTS: &[u8] = b"mayfly fingerprints";
+
+/// Bytes of a fingerprint: enough that equal ones mean equal values, few enough to show to people.
+const FINGERPRINT_LEN: usize = 8;
 
 /// Why something could not be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +69,10 @@ impl Sealer {
             UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(|_| SealError::KeyLength {
                 path: path.to_owned(),
             })?;
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), FINGERPRINTS);
         Ok(Sealer {
             key: LessSafeKey::new(key),
+            fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
         })
     }
 
@@ -94,20 +106,25 @@ impl Sealer {
             .open_in_place(nonce, Aad::from(context.as_bytes()), &mut body);
         opened.map(|plain| plain.to_vec()).map_err(|_| foreign())
     }
+
+    /// A mark of `plain` within `context`: equal values have equal marks. Nobody without the key can tell by it whether a
+    /// guess is right.
+    pub fn fingerprint(&self, plain: &[u8], context: &str) -> [u8; FINGERPRINT_LEN] {
+        let mut signed = hmac::Context::with_key(&self.fingerprints);
+        signed.update(&(context.len() as u64).to_be_bytes());
+        signed.update(context.as_bytes());
+        signed.update(plain);
+        let tag = signed.sign();
+        *tag.as_ref()
+            .first_chunk()
+            .expect("a SHA-256 tag is longer than a fingerprint")
+    }
 }
 
-/// Writes a file of mode 0600 that is there whole or not at all.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealer")
+    }
 }
 
 #[cfg(test)]
@@ -143,5 +160,18 @@ mod tests {
             Sealer::open(&path, &SystemEntropy),
             Err(SealError::KeyLength { .. })
         ));
+    }
+
+    #[test]
+    fn fingerprints_tell_values_and_contexts_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let sealer = Sealer::open(&folder.path().join("a"), &SystemEntropy).unwrap();
+        let mark = sealer.fingerprint(b"value", "app");
+        assert_eq!(mark, sealer.fingerprint(b"value", "app"));
+        assert_ne!(mark, sealer.fingerprint(b"other", "app"));
+        assert_ne!(mark, sealer.fingerprint(b"value", "app2"));
+        assert_ne!(sealer.fingerprint(b"pvalue", "ap"), mark);
+        let other = Sealer::open(&folder.path().join("b"), &SystemEntropy).unwrap();
+        assert_ne!(mark, other.fingerprint(b"value", "app"));
     }
 }
