@@ -26,6 +26,12 @@ pub enum MeshError {
         #[source]
         source: io::Error,
     },
+    #[error("shape the interface {name}")]
+    Interface {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("list interfaces")]
     List(#[source] io::Error),
     #[error("answer for addresses of apps")]

@@ -13,6 +13,7 @@ mod error;
 mod firewall;
 mod forwarding;
 mod instance;
+mod interface;
 mod local;
 mod mesh;
 mod namespace;
@@ -21,5 +22,6 @@ mod route;
 
 pub use address::{Ipv4Pool, private_ip};
 pub use error::MeshError;
+pub use interface::{InterfaceShape, shape_interface};
 pub use local::LocalAddresses;
 pub use mesh::{Attachment, Mesh};

@@ -114,6 +114,9 @@ impl Socket {
     /// Sends all messages in one datagram; the kernel works through them in order. The answers of those that asked for
     /// one, in order. A message that fails does not keep the later ones from being tried.
     pub(crate) fn send_all(&mut self, messages: Vec<Message>) -> io::Result<Vec<io::Result<()>>> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
         let first = self.sequence.wrapping_add(1);
         let mut datagram = Vec::new();
         let mut expected = Vec::new();

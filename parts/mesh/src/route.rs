@@ -1,8 +1,11 @@
 //! The messages that make links, addresses and routes: `rtnetlink(7)`, numbers from `linux/if_link.h` and neighbours.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use mayfly_types::IpRange;
 
 use crate::netlink::{ACK, CREATE, DUMP, EXCL, Message, REPLACE, Socket, attributes};
 
@@ -12,11 +15,14 @@ const GET_LINK: u16 = 18;
 const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
+const GET_ADDRESS: u16 = 22;
 const LOOPBACK: i32 = 1;
 const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
+const GET_ROUTE: u16 = 26;
 
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -37,7 +43,10 @@ const ONLINK: u32 = 4;
 const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 const LOCAL: u8 = 2;
+const UNICAST: u8 = 1;
 const UNREACHABLE: u8 = 7;
+const TABLE_MAIN: u8 = 254;
+const PROTOCOL_STATIC: u8 = 4;
 
 /// A link as the kernel lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +100,10 @@ pub(crate) fn set_up(index: i32, alias: Option<&str>) -> Message {
     }
 }
 
+pub(crate) fn set_mtu(index: i32, bytes: u32) -> Message {
+    Message::new(SET_LINK, ACK, &link_header(index, 0)).attribute(IFLA_MTU, &bytes.to_ne_bytes())
+}
+
 pub(crate) fn loopback_up() -> Message {
     Message::new(SET_LINK, ACK, &link_header(LOOPBACK, FLAG_UP))
 }
@@ -124,9 +137,14 @@ pub(crate) fn loopback_address(own: Ipv6Addr) -> Message {
 }
 
 pub(crate) fn delete_loopback_address(own: Ipv6Addr) -> Message {
-    let mut header = vec![AF_INET6, 128, 0, 0];
-    header.extend(LOOPBACK.to_ne_bytes());
-    Message::new(DELETE_ADDRESS, ACK, &header).attribute(2, &own.octets())
+    delete_address(LOOPBACK, own.into(), 128)
+}
+
+pub(crate) fn delete_address(index: i32, address: IpAddr, prefix_length: u8) -> Message {
+    let (family, bytes) = family_and_bytes(address);
+    let mut header = vec![family, prefix_length, 0, 0];
+    header.extend(index.to_ne_bytes());
+    Message::new(DELETE_ADDRESS, ACK, &header).attribute(2, &bytes)
 }
 
 /// How far an address or a route is valid.
@@ -138,10 +156,25 @@ pub(crate) enum Scope {
 
 /// A route to one address, directly over a link.
 pub(crate) fn route_to(index: i32, destination: IpAddr) -> Message {
-    let (family, bytes) = family_and_bytes(destination);
-    let length = 8 * u8::try_from(bytes.len()).expect("4 or 16");
+    route_over(index, destination.into())
+}
+
+/// A route to a range of addresses, directly over a link.
+pub(crate) fn route_over(index: i32, range: IpRange) -> Message {
+    let (family, bytes) = family_and_bytes(range.first());
     let scope = if family == AF_INET { SCOPE_LINK } else { 0 };
-    route(REPLACE, family, length, scope, 1, 0)
+    route(REPLACE, family, range.prefix_length(), scope, UNICAST, 0)
+        .attribute(1, &bytes)
+        .attribute(4, &index.to_ne_bytes())
+}
+
+/// Takes back a [`route_over`].
+pub(crate) fn delete_route_over(index: i32, range: IpRange) -> Message {
+    let (family, bytes) = family_and_bytes(range.first());
+    let scope = if family == AF_INET { SCOPE_LINK } else { 0 };
+    let mut header = route_header(family, range.prefix_length(), scope, UNICAST);
+    header.extend(0u32.to_ne_bytes());
+    Message::new(DELETE_ROUTE, ACK, &header)
         .attribute(1, &bytes)
         .attribute(4, &index.to_ne_bytes())
 }
@@ -149,7 +182,7 @@ pub(crate) fn route_to(index: i32, destination: IpAddr) -> Message {
 /// The default route through a gateway that is taken to be on the link whatever its address.
 pub(crate) fn default_route(index: i32, gateway: IpAddr) -> Message {
     let (family, bytes) = family_and_bytes(gateway);
-    route(REPLACE, family, 0, 0, 1, ONLINK)
+    route(REPLACE, family, 0, 0, UNICAST, ONLINK)
         .attribute(5, &bytes)
         .attribute(4, &index.to_ne_bytes())
 }
@@ -162,7 +195,7 @@ pub(crate) fn unreachable(destination: Ipv4Addr, prefix_length: u8) -> Message {
 }
 
 pub(crate) fn delete_unreachable(destination: Ipv4Addr, prefix_length: u8) -> Message {
-    let mut header = vec![AF_INET, prefix_length, 0, 0, 254, 4, 0, UNREACHABLE];
+    let mut header = route_header(AF_INET, prefix_length, 0, UNREACHABLE);
     header.extend(0u32.to_ne_bytes());
     Message::new(DELETE_ROUTE, ACK, &header).attribute(1, &destination.octets())
 }
@@ -188,10 +221,23 @@ fn local_route(message: u16, flags: u16, first: IpAddr, prefix_length: u8) -> Me
 }
 
 fn route(existing: u16, family: u8, prefix_length: u8, scope: u8, kind: u8, flags: u32) -> Message {
-    // Table `main`, protocol `static`.
-    let mut header = vec![family, prefix_length, 0, 0, 254, 4, scope, kind];
+    let mut header = route_header(family, prefix_length, scope, kind);
     header.extend(flags.to_ne_bytes());
     Message::new(NEW_ROUTE, ACK | CREATE | existing, &header)
+}
+
+/// The fixed part of a message about routes, but for its flags.
+fn route_header(family: u8, prefix_length: u8, scope: u8, kind: u8) -> Vec<u8> {
+    vec![
+        family,
+        prefix_length,
+        0,
+        0,
+        TABLE_MAIN,
+        PROTOCOL_STATIC,
+        scope,
+        kind,
+    ]
 }
 
 fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
@@ -220,6 +266,51 @@ pub(crate) fn list_links(socket: &mut Socket, prefix: &str) -> io::Result<Vec<Li
         links.extend(parse_link(body).filter(|link| link.name.starts_with(prefix)));
     })?;
     Ok(links)
+}
+
+/// The addresses of a link that are valid everywhere, with the lengths of their prefixes.
+pub(crate) fn list_addresses(
+    socket: &mut Socket,
+    index: i32,
+) -> io::Result<BTreeSet<(IpAddr, u8)>> {
+    let mut addresses = BTreeSet::new();
+    let query = Message::new(GET_ADDRESS, DUMP, &[0; 8]);
+    socket.query(query, |_, body| {
+        let Some((header, rest)) = body.split_at_checked(8) else {
+            return;
+        };
+        if header[3] == 0 && header[4..8] == index.to_ne_bytes() {
+            let address = attributes(rest).find(|(kind, _)| *kind == 1);
+            addresses.extend(address.and_then(|(_, bytes)| Some((address_of(bytes)?, header[1]))));
+        }
+    })?;
+    Ok(addresses)
+}
+
+/// The routes over a link that were set on purpose.
+pub(crate) fn list_routes(socket: &mut Socket, index: i32) -> io::Result<BTreeSet<IpRange>> {
+    let mut routes = BTreeSet::new();
+    let query = Message::new(GET_ROUTE, DUMP, &[0; 12]);
+    socket.query(query, |_, body| {
+        let Some((header, rest)) = body.split_at_checked(12) else {
+            return;
+        };
+        let over = attributes(rest).find(|(kind, _)| *kind == 4);
+        let ours = header[4] == TABLE_MAIN && header[5] == PROTOCOL_STATIC && header[7] == UNICAST;
+        if ours && over.is_some_and(|(_, bytes)| bytes == index.to_ne_bytes()) {
+            let to = attributes(rest).find(|(kind, _)| *kind == 1);
+            let range = to.and_then(|(_, bytes)| IpRange::new(address_of(bytes)?, header[1]));
+            routes.extend(range);
+        }
+    })?;
+    Ok(routes)
+}
+
+fn address_of(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
+        return Some(bytes.into());
+    }
+    Some(<[u8; 16]>::try_from(bytes).ok()?.into())
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {

@@ -6,7 +6,7 @@ mod world;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use mayfly_mesh::{Attachment, Mesh, private_ip};
+use mayfly_mesh::{Attachment, InterfaceShape, Mesh, private_ip, shape_interface};
 use mayfly_types::{HostId, MachineId, NetworkId};
 
 use crate::world::{
@@ -247,4 +247,53 @@ async fn two_daemons_share_a_server() {
     );
     drop(theirs);
     assert!(ours.reaches(b, (a.private_ip, 8080)));
+}
+
+#[test]
+fn an_interface_gets_exactly_the_wanted_shape_and_nothing_else() {
+    let world = Internet::new();
+    let shape = |addresses: &[&str], routes: &[&str]| InterfaceShape {
+        name: "wan".to_owned(),
+        mtu: 1420,
+        addresses: addresses.iter().map(|one| one.parse().unwrap()).collect(),
+        routes: routes.iter().map(|one| one.parse().unwrap()).collect(),
+    };
+    let shown = || {
+        let name = world.namespace.display();
+        shell(&format!(
+            "nsenter --net={name} sh -c 'ip -o link show wan; ip -o addr show wan; ip route; ip -6 route'"
+        ))
+    };
+    let first = shape(
+        &["fdaa:7::1", "192.0.2.9"],
+        &["fdaa:7::/48", "fdaa:8::/48", "198.51.100.0/24"],
+    );
+    inside(&world.namespace, || shape_interface(&first).unwrap());
+    let text = shown();
+    for part in [
+        "mtu 1420",
+        "fdaa:7::1/128",
+        "192.0.2.9/32",
+        "fdaa:8::/48 dev wan",
+        "198.51.100.0/24 dev wan",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains(&world.world_v4.to_string()), "{text}");
+    let second = shape(&["fdaa:7::1"], &["fdaa:7::/48"]);
+    inside(&world.namespace, || {
+        shape_interface(&second).unwrap();
+        shape_interface(&second).unwrap();
+    });
+    let text = shown();
+    assert!(text.contains("fdaa:7::/48 dev wan"), "{text}");
+    for part in ["fdaa:8::", "198.51.100.0", "192.0.2.9"] {
+        assert!(!text.contains(part), "{part} in {text}");
+    }
+    let absent = InterfaceShape {
+        name: "nowhere".to_owned(),
+        ..second
+    };
+    let error = inside(&world.namespace, || shape_interface(&absent).unwrap_err());
+    assert_eq!(error.to_string(), "shape the interface nowhere");
 }

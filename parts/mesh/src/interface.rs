@@ -1,0 +1,82 @@
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+use mayfly_types::IpRange;
+
+use crate::MeshError;
+use crate::netlink::Socket;
+use crate::route;
+
+/// What the kernel shall know of an interface that somebody else made: a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceShape {
+    pub name: String,
+    /// Largest packet, in bytes.
+    pub mtu: u32,
+    /// Addresses of this host on it, each without neighbours.
+    pub addresses: BTreeSet<IpAddr>,
+    /// What is reached through it.
+    pub routes: BTreeSet<IpRange>,
+}
+
+/// Brings an interface of the caller's network namespace up in exactly this shape; other addresses and routes of it go.
+/// May be repeated; what is right stays untouched. Blocking.
+///
+/// # Errors
+/// `MeshError::Interface` if there is no such interface or the kernel refuses something; the rest is tried again by the
+/// next call.
+pub fn shape_interface(shape: &InterfaceShape) -> Result<(), MeshError> {
+    shape_now(shape).map_err(|source| MeshError::Interface {
+        name: shape.name.clone(),
+        source,
+    })
+}
+
+fn shape_now(shape: &InterfaceShape) -> io::Result<()> {
+    let mut socket = Socket::route()?;
+    let link = route::find_link(&mut socket, &shape.name)?.ok_or(io::ErrorKind::NotFound)?;
+    let index = link.index;
+    socket.apply(vec![
+        route::set_mtu(index, shape.mtu),
+        route::set_up(index, None),
+    ])?;
+    let wanted: BTreeSet<(IpAddr, u8)> = shape
+        .addresses
+        .iter()
+        .map(|address| (*address, IpRange::from(*address).prefix_length()))
+        .collect();
+    let addresses = route::list_addresses(&mut socket, index)?;
+    let routes = route::list_routes(&mut socket, index)?;
+    let mut gone = Vec::new();
+    for (address, length) in addresses.difference(&wanted) {
+        gone.push(route::delete_address(index, *address, *length));
+    }
+    for range in routes.difference(&shape.routes) {
+        gone.push(route::delete_route_over(index, *range));
+    }
+    for answer in socket.send_all(gone)? {
+        match answer {
+            // With an address the kernel takes away what needs it.
+            Err(error) if is_absent(&error) => {}
+            other => other?,
+        }
+    }
+    let routes = route::list_routes(&mut socket, index)?;
+    let mut new = Vec::new();
+    for (address, length) in wanted.difference(&addresses) {
+        let scope = route::Scope::Universe;
+        new.push(route::address(index, *address, *length, scope));
+    }
+    for range in shape.routes.difference(&routes) {
+        new.push(route::route_over(index, *range));
+    }
+    socket.apply(new)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::SRCH, Errno::ADDRNOTAVAIL, Errno::NOENT]
+        .iter()
+        .any(|absent| error.raw_os_error() == Some(absent.raw_os_error()))
+}
