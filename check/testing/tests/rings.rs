@@ -14,7 +14,7 @@ const RINGS: [&str; 8] = [
 const TEST_HELPERS: &str = "mayfly-testing";
 
 /// Heavy dependencies that stay behind one crate of ours; TLS behind one as client and one as server.
-const BEHIND_ONE: [(&str, &[&str]); 7] = [
+const BEHIND_ONE: [(&str, &[&str]); 9] = [
     ("sqlx", &["mayfly-db"]),
     ("hyper", &["mayfly-net"]),
     ("hyper-util", &["mayfly-net"]),
@@ -22,6 +22,8 @@ const BEHIND_ONE: [(&str, &[&str]); 7] = [
     ("rustls", &["mayfly-net", "mayfly-edge"]),
     ("tokio-rustls", &["mayfly-net", "mayfly-edge"]),
     ("rtnetlink", &["mayfly-mesh"]),
+    ("boringtun", &["mayfly-wireguard"]),
+    ("quinn-udp", &["mayfly-wireguard"]),
 ];
 
 /// What pure rules must not know.
