@@ -1,5 +1,5 @@
 //! The few kernel calls that no safe crate offers: forking, namespaces of one's own, signals as a descriptor, seccomp
-//! filters, mount attributes, loop devices.
+//! filters, mount attributes, loop devices, tunnel interfaces.
 //!
 //! This is the only crate of Mayfly that may hold `unsafe` code. Every block says why it is sound and why no safe call
 //! would do; every function is run by a test of this crate or, where it needs a machine around it, by the tests in
@@ -14,6 +14,7 @@ mod loopback;
 mod mount_attributes;
 mod seccomp;
 mod signals;
+mod tun;
 
 pub use arguments::replace_arguments;
 pub use descriptors::close_inherited;
@@ -24,6 +25,7 @@ pub use loopback::raise_loopback;
 pub use mount_attributes::{MountAttributes, set_mount_attributes};
 pub use seccomp::{Instruction, install_seccomp_filter};
 pub use signals::{ReceivedSignal, SignalFd, default_signals};
+pub use tun::{let_fragment, open_tun};
 
 use std::io;
 

@@ -10,6 +10,7 @@ mod id;
 mod image_ref;
 mod ip_range;
 mod name;
+mod peer_key;
 mod secret;
 mod timestamp;
 
@@ -23,5 +24,6 @@ pub use id::{
 pub use image_ref::{ImageRef, InvalidImageRef};
 pub use ip_range::{InvalidIpRange, IpRange};
 pub use name::{AppName, InvalidName, MachineName, OrgSlug, Region};
+pub use peer_key::{InvalidPeerKey, PeerKey};
 pub use secret::Secret;
 pub use timestamp::{InvalidTimestamp, Timestamp};
