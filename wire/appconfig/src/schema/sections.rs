@@ -1,0 +1,708 @@
+use super::Bare::{Milliseconds, Seconds};
+use super::Kind::{
+    self, Any, AutoStop, Bool, Choice, Choices, Command, Concurrency, Duration, Headers, Integer,
+    List, Map, Named, Number, Size, Table, Text, Words,
+};
+use super::{Key, Section, Unit};
+
+const PORT: Kind = Integer(1, 65535);
+const COUNT: Kind = Integer(0, 1_000_000);
+const SIGNALS: Kind = Choice(&[
+    "SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGSTOP",
+]);
+const GIGABYTES: Unit = Unit::Gigabytes {
+    least: 1,
+    most: 500,
+};
+
+const fn key(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
+    Key {
+        name,
+        aliases: &[],
+        kind,
+        meaning,
+    }
+}
+
+const fn alias(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    kind: Kind,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        name,
+        aliases,
+        kind,
+        meaning,
+    }
+}
+
+const fn section(keys: &'static [Key]) -> Section {
+    Section { keys, retired: &[] }
+}
+
+const PROCESSES: Key = key(
+    "processes",
+    Words,
+    "Process groups this applies to; without it the default group.",
+);
+
+pub(crate) static ROOT: Section = Section {
+    keys: &[
+        key("app", Text, "Name of the app."),
+        key(
+            "primary_region",
+            Text,
+            "Region of new machines and volumes; machines see it as PRIMARY_REGION.",
+        ),
+        key(
+            "kill_signal",
+            SIGNALS,
+            "Signal that asks the program to end (default SIGINT).",
+        ),
+        key(
+            "kill_timeout",
+            Duration(Seconds),
+            "How long the program may take to end before it is killed (default 5s, at most 300s).",
+        ),
+        key(
+            "swap_size_mb",
+            Integer(0, 65536),
+            "Swap space of each machine in MB.",
+        ),
+        key(
+            "console_command",
+            Text,
+            "What `console` runs in a machine of its own.",
+        ),
+        key(
+            "host_dedication_id",
+            Text,
+            "Dedicated hosts the machines are placed on.",
+        ),
+        key(
+            "machine_config",
+            Text,
+            "Base configuration of machines: JSON, or the path of a JSON file.",
+        ),
+        key(
+            "container",
+            Text,
+            "Container that gets the app's image, variables and files (default `app`, else the first).",
+        ),
+        key(
+            "experimental",
+            Table(&EXPERIMENTAL),
+            "Settings that may change.",
+        ),
+        key("build", Table(&BUILD), "How the image is made."),
+        key(
+            "deploy",
+            Table(&DEPLOY),
+            "How a new release replaces the old one.",
+        ),
+        key(
+            "env",
+            Map(&Text),
+            "Variables of the app's machines. For passwords and keys use secrets.",
+        ),
+        key(
+            "processes",
+            Map(&Text),
+            "Process groups by name, each with the command it runs.",
+        ),
+        alias(
+            "mounts",
+            &["mount"],
+            List(&MOUNT),
+            "Volumes, at most one per process group.",
+        ),
+        key(
+            "http_service",
+            Table(&HTTP_SERVICE),
+            "An HTTP service on ports 80 and 443.",
+        ),
+        alias(
+            "services",
+            &["service"],
+            List(&SERVICE),
+            "Ports of machines that the edge routes to.",
+        ),
+        key(
+            "checks",
+            Named(&CHECK),
+            "Health checks by name that do not decide about routing.",
+        ),
+        key(
+            "files",
+            List(&FILE),
+            "Files written into each machine when it starts.",
+        ),
+        key(
+            "statics",
+            List(&STATIC),
+            "Files of the image that the edge serves itself.",
+        ),
+        key("metrics", List(&METRICS), "Where machines offer metrics."),
+        key(
+            "restart",
+            List(&RESTART),
+            "What happens when a program ends.",
+        ),
+        alias(
+            "vm",
+            &["compute", "computes", "vms"],
+            List(&VM),
+            "How large machines are.",
+        ),
+        key(
+            "machine_checks",
+            List(&MACHINE_CHECK),
+            "Commands that test every new machine from another one.",
+        ),
+        key("regions", Map(&COUNT), "How many machines each region has."),
+    ],
+    retired: &[],
+};
+
+static EXPERIMENTAL: Section = Section {
+    keys: &[
+        key("cmd", Command, "Instead of the image's CMD."),
+        key("entrypoint", Command, "Instead of the image's ENTRYPOINT."),
+        key("exec", Command, "Instead of everything the image says."),
+        key(
+            "auto_rollback",
+            Bool,
+            "Go back to the previous release when a deployment fails.",
+        ),
+        key("enable_consul", Bool, "Give machines FLY_CONSUL_URL."),
+        key("enable_etcd", Bool, "Accepted for compatibility."),
+        key("lazy_load_images", Bool, "Accepted for compatibility."),
+        key("attached", Any, "Accepted for compatibility."),
+        key(
+            "machine_config",
+            Text,
+            "As the key of the same name outside of this section.",
+        ),
+        key(
+            "container",
+            Text,
+            "As the key of the same name outside of this section.",
+        ),
+    ],
+    retired: &[(
+        "allowed_public_ports",
+        "is of the platform before machines and means nothing",
+    )],
+};
+
+static BUILD: Section = Section {
+    keys: &[
+        key("builder", Text, "Image of a buildpacks builder."),
+        key("buildpacks", Words, "Buildpacks for the builder."),
+        key("args", Map(&Text), "Build arguments."),
+        key("image", Text, "An image to use as it is; nothing is built."),
+        key("settings", Any, "Settings of a builtin builder."),
+        key("builtin", Text, "A builtin builder."),
+        key(
+            "dockerfile",
+            Text,
+            "Path of the Dockerfile, or its http(s) address.",
+        ),
+        key("ignorefile", Text, "Path of the .dockerignore file."),
+        alias(
+            "build-target",
+            &["build_target"],
+            Text,
+            "Stage of the Dockerfile to build.",
+        ),
+        key(
+            "compose",
+            Table(&COMPOSE),
+            "Run the services of a Compose file as containers of each machine.",
+        ),
+        key(
+            "compression",
+            Choice(&["gzip", "zstd"]),
+            "Compression of the image's layers.",
+        ),
+        key(
+            "compression_level",
+            Integer(0, 9),
+            "Level of the compression.",
+        ),
+    ],
+    retired: &[],
+};
+
+static COMPOSE: Section = section(&[key("file", Text, "Path of the Compose file.")]);
+
+static DEPLOY: Section = section(&[
+    key(
+        "strategy",
+        Choice(&["rolling", "canary", "bluegreen", "immediate"]),
+        "How machines are replaced (default rolling).",
+    ),
+    key(
+        "max_unavailable",
+        Number(0.0, 1_000_000.0),
+        "Machines that may be away during a rolling deployment: a share below 1, or a count (default 0.33).",
+    ),
+    key(
+        "wait_timeout",
+        Duration(Seconds),
+        "How long a machine may take to start and pass its checks (default 5m).",
+    ),
+    key(
+        "release_command",
+        Text,
+        "Command that runs once with the new image before any machine is replaced.",
+    ),
+    key(
+        "release_command_timeout",
+        Duration(Seconds),
+        "How long the release command may take (default 5m).",
+    ),
+    key(
+        "release_command_vm",
+        Table(&VM),
+        "Size of the release command's machine.",
+    ),
+    key(
+        "seed_command",
+        Text,
+        "Command that runs once at the first deployment, after the release command.",
+    ),
+]);
+
+static HTTP_SERVICE: Section = section(&[
+    key(
+        "internal_port",
+        PORT,
+        "Port the app listens on in the machine.",
+    ),
+    key("force_https", Bool, "Redirect HTTP to HTTPS."),
+    key(
+        "auto_stop_machines",
+        AutoStop,
+        "What happens to machines without work: off, stop or suspend.",
+    ),
+    key(
+        "auto_start_machines",
+        Bool,
+        "Start a machine when a request finds none.",
+    ),
+    key(
+        "min_machines_running",
+        COUNT,
+        "Machines kept running in the primary region.",
+    ),
+    PROCESSES,
+    key(
+        "concurrency",
+        Concurrency(&CONCURRENCY),
+        "Load a machine takes.",
+    ),
+    key("tls_options", Table(&TLS_OPTIONS), "TLS of port 443."),
+    key(
+        "http_options",
+        Table(&HTTP_OPTIONS),
+        "HTTP of ports 80 and 443.",
+    ),
+    alias(
+        "checks",
+        &["http_checks"],
+        List(&HTTP_CHECK),
+        "HTTP checks that decide about routing.",
+    ),
+    key(
+        "tcp_checks",
+        List(&TCP_CHECK),
+        "TCP checks that decide about routing.",
+    ),
+    key(
+        "machine_checks",
+        List(&MACHINE_CHECK),
+        "Commands that test every new machine from another one.",
+    ),
+]);
+
+static SERVICE: Section = Section {
+    keys: &[
+        key(
+            "protocol",
+            Choice(&["tcp", "udp"]),
+            "tcp or udp (default tcp).",
+        ),
+        key(
+            "internal_port",
+            PORT,
+            "Port the app listens on in the machine (default 8080).",
+        ),
+        key(
+            "auto_stop_machines",
+            AutoStop,
+            "What happens to machines without work: off, stop or suspend.",
+        ),
+        key(
+            "auto_start_machines",
+            Bool,
+            "Start a machine when a request finds none.",
+        ),
+        key(
+            "min_machines_running",
+            COUNT,
+            "Machines kept running in the primary region.",
+        ),
+        alias("ports", &["port"], List(&SERVICE_PORT), "Public ports."),
+        key(
+            "concurrency",
+            Concurrency(&CONCURRENCY),
+            "Load a machine takes.",
+        ),
+        key(
+            "tcp_checks",
+            List(&TCP_CHECK),
+            "TCP checks that decide about routing.",
+        ),
+        alias(
+            "http_checks",
+            &["checks"],
+            List(&HTTP_CHECK),
+            "HTTP checks that decide about routing.",
+        ),
+        key(
+            "machine_checks",
+            List(&MACHINE_CHECK),
+            "Commands that test every new machine from another one.",
+        ),
+        PROCESSES,
+    ],
+    retired: &[(
+        "script_checks",
+        "are of the platform before machines and are not run; use machine_checks",
+    )],
+};
+
+static SERVICE_PORT: Section = section(&[
+    key("port", PORT, "A public port."),
+    key("start_port", PORT, "First of a range of public ports."),
+    key("end_port", PORT, "Last of a range of public ports."),
+    key(
+        "handlers",
+        Choices(&["http", "tls", "pg_tls", "proxy_proto", "edge_http"]),
+        "What the edge does before the app gets the bytes.",
+    ),
+    key("force_https", Bool, "Redirect HTTP to HTTPS."),
+    key("tls_options", Table(&TLS_OPTIONS), "TLS of this port."),
+    key("http_options", Table(&HTTP_OPTIONS), "HTTP of this port."),
+    key(
+        "proxy_proto_options",
+        Table(&PROXY_PROTO),
+        "The PROXY protocol of this port.",
+    ),
+]);
+
+static PROXY_PROTO: Section = section(&[key("version", Choice(&["v1", "v2"]), "v1 or v2.")]);
+
+static TLS_OPTIONS: Section = section(&[
+    key(
+        "alpn",
+        Choices(&["h2", "http/1.1"]),
+        "Protocols offered, best first.",
+    ),
+    key(
+        "versions",
+        Choices(&["TLSv1.2", "TLSv1.3"]),
+        "Versions of TLS.",
+    ),
+    key(
+        "default_self_signed",
+        Bool,
+        "Answer with a self-signed certificate where there is no other.",
+    ),
+]);
+
+static HTTP_OPTIONS: Section = section(&[
+    key("compress", Bool, "Compress answers."),
+    key("response", Table(&HTTP_RESPONSE), "Changes to answers."),
+    key("h2_backend", Bool, "Speak HTTP/2 without TLS to the app."),
+    key(
+        "idle_timeout",
+        Integer(1, 86400),
+        "Seconds a connection may be idle.",
+    ),
+    key(
+        "headers_read_timeout",
+        Integer(1, 86400),
+        "Seconds a client may take to send its headers.",
+    ),
+    key(
+        "replay_cache",
+        List(&REPLAY_CACHE),
+        "Replays the edge remembers.",
+    ),
+]);
+
+static HTTP_RESPONSE: Section = section(&[
+    key(
+        "headers",
+        Any,
+        "Headers set on every answer: a text, a list of texts, or false to take one away.",
+    ),
+    key("pristine", Bool, "Add no headers of the edge."),
+]);
+
+static REPLAY_CACHE: Section = section(&[
+    key("path_prefix", Text, "Paths this is for."),
+    key(
+        "ttl_seconds",
+        Integer(10, 31_536_000),
+        "Seconds a replay is remembered.",
+    ),
+    key(
+        "type",
+        Choice(&["cookie", "header"]),
+        "What tells clients apart.",
+    ),
+    key("name", Text, "Name of the cookie or header."),
+    key("allow_bypass", Bool, "Let clients ask for no cache."),
+]);
+
+static CONCURRENCY: Section = section(&[
+    key(
+        "type",
+        Choice(&["connections", "requests"]),
+        "What is counted (default connections).",
+    ),
+    key(
+        "soft_limit",
+        COUNT,
+        "Above this, other machines are preferred and started (default 20).",
+    ),
+    key(
+        "hard_limit",
+        COUNT,
+        "Above this, the machine gets nothing more.",
+    ),
+]);
+
+const INTERVAL: Key = key(
+    "interval",
+    Duration(Milliseconds),
+    "Time between two checks.",
+);
+const TIMEOUT: Key = key("timeout", Duration(Milliseconds), "Time a check may take.");
+const GRACE_PERIOD: Key = key(
+    "grace_period",
+    Duration(Milliseconds),
+    "Time after the start in which failures do not count.",
+);
+const METHOD: Key = key("method", Text, "Method of the request (default GET).");
+const PATH: Key = key("path", Text, "Path of the request (default /).");
+const PROTOCOL: Key = key(
+    "protocol",
+    Choice(&["http", "https"]),
+    "http or https (default http).",
+);
+const TLS_SKIP_VERIFY: Key = key("tls_skip_verify", Bool, "Accept any certificate.");
+const TLS_SERVER_NAME: Key = key("tls_server_name", Text, "Name the certificate must be for.");
+const HEADERS: Key = key("headers", Headers, "Headers of the request.");
+const RESTART_LIMIT: (&str, &str) = (
+    "restart_limit",
+    "is of the platform before machines: failing checks restart nothing",
+);
+
+static TCP_CHECK: Section = Section {
+    keys: &[INTERVAL, TIMEOUT, GRACE_PERIOD],
+    retired: &[RESTART_LIMIT],
+};
+
+static HTTP_CHECK: Section = Section {
+    keys: &[
+        INTERVAL,
+        TIMEOUT,
+        GRACE_PERIOD,
+        METHOD,
+        PATH,
+        PROTOCOL,
+        TLS_SKIP_VERIFY,
+        TLS_SERVER_NAME,
+        HEADERS,
+    ],
+    retired: &[RESTART_LIMIT],
+};
+
+static CHECK: Section = Section {
+    keys: &[
+        key("type", Choice(&["http", "tcp"]), "http or tcp."),
+        key(
+            "port",
+            PORT,
+            "Port to check (default that of http_service).",
+        ),
+        key(
+            "kind",
+            Choice(&["informational", "readiness"]),
+            "Whether the check decides when a deployment goes on.",
+        ),
+        INTERVAL,
+        TIMEOUT,
+        GRACE_PERIOD,
+        METHOD,
+        PATH,
+        PROTOCOL,
+        TLS_SKIP_VERIFY,
+        TLS_SERVER_NAME,
+        HEADERS,
+        PROCESSES,
+    ],
+    retired: &[RESTART_LIMIT],
+};
+
+static MACHINE_CHECK: Section = section(&[
+    key(
+        "command",
+        Command,
+        "What the test machine runs; FLY_TEST_MACHINE_IP is the machine under test.",
+    ),
+    key(
+        "image",
+        Text,
+        "Image of the test machine (default the app's).",
+    ),
+    key("entrypoint", Command, "Instead of the image's ENTRYPOINT."),
+    key("kill_signal", SIGNALS, "Signal that asks the test to end."),
+    key(
+        "kill_timeout",
+        Duration(Seconds),
+        "How long the test may take to end.",
+    ),
+]);
+
+static MOUNT: Section = section(&[
+    key("source", Text, "Name of the volume."),
+    key("destination", Text, "Where it appears in the machine."),
+    key(
+        "initial_size",
+        Size(Unit::Gigabytes {
+            least: 1,
+            most: 500,
+        }),
+        "Size of new volumes (default 1gb).",
+    ),
+    key(
+        "snapshot_retention",
+        Integer(1, 60),
+        "Days snapshots are kept (default 5).",
+    ),
+    key(
+        "scheduled_snapshots",
+        Bool,
+        "Take a snapshot every day (default true).",
+    ),
+    key(
+        "auto_extend_size_threshold",
+        Integer(50, 99),
+        "Percentage of use at which the volume grows.",
+    ),
+    key(
+        "auto_extend_size_increment",
+        Size(Unit::Gigabytes {
+            least: 1,
+            most: 100,
+        }),
+        "By how much it grows.",
+    ),
+    key(
+        "auto_extend_size_limit",
+        Size(GIGABYTES),
+        "How large it may become.",
+    ),
+    PROCESSES,
+]);
+
+static FILE: Section = section(&[
+    key("guest_path", Text, "Where the file appears in the machine."),
+    key("local_path", Text, "File here that is written there."),
+    key(
+        "secret_name",
+        Text,
+        "Secret that holds the content, in base64.",
+    ),
+    key("raw_value", Text, "The content itself, in base64."),
+    PROCESSES,
+]);
+
+static STATIC: Section = section(&[
+    key("guest_path", Text, "Directory in the image."),
+    key("url_prefix", Text, "Paths that are answered from it."),
+    key("tigris_bucket", Text, "Bucket to answer from instead."),
+    key("index_document", Text, "File that answers for a directory."),
+]);
+
+static METRICS: Section = section(&[
+    key("port", PORT, "Port of the metrics."),
+    key("path", Text, "Path of the metrics (default /metrics)."),
+    key("https", Bool, "Ask by HTTPS."),
+    PROCESSES,
+]);
+
+static RESTART: Section = section(&[
+    key(
+        "policy",
+        Choice(&["always", "never", "no", "on-failure"]),
+        "When a program that ended is started again (default on-failure).",
+    ),
+    alias(
+        "retries",
+        &["max_retries"],
+        COUNT,
+        "How often before giving up.",
+    ),
+    PROCESSES,
+]);
+
+static VM: Section = section(&[
+    key(
+        "size",
+        Text,
+        "A size by name, such as shared-cpu-1x; see `platform vm-sizes`.",
+    ),
+    key(
+        "memory",
+        Size(Unit::Megabytes),
+        "Memory, in MB or such as \"1gb\".",
+    ),
+    key(
+        "cpu_kind",
+        Choice(&["shared", "performance"]),
+        "shared or performance.",
+    ),
+    key("cpus", Integer(1, 1024), "Number of CPUs."),
+    key(
+        "memory_mb",
+        Integer(1, 16 << 20),
+        "Memory in MB; wins over memory.",
+    ),
+    key(
+        "max_memory_mb",
+        Integer(1, 16 << 20),
+        "Memory a machine may grow to, in MB.",
+    ),
+    key("gpus", Integer(0, 16), "Number of GPUs."),
+    key("gpu_kind", Text, "Kind of GPUs."),
+    key(
+        "host_dedication_id",
+        Text,
+        "Dedicated hosts the machines are placed on.",
+    ),
+    key("kernel_args", Words, "Arguments of the kernel."),
+    key(
+        "persist_rootfs",
+        Choice(&["never", "restart", "always"]),
+        "Whether the root filesystem outlives a stop.",
+    ),
+    PROCESSES,
+]);
