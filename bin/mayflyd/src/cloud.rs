@@ -29,6 +29,7 @@ use crate::admin_token;
 use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
 use crate::host_places::{self, HostPlace};
+use crate::private_names::AskedForCallers;
 use crate::readiness::Readiness;
 use crate::waker::HostWaker;
 
@@ -240,6 +241,7 @@ impl Cloud {
             entropy,
             certificates,
             directory,
+            names: Arc::new(AskedForCallers(names.desk())),
             loops: board,
             stop: requests.clone(),
         })

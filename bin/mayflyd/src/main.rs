@@ -10,6 +10,7 @@ mod halt;
 mod host_places;
 mod images;
 mod lock;
+mod private_names;
 mod readiness;
 mod waker;
 

@@ -13,6 +13,7 @@ use crate::directory::DirectoryFeed;
 use crate::error::ApiError;
 use crate::hosts::Hosts;
 use crate::images::Uploads;
+use crate::private::PrivateNames;
 use crate::region::Regions;
 use crate::settings::Settings;
 use crate::settle::Doubts;
@@ -31,6 +32,7 @@ pub(crate) struct Cloud {
     pub(crate) uploads: Uploads,
     pub(crate) certificates: CertificateDeps,
     pub(crate) directory: DirectoryFeed,
+    pub(crate) names: Arc<dyn PrivateNames>,
     pub(crate) changes: Changes,
     pub(crate) loops: LoopBoard,
     /// Operations whose end on the host is not known.

@@ -15,6 +15,7 @@ use crate::directory::{DirectoryFeed, Publisher};
 use crate::hosts::Hosts;
 use crate::images::Uploads;
 use crate::limits::{ApiLimits, Limiter};
+use crate::private::PrivateNames;
 use crate::pump::Pump;
 use crate::region::Regions;
 use crate::retention::{Expiry, Retention};
@@ -33,6 +34,8 @@ pub struct ControlDeps {
     pub certificates: CertificateDeps,
     /// What edges are told; subscribed to before anything is served.
     pub directory: DirectoryFeed,
+    /// Resolves names on behalf of callers.
+    pub names: Arc<dyn PrivateNames>,
     /// Where the loops of this process say what they do; shown by the status call.
     pub loops: LoopBoard,
     /// Ends long polls, streams and operations.
@@ -101,6 +104,7 @@ impl ControlConfig {
             uploads,
             certificates: deps.certificates,
             directory: deps.directory,
+            names: deps.names,
             changes: Changes::default(),
             loops: deps.loops,
             doubts,

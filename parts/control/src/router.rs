@@ -15,7 +15,7 @@ use crate::machines::{
     create, destroy, exec, exec_stream, lease, lifecycle, list, metadata, observe, update, wait,
 };
 use crate::{
-    addresses, apps, certificates, event_log, images, logs, orgs, platform, status, tokens,
+    addresses, apps, certificates, event_log, images, logs, orgs, platform, private, status, tokens,
 };
 
 /// Every path of the API.
@@ -48,6 +48,9 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/orgs", get(orgs::list).post(orgs::create))
         .route("/v1/orgs/{slug}", get(orgs::show))
         .route("/v1/orgs/{slug}/machines", get(list::of_org))
+        .route("/v1/orgs/{slug}/connect", get(private::connect))
+        .route("/v1/orgs/{slug}/dns", post(private::dns))
+        .route("/v1/orgs/{slug}/ping", post(private::ping))
         .route("/v1/platform/regions", get(platform::regions))
         .route("/v1/platform/vm_sizes", get(platform::vm_sizes))
         .route("/v1/platform/placements", post(platform::placements))

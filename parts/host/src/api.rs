@@ -1,11 +1,13 @@
+use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mayfly_host_api::{
-    Actor, Catalog, CreateMachine, ExecRequest, ExecSession, HostApi, HostError, HostEvent,
-    HostStatus, ImageInfo, ImageSource, Launch, LogPage, LogQuery, MachineReport, ProcessInfo,
-    Pruned, PullProgress, RegistryLogin, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
+    Actor, Catalog, Connection, CreateMachine, ExecRequest, ExecSession, HostApi, HostError,
+    HostEvent, HostStatus, ImageInfo, ImageSource, Launch, LogPage, LogQuery, MachineReport,
+    ProcessInfo, Pruned, PullProgress, RegistryLogin, RestartMachine, ScheduleRun, StopMachine,
+    UpdateMachine,
 };
 use mayfly_host_store::{AddressPool, Stored};
 use mayfly_machine::{Event, Identity, Machine, MachineState, Phase, Signal, Version, private_ip};
@@ -15,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::host::{Host, Shared};
 use crate::logs::Writing;
-use crate::{error, logs, report};
+use crate::{error, logs, private, report};
 
 /// How long a prune waits for machines that are being destroyed, which need their images until they are gone.
 const DESTROYING_MAX: Duration = Duration::from_secs(15);
@@ -132,6 +134,15 @@ impl HostApi for Host {
         session.map_err(|source| {
             error::driver(format!("run a program in machine {machine}"), state, source)
         })
+    }
+
+    async fn connect(&self, target: SocketAddrV6) -> Result<Connection, HostError> {
+        private::connect(target).await
+    }
+
+    async fn ping(&self, target: Ipv6Addr, patience: Duration) -> Result<Duration, HostError> {
+        let token = self.0.deps.entropy.bytes();
+        private::ping(target, patience, token).await
     }
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError> {

@@ -10,5 +10,5 @@ mod message;
 mod server;
 mod zone;
 
-pub use server::{ListenError, NameServer, NamesConfig, Sources};
+pub use server::{ListenError, NameServer, NamesConfig, NamesDesk, Sources};
 pub use zone::{Asker, Found, Kind, Names};

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::message::{
     Authority, Content, Query, Rcode, TYPE_AAAA, TYPE_ANY, TYPE_PTR, TYPE_TXT, Unreadable, answer,
     refusal,
 };
-use crate::zone::{Found, Kind, Names};
+use crate::zone::{Asker, Found, Kind, Names};
 
 /// Seconds that answers of ours may be remembered.
 const TTL: u32 = 5;
@@ -109,6 +109,11 @@ impl NameServer {
         self.address
     }
 
+    /// Where others of this process ask, on behalf of somebody outside.
+    pub fn desk(&self) -> NamesDesk {
+        NamesDesk(Arc::clone(&self.desk))
+    }
+
     /// Answers until `stop`.
     pub async fn run(self, stop: Stop) {
         let NameServer {
@@ -168,7 +173,7 @@ async fn serve_udp(desk: Arc<Desk>, socket: UdpSocket, stop: Stop) {
         let Ok((length, asker)) = received else {
             continue;
         };
-        match desk.answer(&buffer[..length], asker.ip(), false) {
+        match desk.answer(&buffer[..length], desk.asker(asker.ip()).as_ref(), false) {
             Outcome::Answer(message) => {
                 // An asker that cannot be reached asks again.
                 let _ = socket.send_to(&message, asker).await;
@@ -227,7 +232,7 @@ async fn converse(desk: &Desk, mut stream: TcpStream, asker: IpAddr) -> io::Resu
         let length = timeout(IDLE, stream.read_u16()).await??;
         let mut bytes = vec![0; length.into()];
         timeout(IDLE, stream.read_exact(&mut bytes)).await??;
-        let message = match desk.answer(&bytes, asker, true) {
+        let message = match desk.answer(&bytes, desk.asker(asker).as_ref(), true) {
             Outcome::Answer(message) => Some(message),
             Outcome::Forward => desk.forward(&bytes, true).await,
             Outcome::Ignore => None,
@@ -238,6 +243,32 @@ async fn converse(desk: &Desk, mut stream: TcpStream, asker: IpAddr) -> io::Resu
         let length = u16::try_from(message.len()).map_err(io::Error::other)?;
         let framed = [&length.to_be_bytes()[..], &message].concat();
         timeout(IDLE, stream.write_all(&framed)).await??;
+    }
+}
+
+/// Asks the server of names within the process; cheap to clone.
+#[derive(Clone)]
+pub struct NamesDesk(Arc<Desk>);
+
+impl NamesDesk {
+    /// The addresses of one of our names, in random order unless the name asks for one; empty if it has none.
+    pub fn addresses(&self, asker: &Asker, name: &str) -> Vec<Ipv6Addr> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let names = Arc::clone(&self.0.names.borrow());
+        match names.find(asker, &name, Kind::Aaaa) {
+            Some(Found::Addresses(addresses)) => self.0.shuffled(addresses),
+            Some(Found::Ordered(addresses)) => addresses,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Answers a DNS message as it would be answered over TCP; `None` if it is none.
+    pub async fn ask(&self, asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
+        match self.0.answer(message, Some(asker), true) {
+            Outcome::Answer(answer) => Some(answer),
+            Outcome::Forward => self.0.forward(message, true).await,
+            Outcome::Ignore => None,
+        }
     }
 }
 
@@ -256,7 +287,15 @@ enum Outcome {
 }
 
 impl Desk {
-    fn answer(&self, bytes: &[u8], asker: IpAddr, by_tcp: bool) -> Outcome {
+    fn asker(&self, address: IpAddr) -> Option<Asker> {
+        match address {
+            IpAddr::V6(address) => self.names.borrow().asker(address),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    /// Strangers are refused.
+    fn answer(&self, bytes: &[u8], asker: Option<&Asker>, by_tcp: bool) -> Outcome {
         let query = match Query::parse(bytes) {
             Ok(query) => query,
             Err(Unreadable::Ignore) => return Outcome::Ignore,
@@ -275,10 +314,6 @@ impl Desk {
             return say(Rcode::NotImplemented, &Content::Nothing, None);
         }
         let names = Arc::clone(&self.names.borrow());
-        let asker = match asker {
-            IpAddr::V6(address) => names.asker(address),
-            IpAddr::V4(_) => None,
-        };
         let Some(asker) = asker else {
             return say(Rcode::Refused, &Content::Nothing, None);
         };
@@ -288,7 +323,7 @@ impl Desk {
             TYPE_PTR => Kind::Ptr,
             _ => Kind::Other,
         };
-        let Some(found) = names.find(&asker, &query.name, kind) else {
+        let Some(found) = names.find(asker, &query.name, kind) else {
             return match self.forwarder.remembered(&query) {
                 Some(answer) if answer.len() <= limit => Outcome::Answer(answer),
                 Some(_) => Outcome::Answer(cut(&query)),
@@ -319,7 +354,7 @@ impl Desk {
     }
 
     /// Many clients take the first address only.
-    fn shuffled(&self, mut addresses: Vec<std::net::Ipv6Addr>) -> Vec<std::net::Ipv6Addr> {
+    fn shuffled(&self, mut addresses: Vec<Ipv6Addr>) -> Vec<Ipv6Addr> {
         let mut state = u64::from_le_bytes(self.entropy.bytes()) | 1;
         for left in (1..addresses.len()).rev() {
             // xorshift: fair enough, and one look at the source of randomness per answer.

@@ -12,7 +12,7 @@ use mayfly_edge_api::{Directory, Reach};
 use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_machine::MachineState;
 use mayfly_routing::round_trip;
-use mayfly_types::{MachineId, NetworkId};
+use mayfly_types::{HostId, MachineId, NetworkId, Region};
 
 /// An immutable answer to everything machines may ask, made anew at every change.
 pub struct Names {
@@ -56,9 +56,28 @@ pub enum Kind {
     Other,
 }
 
-/// Who asks: a machine of this host.
+/// Who asks, and from where: it decides which names are seen, and which machines are near.
 #[derive(Clone, Debug)]
-pub struct Asker(Arc<CatalogEntry>);
+pub struct Asker {
+    network: NetworkId,
+    region: Region,
+    /// `None` for somebody who is on no host.
+    host_id: Option<HostId>,
+    /// Spreads askers over machines that are as far away as each other.
+    spread: u128,
+}
+
+impl Asker {
+    /// Somebody outside who is let into a network, in a region.
+    pub fn visitor(network: NetworkId, region: Region) -> Asker {
+        Asker {
+            network,
+            region,
+            host_id: None,
+            spread: 0,
+        }
+    }
+}
 
 impl Names {
     /// Reads what hosts and the control plane published. Apps without machines are known from the directory.
@@ -95,13 +114,19 @@ impl Names {
 
     /// The machine that has this address.
     pub fn asker(&self, address: Ipv6Addr) -> Option<Asker> {
-        self.askers.get(&address).cloned().map(Asker)
+        let machine = self.askers.get(&address)?;
+        Some(Asker {
+            network: machine.network,
+            region: machine.region.clone(),
+            host_id: Some(machine.host_id),
+            spread: machine.private_ip.to_bits(),
+        })
     }
 
     /// What `name` (lower case, without the dot at the end) has for `asker`; `None` if it is not ours to answer.
     pub fn find(&self, asker: &Asker, name: &str, kind: Kind) -> Option<Found> {
         let empty = Network::default();
-        let network = self.networks.get(&asker.0.network).unwrap_or(&empty);
+        let network = self.networks.get(&asker.network).unwrap_or(&empty);
         if let Some(reversed) = name.strip_suffix(".ip6.arpa") {
             return reversed
                 .ends_with("a.a.d.f")
@@ -118,7 +143,7 @@ impl Names {
             ["all", special @ "_instances"] => network.special(special, true, kind),
             [prefix @ .., app] => match network.apps.get(*app) {
                 None => Found::NoName,
-                Some(app) => app.find(prefix, kind, &asker.0),
+                Some(app) => app.find(prefix, kind, asker),
             },
         })
     }
@@ -127,7 +152,7 @@ impl Names {
     fn pointer(&self, asker: &Asker, reversed: &str, kind: Kind) -> Found {
         let machine = address_of(reversed)
             .and_then(|address| self.askers.get(&address))
-            .filter(|machine| machine.network == asker.0.network);
+            .filter(|machine| machine.network == asker.network);
         match (machine, kind) {
             (None, _) => Found::NoName,
             (Some(machine), Kind::Ptr) => Found::Pointer(format!(
@@ -213,7 +238,7 @@ impl Network {
 
 impl App {
     /// The name `<prefix>.<app>.internal`.
-    fn find(&self, prefix: &[&str], kind: Kind, asker: &CatalogEntry) -> Found {
+    fn find(&self, prefix: &[&str], kind: Kind, asker: &Asker) -> Found {
         match prefix {
             [] | ["global"] => self.started(kind, true, |_| true),
             ["vms"] => text_only(kind, || self.vms(false)),
@@ -269,7 +294,7 @@ impl App {
         Found::Addresses(std::iter::once(first.private_ip).chain(rest).collect())
     }
 
-    fn nearest(&self, kind: Kind, count: usize, asker: &CatalogEntry) -> Found {
+    fn nearest(&self, kind: Kind, count: usize, asker: &Asker) -> Found {
         let mut machines: Vec<&Arc<CatalogEntry>> = self
             .machines
             .iter()
@@ -283,11 +308,11 @@ impl App {
         }
         // Machines as far away as each other follow an order that differs per asker, so that load spreads.
         let spread = |machine: &CatalogEntry| {
-            let (own, other) = (asker.private_ip.to_bits(), machine.private_ip.to_bits());
+            let (own, other) = (asker.spread, machine.private_ip.to_bits());
             ((own ^ other).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64) as u64
         };
         machines.sort_by_key(|machine| {
-            let elsewhere = machine.host_id != asker.host_id;
+            let elsewhere = Some(machine.host_id) != asker.host_id;
             (
                 round_trip(&asker.region, &machine.region),
                 elsewhere,

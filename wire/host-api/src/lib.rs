@@ -4,19 +4,23 @@
 //! travel over mutual TLS. Every changing call returns once the host has journaled it: from then on it happens even if
 //! everybody dies. Repeating a call is safe; the host is the only authority for what runs on it.
 
+mod connect;
 mod error;
 mod exec;
 mod image;
 mod log;
 mod machine;
 
+use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mayfly_machine::Signal;
 use mayfly_types::{HostSeq, ImageRef, MachineId};
 use tokio::sync::watch;
 
+pub use connect::{Connection, Duplex};
 pub use error::{HostError, Refusal};
 pub use exec::{
     ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, ProcessInfo, Socket, Terminal,
@@ -88,6 +92,19 @@ pub trait HostApi: Send + Sync + 'static {
         machine: MachineId,
         request: ExecRequest,
     ) -> Result<ExecSession, HostError>;
+
+    /// Opens a TCP connection to a private address that this host reaches: of one of its machines, or of an app on its
+    /// edge. Whether the asker may reach it was decided by the caller.
+    ///
+    /// # Errors
+    /// `Invalid` for an address that is not private, `Unavailable` if nobody answers there.
+    async fn connect(&self, target: SocketAddrV6) -> Result<Connection, HostError>;
+
+    /// Asks a private address for an ICMPv6 echo and returns how long it took.
+    ///
+    /// # Errors
+    /// As [`HostApi::connect`]; `Unavailable` also if no answer came within `patience`.
+    async fn ping(&self, target: Ipv6Addr, patience: Duration) -> Result<Duration, HostError>;
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError>;
 

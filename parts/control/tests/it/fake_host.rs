@@ -1,14 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use mayfly_host_api::{
-    Catalog, CreateMachine, ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, HostApi,
-    HostError, HostEvent, HostStatus, ImageInfo, ImageSource, LogEntry, LogPage, LogQuery,
-    MachineReport, ProcessInfo, Pruned, PullProgress, Refusal, RegistryLogin, RestartMachine,
-    ScheduleRun, Socket, StopMachine, UpdateMachine,
+    Catalog, CatalogEntry, Connection, CreateMachine, ExecExit, ExecInput, ExecOutput, ExecRequest,
+    ExecSession, HostApi, HostError, HostEvent, HostStatus, ImageInfo, ImageSource, LogEntry,
+    LogPage, LogQuery, MachineReport, ProcessInfo, Pruned, PullProgress, Refusal, RegistryLogin,
+    RestartMachine, ScheduleRun, Socket, StopMachine, UpdateMachine,
 };
 use mayfly_machine::{Actor, EventKind, ExitEvent, Launch, MachineState, Signal};
 use mayfly_types::{Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, Region, Timestamp};
@@ -50,6 +51,11 @@ impl FakeHost {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
+    }
+
+    /// Shows these machines to edges and names.
+    pub(crate) fn publish(&self, machines: Vec<Arc<CatalogEntry>>) {
+        self.catalog.send_replace(Arc::new(machines));
     }
 
     /// Calls named `call` fail as if the host did not answer, until told otherwise.
@@ -350,6 +356,18 @@ impl HostApi for FakeHost {
             said.send(ExecOutput::Exit(exit)).await.ok();
         });
         Ok(ExecSession { input, output })
+    }
+
+    /// Says back what it hears.
+    async fn connect(&self, _: SocketAddrV6) -> Result<Connection, HostError> {
+        self.check("connect")?;
+        let (reader, writer) = tokio::io::simplex(1 << 16);
+        Ok(Box::new(tokio::io::join(reader, writer)))
+    }
+
+    async fn ping(&self, _: Ipv6Addr, _: Duration) -> Result<Duration, HostError> {
+        self.check("ping")?;
+        Ok(Duration::from_micros(1500))
     }
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError> {

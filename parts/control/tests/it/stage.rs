@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::fake_host::FakeHost;
+use crate::fake_names::FakeNames;
 use mayfly_testing::FakeDns;
 
 /// A running API with one app, `stage`, and the token of its admin.
@@ -150,6 +151,7 @@ impl Stage {
                 entropy: Arc::new(SystemEntropy),
                 certificates: certificates(directory.path(), &clock, dns.address()),
                 directory: directory_feed.clone(),
+                names: Arc::new(FakeNames),
                 loops: LoopBoard::default(),
                 stop: tasks.stop_token(),
             })
