@@ -23,7 +23,7 @@ pub use id::{
 };
 pub use image_ref::{ImageRef, InvalidImageRef};
 pub use ip_range::{InvalidIpRange, IpRange};
-pub use name::{AppName, InvalidName, MachineName, OrgSlug, Region};
+pub use name::{AppName, InvalidName, MachineName, OrgSlug, Region, SecretName};
 pub use peer_key::{InvalidPeerKey, PeerKey};
 pub use secret::Secret;
 pub use timestamp::{InvalidTimestamp, Timestamp};

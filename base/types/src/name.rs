@@ -103,6 +103,18 @@ name!(
     }
 );
 name!(
+    /// An app secret's name: the environment variable that carries it.
+    SecretName,
+    "secret",
+    "use 1 to 255 of A-Z, a-z, 0-9 and _, not beginning with a digit",
+    |text| {
+        let bytes = text.as_bytes();
+        (1..=255).contains(&bytes.len())
+            && !bytes[0].is_ascii_digit()
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    }
+);
+name!(
     /// A region: the three-letter code of a place that hosts near each other share.
     Region,
     "region",
@@ -127,5 +139,9 @@ mod tests {
         assert!("iad2".parse::<Region>().is_err());
         assert!("dev-Ann_1".parse::<MachineName>().is_ok());
         assert!("_x".parse::<MachineName>().is_err());
+        assert!("_DATABASE_URL2".parse::<SecretName>().is_ok());
+        for bad in ["", "2A", "A-B", "A B", "Ä", &"A".repeat(256)] {
+            assert!(bad.parse::<SecretName>().is_err(), "{bad}");
+        }
     }
 }

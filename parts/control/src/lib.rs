@@ -34,6 +34,7 @@ mod pump;
 mod region;
 mod retention;
 mod router;
+mod secrets;
 mod settings;
 mod settle;
 mod standby;

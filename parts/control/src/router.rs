@@ -15,7 +15,8 @@ use crate::machines::{
     create, destroy, exec, exec_stream, lease, lifecycle, list, metadata, observe, update, wait,
 };
 use crate::{
-    addresses, apps, certificates, event_log, images, logs, orgs, platform, private, status, tokens,
+    addresses, apps, certificates, event_log, images, logs, orgs, platform, private, secrets,
+    status, tokens,
 };
 
 /// Every path of the API.
@@ -40,6 +41,16 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
             delete(addresses::release),
         )
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route(
+            "/v1/apps/{app}/secrets",
+            get(secrets::list).post(secrets::change),
+        )
+        .route(
+            "/v1/apps/{app}/secrets/{name}",
+            get(secrets::show)
+                .post(secrets::set_one)
+                .delete(secrets::remove),
+        )
         .nest("/v1/apps/{app}/certificates", certificate())
         .route(
             "/v1/authority/root.pem",

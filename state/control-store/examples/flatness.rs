@@ -328,6 +328,7 @@ fn machine(app: &mayfly_control_store::App, host: HostId, number: usize) -> NewM
                 metadata: BTreeMap::from([("half".to_owned(), half)]),
                 ..MachineSpec::of_image(image)
             },
+            secrets_version: 0,
         },
         cordoned: false,
         lease: None,

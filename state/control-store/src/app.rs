@@ -9,8 +9,8 @@ use crate::event::{NOTHING, Subject, append};
 use crate::organization::words;
 use crate::store::next_number;
 use crate::{
-    By, ControlStore, IdempotencyKey, StoreError, address, hostname, idempotency, network,
-    organization,
+    By, ControlStore, IdempotencyKey, StoreError, address, app_secret, hostname, idempotency,
+    network, organization,
 };
 
 /// A named set of machines.
@@ -226,6 +226,7 @@ impl ControlStore {
                 });
             }
             hostname::forget_app(tx, id)?;
+            app_secret::forget_app(tx, id)?;
             tx.execute(DELETE, args![id.as_str(), by.at])?;
             address::release_all(tx, id)?;
             let before = json!({ "id": id, "name": app.name, "status": app.status.as_str() });

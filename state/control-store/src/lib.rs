@@ -11,6 +11,7 @@
 mod acme;
 mod address;
 mod app;
+mod app_secret;
 mod bootstrap;
 mod by;
 mod certificate;
@@ -35,6 +36,7 @@ mod user;
 pub use acme::PendingOrder;
 pub use address::{Address, AddressKind, AddressNetwork, AddressSource, NewAddress};
 pub use app::{App, AppFilter, AppStatus, NewApp};
+pub use app_secret::{AppSecret, MachineSecrets, SealedSecret, SecretChange, SecretSet};
 pub use bootstrap::FirstStart;
 pub use by::By;
 pub use certificate::{CertificateSource, NewCertificate, StoredCertificate};

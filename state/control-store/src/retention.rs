@@ -1,7 +1,7 @@
 use mayfly_db::args;
 use mayfly_types::Timestamp;
 
-use crate::{ControlStore, StoreError};
+use crate::{ControlStore, StoreError, app_secret};
 
 /// What is old enough to be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,8 @@ const MACHINES: &str = "
     SELECT id FROM machine WHERE destroyed_at < $1 ORDER BY destroyed_at LIMIT $2";
 
 /// Everything of one machine, its row last.
-const FORGET_MACHINE: [&str; 5] = [
+const FORGET_MACHINE: [&str; 6] = [
+    app_secret::FORGET_OF_MACHINE,
     "DELETE FROM machine_metadata WHERE machine_id = $1",
     "DELETE FROM machine_event WHERE machine_id = $1",
     "DELETE FROM machine_version WHERE machine_id = $1",

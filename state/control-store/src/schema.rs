@@ -16,4 +16,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "addresses",
         sql: include_str!("schema/0003_addresses.sql"),
     },
+    Migration {
+        version: 4,
+        name: "secrets",
+        sql: include_str!("schema/0004_secrets.sql"),
+    },
 ];

@@ -36,8 +36,8 @@
 //! # A host's duties
 //!
 //! The monitor stays in the cgroup it was started in, so its memory is not the guest's; a service manager must be told
-//! to end only the daemon's main process. `cgroups` are joined by the guest alone. `launch.json` holds secrets: the run
-//! directory is for root only.
+//! to end only the daemon's main process. `cgroups` are joined by the guest alone. `launch.json` holds secrets until the
+//! program runs, when the monitor takes environments and files out of it: the run directory is for root only.
 
 pub mod frame;
 mod launch;

@@ -19,6 +19,7 @@ mod optional_fields;
 mod platform;
 mod read;
 mod request;
+mod secret;
 mod shell;
 mod spec;
 mod suggest;
@@ -49,6 +50,7 @@ pub use request::{
     CreateMachine, ExecMachine, ExecResult, MetadataPatch, MetadataValue, ReclaimMemory, SetMemory,
     SignalMachine, SignalName, StartResult, StopMachine, UpdateMachine,
 };
+pub use secret::{AppSecret, AppSecrets, SecretsVersion, SetSecret, SetSecrets, VersionedSecret};
 pub use shell::{UnbalancedQuote, shell_split};
 pub use spec::InvalidConfig;
 pub use suggest::closest;

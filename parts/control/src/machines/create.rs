@@ -19,6 +19,7 @@ use crate::error::ApiError;
 use crate::given_name::given_name;
 use crate::http::body::ConfigBody;
 use crate::http::idempotency::idempotency_key;
+use crate::secrets::SecretsWish;
 
 /// How often a made-up name may turn out to be taken.
 const NAMES_TRIED: usize = 8;
@@ -73,7 +74,6 @@ impl Order {
                 .find(code)
                 .map_err(|text| ApiError::invalid(format!("region: {text}")))?,
         };
-        check_secrets_version(request.min_secrets_version)?;
         let caller = &access.caller;
         Ok(Order {
             app: access.app.clone(),
@@ -102,7 +102,14 @@ impl Order {
             .hosts
             .find(placed.host)
             .expect("placed on a host of this cloud");
-        let version = cloud.prepare(&self.app, host.api.as_ref(), config).await?;
+        let wish = SecretsWish {
+            skip: self.request.skip_secrets,
+            min_version: self.request.min_secrets_version,
+        };
+        let prepared = cloud
+            .prepare(&self.app, host.api.as_ref(), config, wish)
+            .await?;
+        let version = prepared.version;
         let launch = match self.request.skip_launch {
             Some(true) => Launch::Skip,
             _ if !version.spec.standbys.is_empty() => Launch::Skip,
@@ -149,7 +156,7 @@ impl Order {
                 network: self.app.network_id,
                 region: machine.region.clone(),
                 spec: machine.spec.clone(),
-                secrets: Default::default(),
+                secrets: prepared.secrets,
                 launch,
                 cordoned,
                 by: Actor::User,
@@ -210,15 +217,5 @@ async fn undo(cloud: &Cloud, machine: &Machine, error: &HostError, by: &By) {
         .await;
     if abandoned.is_err() {
         cloud.doubts.add(machine.id);
-    }
-}
-
-/// App secrets come with a later capability: there is only version 0.
-pub(super) fn check_secrets_version(wanted: Option<u64>) -> Result<(), ApiError> {
-    match wanted {
-        None | Some(0) => Ok(()),
-        Some(version) => Err(ApiError::invalid(format!(
-            "min_secrets_version {version} does not exist: the app's secrets are at version 0"
-        ))),
     }
 }

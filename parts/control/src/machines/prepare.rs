@@ -5,34 +5,48 @@ use std::collections::BTreeMap;
 use mayfly_control_store::{App, NewVersion, StoreError};
 use mayfly_host_api::{HostApi, HostError, ImageInfo};
 use mayfly_machine::{FileContent, FileSpec, MachineSpec};
-use mayfly_types::{ErrorKind, ImageRef, InstanceId};
+use mayfly_types::{ErrorKind, ImageRef, InstanceId, Secret};
 use mayfly_wire::{MachineConfig, read_value};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cloud::Cloud;
 use crate::error::ApiError;
+use crate::secrets::SecretsWish;
+
+/// What is recorded of a version, and what only its host is told.
+pub(super) struct Prepared {
+    pub(super) version: NewVersion,
+    pub(super) secrets: BTreeMap<String, Secret>,
+}
 
 impl Cloud {
-    /// Checks a configuration by every rule, finds its images at the host that will run it, and gives it a version.
+    /// Checks a configuration by every rule, finds its images at the host that will run it and the secrets it starts with,
+    /// and gives it a version.
     pub(super) async fn prepare(
         &self,
         app: &App,
         host: &dyn HostApi,
         config: Option<(Value, Box<RawValue>)>,
-    ) -> Result<NewVersion, ApiError> {
+        secrets: SecretsWish,
+    ) -> Result<Prepared, ApiError> {
         let (value, letter) = config
             .ok_or_else(|| ApiError::invalid("config is required: at least {\"image\": \"…\"}"))?;
         let config: MachineConfig = read_value(&value).map_err(|error| error.inside("config"))?;
         let mut spec = config.check()?;
         self.check_standbys(app, &spec).await?;
         let labels = pin_images(host, &mut spec).await?;
-        Ok(NewVersion {
-            instance_id: InstanceId::new(self.now(), self.entropy.bytes()),
-            image: spec.image.clone(),
-            image_labels: labels,
-            config: letter,
-            spec,
+        let secrets = self.secrets_for(app, secrets).await?;
+        Ok(Prepared {
+            version: NewVersion {
+                instance_id: InstanceId::new(self.now(), self.entropy.bytes()),
+                image: spec.image.clone(),
+                image_labels: labels,
+                config: letter,
+                spec,
+                secrets_version: secrets.version,
+            },
+            secrets: secrets.values,
         })
     }
 

@@ -8,12 +8,12 @@ use mayfly_machine::{Actor, Launch};
 use mayfly_types::InstanceId;
 use mayfly_wire::UpdateMachine;
 
-use super::create::check_secrets_version;
 use super::lease::{fresh_nonce, lease_ttl};
 use crate::access::MachineAccess;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::ConfigBody;
+use crate::secrets::SecretsWish;
 
 /// `POST …/machines/<id>`: replaces a machine's whole configuration.
 pub(crate) async fn update(
@@ -23,7 +23,6 @@ pub(crate) async fn update(
 ) -> Result<Json<mayfly_wire::Machine>, ApiError> {
     access.may_change(&cloud)?;
     check_fixed(&access.machine, &body.request)?;
-    check_secrets_version(body.request.min_secrets_version)?;
     let ttl = lease_ttl(body.request.lease_ttl)?;
     let (machine_id, owner) = (access.machine.id, access.caller.user.email.clone());
     let (nonce, by) = (access.nonce.clone(), access.caller.by(&cloud));
@@ -58,13 +57,19 @@ async fn carry_out(
         .map_err(|error| ApiError::unreadable(format!("current_version: {error}")))?;
     let config = request.config.zip(body.config);
     let host = cloud.host_of(&access.machine)?;
-    let version = cloud.prepare(&access.app, host.as_ref(), config).await?;
+    let wish = SecretsWish {
+        skip: request.skip_secrets,
+        min_version: request.min_secrets_version,
+    };
+    let prepared = cloud
+        .prepare(&access.app, host.as_ref(), config, wish)
+        .await?;
     let by = access.caller.by(&cloud);
     let machine = cloud
         .store
         .update_machine(
             access.machine.id,
-            version,
+            prepared.version,
             expected,
             access.nonce,
             by.clone(),
@@ -82,7 +87,7 @@ async fn carry_out(
             HostUpdate {
                 instance_id: machine.instance_id,
                 spec: machine.spec.clone(),
-                secrets: Default::default(),
+                secrets: prepared.secrets,
                 launch,
                 by: Actor::User,
             },

@@ -12,7 +12,9 @@ use mayfly_host_api::{
     RestartMachine, ScheduleRun, Socket, StopMachine, UpdateMachine,
 };
 use mayfly_machine::{Actor, EventKind, ExitEvent, Launch, MachineState, Signal};
-use mayfly_types::{Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, Region, Timestamp};
+use mayfly_types::{
+    Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, Region, Secret, Timestamp,
+};
 use tokio::sync::{mpsc, watch};
 
 /// A host whose machines change state the moment they are told to. Tests make it fail, hide and end machines.
@@ -31,6 +33,7 @@ struct Inner {
     images: BTreeMap<String, ImageInfo>,
     failing: BTreeSet<&'static str>,
     signals: Vec<(MachineId, Signal)>,
+    secrets: BTreeMap<MachineId, BTreeMap<String, Secret>>,
     now: i64,
 }
 
@@ -78,6 +81,15 @@ impl FakeHost {
 
     pub(crate) fn signals(&self) -> Vec<(MachineId, Signal)> {
         self.inner().signals.clone()
+    }
+
+    /// The secrets the machine's newest version was handed over with.
+    pub(crate) fn secrets(&self, machine: MachineId) -> BTreeMap<String, String> {
+        let inner = self.inner();
+        let secrets = inner.secrets[&machine].iter();
+        secrets
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect()
     }
 
     /// The machine's program ends by itself.
@@ -202,6 +214,7 @@ impl HostApi for FakeHost {
             containers: Vec::new(),
         };
         self.inner().machines.insert(machine, report);
+        self.inner().secrets.insert(machine, request.secrets);
         let launch = Some(EventKind::Launch);
         self.change(machine, MachineState::Created, launch, request.by);
         match request.launch {
@@ -222,6 +235,7 @@ impl HostApi for FakeHost {
     ) -> Result<MachineReport, HostError> {
         self.check("update")?;
         let state = self.state(machine)?;
+        self.inner().secrets.insert(machine, request.secrets);
         self.inner()
             .machines
             .get_mut(&machine)

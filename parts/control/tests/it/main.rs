@@ -17,6 +17,7 @@ mod machines;
 mod places;
 mod private;
 mod recovery;
+mod secrets;
 mod stage;
 mod waits;
 mod walk;

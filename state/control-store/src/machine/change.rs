@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Machine, MachineVersion, by_id, living, metadata, version};
 use crate::event::{append, to_json};
-use crate::{By, ControlStore, NewVersion, StoreError, config};
+use crate::{By, ControlStore, NewVersion, StoreError, app_secret, config};
 
 const SET_VERSION: &str = "
     UPDATE machine
@@ -92,8 +92,10 @@ impl ControlStore {
                 image_labels,
                 config,
                 spec,
+                secrets_version: app_secret::version_of(tx, instance_id.as_str())?,
             };
             set_version(tx, machine, &earlier, &by)?;
+            tx.execute(app_secret::FORGET_OF_VERSION, args![refused.as_str()])?;
             tx.execute(version::DELETE, args![refused.as_str()])?;
             let after = by_id(tx, machine)?;
             append(

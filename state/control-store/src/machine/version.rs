@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{by_id, json, raw};
 use crate::event::to_json;
-use crate::{ControlStore, StoreError};
+use crate::{ControlStore, StoreError, app_secret};
 
 /// One configuration a machine had, as it was when it was set.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct NewVersion {
     pub config: Box<RawValue>,
     /// What it means.
     pub spec: MachineSpec,
+    /// The version of the app's secrets it starts with; 0 is none.
+    pub secrets_version: i64,
 }
 
 const INSERT: &str = "
@@ -102,7 +104,7 @@ pub(super) fn insert(
             at,
         ],
     )?;
-    Ok(())
+    app_secret::remember(tx, version.instance_id.as_str(), version.secrets_version)
 }
 
 pub(super) fn from_row(row: &Row) -> Result<MachineVersion, StoreError> {

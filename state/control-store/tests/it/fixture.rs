@@ -236,6 +236,7 @@ pub(crate) fn version(millis: i64, metadata: &[(&str, &str)]) -> NewVersion {
             metadata,
             ..MachineSpec::of_image(image.parse().unwrap())
         },
+        secrets_version: 0,
     }
 }
 

@@ -12,3 +12,4 @@ mod people;
 mod reality;
 mod retention;
 mod schema;
+mod secrets;
