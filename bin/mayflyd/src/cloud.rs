@@ -82,7 +82,7 @@ impl Cloud {
             .context("open the images")?;
 
         let places = host_places::decide(&config.data_dir, &config.regions, async |place| {
-            has_machines(&config.data_dir, place, &*entropy).await
+            has_machines(&config.data_dir, place, &entropy).await
         })
         .await
         .context("decide which regions this server plays")?;
@@ -374,14 +374,14 @@ async fn listen(
 async fn has_machines(
     data_dir: &Path,
     place: &HostPlace,
-    entropy: &dyn Entropy,
+    entropy: &Arc<dyn Entropy>,
 ) -> anyhow::Result<bool> {
     let journal = place.journal_dir(data_dir).join("journal.db");
     if !journal.exists() {
         return Ok(false);
     }
     let fresh = HostId::from_random(entropy.bytes());
-    let (store, _) = HostStore::open(&journal, fresh, "")
+    let (store, _) = HostStore::open(&journal, fresh, "", entropy.clone())
         .await
         .with_context(|| format!("open the journal of region {}", place.region))?;
     let machines = store.machines().await.context("read the journal")?;

@@ -42,12 +42,13 @@ pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
     })
     .await
     .context("start the driver")?;
-    let entropy: &dyn Entropy = &SystemEntropy;
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let mut stores = Vec::with_capacity(places.len());
     let mut rules: Vec<(MachineId, StopSpec)> = Vec::new();
     for place in places {
         let journal = place.journal_dir(data_dir).join("journal.db");
-        let (store, _) = HostStore::open(&journal, HostId::from_random(entropy.bytes()), HALTED)
+        let fresh = HostId::from_random(entropy.bytes());
+        let (store, _) = HostStore::open(&journal, fresh, HALTED, entropy.clone())
             .await
             .with_context(|| format!("open {}", journal.display()))?;
         let machines = store.machines().await.context("read the journal")?;

@@ -52,6 +52,9 @@ pub struct Identity {
 pub struct Version {
     pub instance_id: InstanceId,
     pub spec: MachineSpec,
+    /// Left out when a machine is serialized: whoever stores one keeps [`Machine::secrets`] apart and sealed. Records from
+    /// before that have them here.
+    #[serde(default, skip_serializing)]
     pub secrets: BTreeMap<String, Secret>,
 }
 
@@ -121,6 +124,34 @@ impl Machine {
 
     pub fn state(&self) -> MachineState {
         self.phase.state()
+    }
+
+    /// The secrets of every version this machine holds.
+    pub fn secrets(&self) -> BTreeMap<InstanceId, &BTreeMap<String, Secret>> {
+        let held = std::iter::once(&self.version).chain(self.previous());
+        held.filter(|version| !version.secrets.is_empty())
+            .map(|version| (version.instance_id, &version.secrets))
+            .collect()
+    }
+
+    /// Gives the versions of a machine that was read from where it is stored their secrets back.
+    pub fn restore_secrets(&mut self, mut secrets: BTreeMap<InstanceId, BTreeMap<String, Secret>>) {
+        if let Phase::Updating { previous, .. } = &mut self.phase
+            && let Some(own) = secrets.remove(&previous.instance_id)
+        {
+            previous.secrets = own;
+        }
+        if let Some(own) = secrets.remove(&self.version.instance_id) {
+            self.version.secrets = own;
+        }
+    }
+
+    /// The version whose guest runs until the new one can start.
+    fn previous(&self) -> Option<&Version> {
+        match &self.phase {
+            Phase::Updating { previous, .. } => Some(previous),
+            _ => None,
+        }
     }
 
     /// The images a launch needs: one per container, main one first.

@@ -59,9 +59,10 @@ impl HostConfig {
             source,
         };
         let fresh = HostId::from_random(deps.entropy.bytes());
-        let (store, opened) = HostStore::open(&path, fresh, &deps.server.boot_id)
-            .await
-            .map_err(failed)?;
+        let (store, opened) =
+            HostStore::open(&path, fresh, &deps.server.boot_id, deps.entropy.clone())
+                .await
+                .map_err(failed)?;
         let latest = store.newest_report().await.map_err(failed)?;
         let machines = store.machines().await.map_err(failed)?;
         let checks = Arc::new(Checks::new(deps.clock.clone()));

@@ -1,4 +1,5 @@
 use mayfly_db::DbError;
+use mayfly_seal::SealError;
 use mayfly_types::{ErrorKind, MachineId};
 
 /// Why the journal could not be read or written.
@@ -19,6 +20,14 @@ pub enum StoreError {
         machine_id: MachineId,
         version: i64,
     },
+    #[error("open the key of machines' secrets")]
+    Key(#[source] SealError),
+    #[error("open the secrets of machine {machine_id}")]
+    OpenSecrets {
+        machine_id: MachineId,
+        #[source]
+        source: SealError,
+    },
     #[error("give machine {0} an address: all of the pool's are in use")]
     NoAddress(MachineId),
     /// Another writer moved the machine on: a defect, since each machine has one writer.
@@ -35,6 +44,8 @@ impl StoreError {
             StoreError::Db(error) => error.kind(),
             StoreError::NoAddress(_) => ErrorKind::Exhausted,
             StoreError::Decode { .. }
+            | StoreError::Key(_)
+            | StoreError::OpenSecrets { .. }
             | StoreError::FromTheFuture { .. }
             | StoreError::Overtaken { .. } => ErrorKind::Internal,
         }

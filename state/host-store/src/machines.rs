@@ -6,7 +6,7 @@ use mayfly_machine::{Machine, RunChange};
 use mayfly_types::{HostSeq, MachineId, Timestamp};
 
 use crate::address::{AddressPool, count, free_ipv4};
-use crate::record::{MACHINE_VERSION, decode_machine, encode_machine};
+use crate::record::{MACHINE_VERSION, Records};
 use crate::{HostStore, StoreError, events, runs};
 
 /// A machine's next state, with what is reported of the way there. Sequence numbers are filled in by the store.
@@ -44,11 +44,11 @@ pub struct Stored {
     pub seq: HostSeq,
 }
 
-fn stored(row: &Row) -> Result<Stored, StoreError> {
+fn stored(records: &Records, row: &Row) -> Result<Stored, StoreError> {
     let id: MachineId = row.parse("id")?;
     let record: String = row.get("record")?;
     Ok(Stored {
-        machine: decode_machine(id, row.get("record_version")?, &record)?,
+        machine: records.decode_machine(id, row.get("record_version")?, &record)?,
         generation: row.get("generation")?,
         seq: HostSeq(row.get("seq")?),
     })
@@ -66,17 +66,18 @@ impl HostStore {
     where
         F: FnOnce(u32, Ipv4Addr) -> Change + Send + 'static,
     {
+        let records = self.records.clone();
         self.db
             .write(move |tx| {
                 if let Some(row) = tx.row(ONE, args![id.as_str()])? {
-                    return stored(&row);
+                    return stored(&records, &row);
                 }
                 let number = count(tx, "machine")?;
                 let (place, ipv4) = free_ipv4(tx, pool, id)?;
                 let number_bits = u32::try_from(number).map_err(|_| StoreError::NoAddress(id))?;
                 let change = build(number_bits, ipv4);
                 let seq = write_history(tx, &change)?;
-                let record = encode_machine(&change.next);
+                let record = records.encode_machine(&change.next);
                 tx.execute(
                     INSERT,
                     args![
@@ -103,6 +104,7 @@ impl HostStore {
         generation: i64,
         change: Change,
     ) -> Result<Option<HostSeq>, StoreError> {
+        let records = self.records.clone();
         self.db
             .write(move |tx| {
                 let id = change.next.identity.machine_id;
@@ -119,7 +121,7 @@ impl HostStore {
                         seq.map(|seq| seq.0),
                         MACHINE_VERSION,
                         destroyed_at,
-                        encode_machine(&change.next)
+                        records.encode_machine(&change.next)
                     ],
                 )?;
                 if changed == 0 {
@@ -135,17 +137,22 @@ impl HostStore {
 
     /// Every machine, also the destroyed ones that are still remembered.
     pub async fn machines(&self) -> Result<Vec<Stored>, StoreError> {
+        let records = self.records.clone();
         self.db
-            .read(|reader| reader.rows(ALL, &[])?.iter().map(stored).collect())
+            .read(move |reader| {
+                let rows = reader.rows(ALL, &[])?;
+                rows.iter().map(|row| stored(&records, row)).collect()
+            })
             .await
     }
 
     /// One machine as stored.
     pub async fn machine(&self, id: MachineId) -> Result<Option<Stored>, StoreError> {
+        let records = self.records.clone();
         self.db
             .read(move |reader| {
                 let row = reader.row(ONE, args![id.as_str()])?;
-                row.as_ref().map(stored).transpose()
+                row.as_ref().map(|row| stored(&records, row)).transpose()
             })
             .await
     }

@@ -1,15 +1,19 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use mayfly_db::{Db, args};
+use mayfly_runtime::Entropy;
 use mayfly_types::HostId;
 
 use crate::StoreError;
+use crate::record::Records;
 use crate::schema::MIGRATIONS;
 
 /// The journal. Clones share it.
 #[derive(Clone, Debug)]
 pub struct HostStore {
     pub(crate) db: Db,
+    pub(crate) records: Records,
 }
 
 /// What a host learns when it opens its journal.
@@ -21,21 +25,28 @@ pub struct Opened {
     pub rebooted: bool,
 }
 
+/// Opens the secrets of machines; without it the journal is of no use to a thief.
+const KEY_FILE: &str = "sealing.key";
+
 const HOST: &str = "SELECT host_id, boot_id FROM host WHERE one = 1";
 const ENROL: &str = "INSERT INTO host (one, host_id, boot_id) VALUES (1, $1, $2)";
 const SET_BOOT: &str = "UPDATE host SET boot_id = $1 WHERE one = 1";
 
 impl HostStore {
-    /// Opens the journal at `path`, making it if missing. `fresh` becomes the host's id if it has none.
+    /// Opens the journal at `path`, making it if missing, and beside it the key of the machines' secrets. `fresh` becomes
+    /// the host's id if it has none.
     ///
     /// The boot is recorded by [`HostStore::recovered`] only, so that a crash in the middle of a recovery repeats it.
     pub async fn open(
         path: &Path,
         fresh: HostId,
         boot_id: &str,
+        entropy: Arc<dyn Entropy>,
     ) -> Result<(HostStore, Opened), StoreError> {
         let db = Db::open(&format!("sqlite://{}", path.display())).await?;
         db.migrate(MIGRATIONS).await?;
+        let key = path.with_file_name(KEY_FILE);
+        let records = Records::open(&key, entropy).map_err(StoreError::Key)?;
         let boot_id = boot_id.to_owned();
         let opened = db
             .write(move |tx| -> Result<Opened, StoreError> {
@@ -54,7 +65,7 @@ impl HostStore {
                 }
             })
             .await?;
-        Ok((HostStore { db }, opened))
+        Ok((HostStore { db, records }, opened))
     }
 
     /// Every machine has been looked at after a boot.

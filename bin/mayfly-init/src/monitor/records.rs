@@ -52,6 +52,18 @@ pub(crate) fn read_launch(run_dir: &Path) -> Result<LaunchSpec, Failure> {
     Ok(spec)
 }
 
+/// Takes environments and files out of `launch.json`: what runs has them, and they hold secrets.
+pub(crate) fn forget_secrets(run_dir: &Path) -> Result<(), Failure> {
+    let mut spec = read_launch(run_dir)?;
+    for container in &mut spec.containers {
+        container.files.clear();
+        for process in &mut container.processes {
+            process.env.clear();
+        }
+    }
+    write(run_dir, LAUNCH_FILE, &spec, Durability::UntilPowerCut).when("write launch.json")
+}
+
 pub(crate) fn guest(run_dir: &Path) -> Option<GuestRecord> {
     read(&run_dir.join(GUEST_FILE))
 }

@@ -165,6 +165,8 @@ impl<'a> Monitor<'a> {
                 records::write_guest(self.run_dir, &self.guest_record()?)?;
                 self.started = true;
                 status.started();
+                // A full disk leaves the file as it is: for root only.
+                let _ = records::forget_secrets(self.run_dir);
             }
             Notice::Terminal { container } => {
                 if let Some(master) = descriptors.pop() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // in helpers of the tests
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_host_api::{EventKind, HostEvent, MachineReport};
@@ -9,6 +10,7 @@ use mayfly_host_store::{AddressPool, Change, HostStore, StoreError};
 use mayfly_machine::{
     Actor, Event, Identity, Launch, Machine, MachineSpec, RunChange, Version, private_ip, step,
 };
+use mayfly_runtime::SystemEntropy;
 use mayfly_types::{AppId, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
 
 const POOL: AddressPool = AddressPool {
@@ -97,7 +99,10 @@ fn after(machine: &Machine, event: Event) -> Change {
 
 async fn open(dir: &tempfile::TempDir) -> HostStore {
     let path = dir.path().join("journal.db");
-    HostStore::open(&path, host(), "boot-1").await.unwrap().0
+    HostStore::open(&path, host(), "boot-1", Arc::new(SystemEntropy))
+        .await
+        .unwrap()
+        .0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -137,16 +142,24 @@ async fn a_boot_is_seen_until_the_recovery_is_done() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.db");
     let other = HostId::from_random([3; 8]);
-    let opened = HostStore::open(&path, host(), "boot-1").await.unwrap().1;
+    let opened = HostStore::open(&path, host(), "boot-1", Arc::new(SystemEntropy))
+        .await
+        .unwrap()
+        .1;
     assert_eq!((opened.host_id, opened.rebooted), (host(), false));
     for _ in 0..2 {
-        let opened = HostStore::open(&path, other, "boot-2").await.unwrap().1;
+        let opened = HostStore::open(&path, other, "boot-2", Arc::new(SystemEntropy))
+            .await
+            .unwrap()
+            .1;
         assert_eq!((opened.host_id, opened.rebooted), (host(), true));
     }
-    let (store, _) = HostStore::open(&path, other, "boot-2").await.unwrap();
+    let (store, _) = HostStore::open(&path, other, "boot-2", Arc::new(SystemEntropy))
+        .await
+        .unwrap();
     store.recovered("boot-2").await.unwrap();
     assert!(
-        !HostStore::open(&path, other, "boot-2")
+        !HostStore::open(&path, other, "boot-2", Arc::new(SystemEntropy))
             .await
             .unwrap()
             .1
