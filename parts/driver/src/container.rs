@@ -98,6 +98,11 @@ impl ContainerDriver {
         self.0.mesh.names_address()
     }
 
+    /// The network of this server's machines, for the gateways of users' devices.
+    pub fn mesh(&self) -> &Mesh {
+        &self.0.mesh
+    }
+
     /// Four characters that tell this data directory's things in the kernel from those of others.
     pub fn tag(&self) -> &str {
         self.0.mesh.tag()

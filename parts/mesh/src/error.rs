@@ -32,6 +32,8 @@ pub enum MeshError {
         #[source]
         source: io::Error,
     },
+    #[error("admit users' devices")]
+    Peers(#[source] io::Error),
     #[error("list interfaces")]
     List(#[source] io::Error),
     #[error("answer for addresses of apps")]

@@ -8,8 +8,10 @@
 //! - addresses of the host are refused before any port forwarding of the host could rewrite them;
 //! - machine to machine only over IPv6 and only inside one network;
 //! - from outside only answers; the host itself reaches every machine;
-//! - of the host, a machine reaches the server of names and nothing else.
+//! - of the host, a machine reaches the server of names and nothing else;
+//! - a user's device speaks as the addresses it was given, into its own network.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
@@ -32,7 +34,12 @@ const BATCH_HEADER: [u8; 4] = [0, 0, 0, SUBSYSTEM as u8];
 const NAME_BYTES: usize = 16;
 
 /// The sets of the table, each keyed by interface and address.
-const SETS: [&str; 3] = ["sources6", "sources4", "networks6"];
+const SETS: [&str; 4] = ["sources6", "sources4", "networks6", PEERS];
+/// Keyed by interface, first address of a device's range, and network.
+const PEERS: &str = "peers6";
+
+/// Elements changed by one transaction; all of its answers must fit the socket's buffer.
+const PEERS_AT_ONCE: usize = 200;
 
 /// What one interface may send as, and to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +52,7 @@ pub(crate) struct Admission<'a> {
 impl Admission<'_> {
     fn elements(&self) -> [(&'static str, Vec<u8>); 3] {
         let key = |address: &[u8]| {
-            let mut key = vec![0; NAME_BYTES];
-            key[..self.interface.len()].copy_from_slice(self.interface.as_bytes());
+            let mut key = name_key(self.interface);
             key.extend(address);
             key
         };
@@ -150,6 +156,44 @@ pub(crate) fn sweep(
         }
     }
     Ok(swept)
+}
+
+/// Lets exactly these devices in by a tunnel's interface, each named by the first address of its range.
+pub(crate) fn admit_peers(
+    socket: &mut Socket,
+    table: &str,
+    interface: &str,
+    peers: &BTreeSet<Ipv6Addr>,
+) -> io::Result<()> {
+    let name = name_key(interface);
+    let wanted: BTreeSet<Vec<u8>> = peers
+        .iter()
+        .map(|first| {
+            let network = network_prefix(*first);
+            [&name[..], &first.octets(), &network.octets()].concat()
+        })
+        .collect();
+    let mut present: BTreeSet<Vec<u8>> = keys(socket, table, PEERS)?.into_iter().collect();
+    present.retain(|key| key.starts_with(&name));
+    let gone = present
+        .difference(&wanted)
+        .map(|key| element(DELETE_ELEMENT, ACK, table, PEERS, key));
+    let new = wanted
+        .difference(&present)
+        .map(|key| element(NEW_ELEMENT, ACK | CREATE, table, PEERS, key));
+    let mut changes: Vec<Message> = gone.chain(new).collect();
+    while !changes.is_empty() {
+        let rest = changes.split_off(changes.len().min(PEERS_AT_ONCE));
+        batch(socket, changes)?;
+        changes = rest;
+    }
+    Ok(())
+}
+
+fn name_key(interface: &str) -> Vec<u8> {
+    let mut key = vec![0; NAME_BYTES];
+    key[..interface.len()].copy_from_slice(interface.as_bytes());
+    key
 }
 
 fn keys(socket: &mut Socket, table: &str, set: &str) -> io::Result<Vec<Vec<u8>>> {

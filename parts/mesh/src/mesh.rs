@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use mayfly_types::MachineId;
+use mayfly_types::{MachineId, Region};
 use tracing::{info, warn};
 
 use crate::address::Ipv4Pool;
@@ -46,6 +46,8 @@ struct Inner {
 
 /// The interface name inside a machine.
 const GUEST_INTERFACE: &str = "eth0";
+/// Stands in the names of gateways' interfaces where those of machines have hexadecimal digits.
+const GATEWAY_MARK: &str = "wg";
 /// Digits of the machine id in an interface name, whose 15 characters also hold the instance.
 const NAME_DIGITS: usize = 9;
 /// The kernel works such events off at once or, when there are many, once a second.
@@ -113,6 +115,29 @@ impl Mesh {
     /// `fdaa::3`, which several daemons on a server share.
     pub fn names_address(&self) -> Ipv6Addr {
         self.0.instance.names_address()
+    }
+
+    /// What the tunnel interface of a region's gateway is called: rules for users' devices go by this name.
+    pub fn gateway_interface(&self, region: &Region) -> String {
+        format!("{}{GATEWAY_MARK}{region}", self.0.prefix)
+    }
+
+    /// Lets exactly these devices into their networks by a gateway's interface, each named by the first address of its
+    /// /120.
+    ///
+    /// # Errors
+    /// `MeshError::Peers`; a later call completes it.
+    pub async fn admit_peers(
+        &self,
+        interface: &str,
+        peers: BTreeSet<Ipv6Addr>,
+    ) -> Result<(), MeshError> {
+        let (inner, name) = (Arc::clone(&self.0), interface.to_owned());
+        blocking(move || {
+            firewall::admit_peers(&mut Socket::netfilter()?, &inner.table, &name, &peers)
+        })
+        .await
+        .map_err(MeshError::Peers)
     }
 
     /// Where a machine's network namespace is kept while it is attached.
@@ -270,7 +295,10 @@ impl Inner {
 
     fn machines(&self) -> io::Result<Vec<MachineId>> {
         let mut machines = BTreeSet::new();
-        for link in route::list_links(&mut Socket::route()?, &self.prefix)? {
+        let gateways = format!("{}{GATEWAY_MARK}", self.prefix);
+        let mut links = route::list_links(&mut Socket::route()?, &self.prefix)?;
+        links.retain(|link| !link.name.starts_with(&gateways));
+        for link in links {
             match parse_alias(&link.alias) {
                 Some((machine, _, _)) => {
                     machines.insert(machine);

@@ -5,6 +5,7 @@
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 
 use mayfly_mesh::{Attachment, InterfaceShape, Mesh, private_ip, shape_interface};
 use mayfly_types::{HostId, MachineId, NetworkId};
@@ -247,6 +248,87 @@ async fn two_daemons_share_a_server() {
     );
     drop(theirs);
     assert!(ours.reaches(b, (a.private_ip, 8080)));
+}
+
+/// A user's device: what stands behind the interface of a gateway.
+struct Device {
+    name: String,
+    namespace: PathBuf,
+}
+
+impl Device {
+    /// Joined to the gateway's interface by a wire in the place of a tunnel, with these addresses. As in a tunnel, nobody
+    /// asks for neighbours.
+    fn behind(interface: &str, addresses: &[Ipv6Addr]) -> Device {
+        let name = format!("td{:x}", unique());
+        shell(&format!(
+            "ip netns add {name} && ip link add {interface} type veth peer name wg netns {name} &&
+             ip link set {interface} up && ip addr add fe80::1/64 dev {interface} nodad &&
+             ip -n {name} link set wg up && ip -n {name} route add default via fe80::1 dev wg &&
+             ip -n {name} neigh add fe80::1 dev wg lladdr $(cat /sys/class/net/{interface}/address)"
+        ));
+        for address in addresses {
+            shell(&format!(
+                "ip -n {name} addr add {address}/128 dev wg nodad && ip route add {address}/128 dev {interface} &&
+                 ip neigh add {address} dev {interface} \
+                    lladdr $(ip -n {name} -br link show wg | awk '{{ print $3 }}')"
+            ));
+        }
+        let namespace = format!("/run/netns/{name}").into();
+        Device { name, namespace }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        shell(&format!("ip netns del {}", self.name));
+    }
+}
+
+#[tokio::test]
+async fn a_user_s_device_reaches_its_network_as_itself_and_nothing_else() {
+    let cloud = Cloud::new();
+    let (web, other) = (cloud.machine(1, 1).await, cloud.machine(2, 2).await);
+    let path = |machine: Attachment| cloud.mesh().namespace_path(machine.machine_id);
+    let interface = cloud.mesh().gateway_interface(&"iad".parse().unwrap());
+    let first: Ipv6Addr = private_ip(NetworkId(1), cloud.host, 0x8000_0001);
+    let own = Ipv6Addr::from_bits(first.to_bits() + 3);
+    let forged: Ipv6Addr = private_ip(NetworkId(1), cloud.host, 0x8000_0002);
+    let device = Device::behind(&interface, &[own, forged]);
+    let admit = |peers: &[Ipv6Addr]| {
+        let range = |ip: &Ipv6Addr| Ipv6Addr::from_bits(ip.to_bits() & !0xff);
+        let peers = peers.iter().map(range).collect();
+        cloud.mesh().admit_peers(&interface, peers)
+    };
+    let namespace = &device.namespace;
+    let refused = |source, machine: Attachment| {
+        never_receives(namespace, machine.private_ip, &path(machine), source)
+    };
+    assert!(refused(own, web), "before it is admitted");
+    admit(&[first]).await.unwrap();
+    assert!(receives(namespace, web.private_ip, &path(web), own));
+    assert!(refused(forged, web), "as another device");
+    assert!(refused(own, other), "another network");
+    assert!(receives(&path(web), own, namespace, web.private_ip), "back");
+    assert!(never_receives(
+        &path(other),
+        own,
+        namespace,
+        other.private_ip
+    ));
+
+    let host = Path::new("/proc/self/ns/net");
+    let internet = Internet::new();
+    let world = &internet.namespace;
+    assert!(receives(world, internet.host_v6, host, internet.world_v6));
+    for address in [internet.host_v6, cloud.mesh().names_address()] {
+        assert!(never_receives(namespace, address, host, own), "{address}");
+    }
+    assert!(never_receives(namespace, internet.world_v6, world, own));
+
+    admit(&[]).await.unwrap();
+    assert!(refused(own, web), "once it is gone");
+    assert_eq!(cloud.mesh().machines().await.unwrap().len(), 2);
 }
 
 #[test]
