@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use mayfly_edge_api::{Directory, Reach};
+use mayfly_edge_api::{Directory, DirectoryPeer, Reach};
 use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_machine::MachineState;
 use mayfly_routing::round_trip;
@@ -18,12 +18,15 @@ use mayfly_types::{HostId, MachineId, NetworkId, Region};
 pub struct Names {
     networks: HashMap<NetworkId, Network>,
     askers: HashMap<Ipv6Addr, Arc<CatalogEntry>>,
+    /// By the first address of their ranges.
+    peers: HashMap<Ipv6Addr, Arc<DirectoryPeer>>,
 }
 
-/// The apps of one network, in alphabetical order.
+/// The apps and users' devices of one network, in alphabetical order.
 #[derive(Default)]
 struct Network {
     apps: BTreeMap<String, App>,
+    peers: BTreeMap<String, Ipv6Addr>,
 }
 
 #[derive(Default)]
@@ -109,17 +112,37 @@ impl Names {
                 }
             }
         }
-        Names { networks, askers }
+        let mut peers = HashMap::new();
+        for peer in &directory.peers {
+            let network = networks.entry(peer.network).or_default();
+            network
+                .peers
+                .insert(peer.name.to_ascii_lowercase(), peer.ip);
+            peers.insert(first_of_range(peer.ip), Arc::clone(peer));
+        }
+        Names {
+            networks,
+            askers,
+            peers,
+        }
     }
 
-    /// The machine that has this address.
+    /// The machine or device that has this address.
     pub fn asker(&self, address: Ipv6Addr) -> Option<Asker> {
-        let machine = self.askers.get(&address)?;
+        if let Some(machine) = self.askers.get(&address) {
+            return Some(Asker {
+                network: machine.network,
+                region: machine.region.clone(),
+                host_id: Some(machine.host_id),
+                spread: address.to_bits(),
+            });
+        }
+        let peer = self.peers.get(&first_of_range(address))?;
         Some(Asker {
-            network: machine.network,
-            region: machine.region.clone(),
-            host_id: Some(machine.host_id),
-            spread: machine.private_ip.to_bits(),
+            network: peer.network,
+            region: peer.region.clone(),
+            host_id: Some(peer.host_id),
+            spread: peer.ip.to_bits(),
         })
     }
 
@@ -141,6 +164,7 @@ impl Names {
             [] | [""] => Found::NoRecord,
             [special] if special.starts_with('_') => network.special(special, false, kind),
             ["all", special @ "_instances"] => network.special(special, true, kind),
+            [peer, "_peer"] => network.peer(peer, kind),
             [prefix @ .., app] => match network.apps.get(*app) {
                 None => Found::NoName,
                 Some(app) => app.find(prefix, kind, asker),
@@ -185,6 +209,11 @@ fn address_of(reversed: &str) -> Option<Ipv6Addr> {
     (count == 32).then(|| Ipv6Addr::from_bits(bits))
 }
 
+/// A device may use every address of its range.
+fn first_of_range(address: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() & !0xff)
+}
+
 fn is_started(machine: &CatalogEntry) -> bool {
     machine.state == MachineState::Started
 }
@@ -214,10 +243,20 @@ impl Network {
                 self.apps.keys().cloned().collect::<Vec<_>>().join(",")
             }),
             "_instances" => text_only(kind, || self.instances(all)),
-            // Peers and the internal API have no addresses of their own here yet.
-            "_peer" => text_only(kind, String::new),
+            "_peer" => text_only(kind, || {
+                self.peers.keys().cloned().collect::<Vec<_>>().join(",")
+            }),
+            // The internal API has no address of its own here yet.
             "_api" => Found::NoRecord,
             _ => Found::NoName,
+        }
+    }
+
+    fn peer(&self, name: &str, kind: Kind) -> Found {
+        match (self.peers.get(name), kind) {
+            (None, _) => Found::NoName,
+            (Some(ip), Kind::Aaaa) => Found::Addresses(vec![*ip]),
+            (Some(_), _) => Found::NoRecord,
         }
     }
 

@@ -3,11 +3,15 @@
 //! Machines, services and checks are not here: they come from hosts, in the catalog. An edge needs both, keeps serving
 //! from the last of each, and asks nobody while it serves.
 
-use std::net::IpAddr;
+mod gateway;
+
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use mayfly_types::{AppId, AppName, NetworkId, OrgId, Region, Secret};
+use mayfly_types::{AppId, AppName, HostId, NetworkId, OrgId, PeerKey, Region, Secret};
 use serde::{Deserialize, Serialize};
+
+pub use gateway::{GatewayApi, GatewayInfo, PeerReport, peer_range};
 
 /// Everything at one moment; a new value at every change. Parts that did not change stay the same allocation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +19,9 @@ pub struct Directory {
     pub apps: Vec<Arc<DirectoryApp>>,
     pub certificates: Vec<Arc<ServerCertificate>>,
     pub challenges: Vec<Challenge>,
+    /// Devices of users, in the order of their keys.
+    #[serde(default)]
+    pub peers: Vec<Arc<DirectoryPeer>>,
 }
 
 /// An app as the edge finds it.
@@ -37,6 +44,21 @@ pub struct AssignedAddress {
     pub reach: Reach,
     /// Only edges of this region announce it; `None` means all.
     pub region: Option<Region>,
+}
+
+/// A user's device that reaches one network by WireGuard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryPeer {
+    /// Lower case in names.
+    pub name: String,
+    pub org_id: OrgId,
+    pub network: NetworkId,
+    /// Where its gateway is.
+    pub region: Region,
+    pub host_id: HostId,
+    pub public_key: PeerKey,
+    /// It may use every address of the /120 around this one.
+    pub ip: Ipv6Addr,
 }
 
 /// Who can reach an address.

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use mayfly_edge_api::{AssignedAddress, DirectoryApp};
-use mayfly_types::{AppId, HostId, InstanceId, OrgId, Timestamp};
+use mayfly_types::{AppId, InstanceId, OrgId, PeerKey, Timestamp};
 
 use super::*;
 
@@ -68,9 +68,46 @@ fn names() -> Names {
     };
     let directory = Directory {
         apps: vec![app("web", vec![flycast]), app("empty", Vec::new())],
+        peers: vec![peer("My-Laptop", 1, 0xa02), peer("phone", 2, 0xb02)],
         ..Directory::default()
     };
     Names::new(&catalog, &directory)
+}
+
+fn peer(name: &str, network: u32, number: u16) -> Arc<DirectoryPeer> {
+    Arc::new(DirectoryPeer {
+        name: name.to_owned(),
+        org_id: OrgId::from_random([0; 16]),
+        network: NetworkId(network),
+        region: "fra".parse().unwrap(),
+        host_id: HostId::from_random([2; 8]),
+        public_key: PeerKey::from_bytes([number.to_be_bytes()[0]; 32]),
+        ip: Ipv6Addr::new(0xfdaa, 0, network as u16, 0, 0, 0, 0, number),
+    })
+}
+
+#[test]
+fn devices_of_a_network_have_names_and_ask_as_it() {
+    let text = |text: &str| Some(Found::Text(text.to_owned()));
+    assert_eq!(numbers("my-laptop._peer.internal"), [0xa02]);
+    assert_eq!(
+        ask("my-laptop._peer.internal", Kind::Txt),
+        Some(Found::NoRecord)
+    );
+    assert_eq!(ask("phone._peer.internal", Kind::Aaaa), Some(Found::NoName));
+    assert_eq!(ask("_peer.internal", Kind::Txt), text("my-laptop"));
+
+    let names = names();
+    // Clients use the first address of their range.
+    let device = names.asker("fdaa:0:1::a00".parse().unwrap()).unwrap();
+    assert!(names.asker("fdaa:0:1::c02".parse().unwrap()).is_none());
+    let found = |name: &str| names.find(&device, name, Kind::Aaaa);
+    assert!(matches!(found("web.internal"), Some(Found::Addresses(all)) if all.len() == 3));
+    assert_eq!(found("other.internal"), Some(Found::NoName));
+    let Some(Found::Ordered(nearest)) = found("top1.nearest.of.web.internal") else {
+        panic!("an ordered answer");
+    };
+    assert_eq!(nearest[0].segments()[7], 2, "the gateway's own host first");
 }
 
 fn ask(name: &str, kind: Kind) -> Option<Found> {
