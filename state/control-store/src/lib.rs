@@ -32,6 +32,7 @@ mod schema;
 mod store;
 mod token;
 mod user;
+mod wireguard_peer;
 
 pub use acme::PendingOrder;
 pub use address::{Address, AddressKind, AddressNetwork, AddressSource, NewAddress};
@@ -57,3 +58,4 @@ pub use retention::{Expired, Keep};
 pub use store::ControlStore;
 pub use token::{Caller, NewToken, Token};
 pub use user::User;
+pub use wireguard_peer::{NewWireguardPeer, WireguardPeer};

@@ -21,4 +21,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "secrets",
         sql: include_str!("schema/0004_secrets.sql"),
     },
+    Migration {
+        version: 5,
+        name: "wireguard peers",
+        sql: include_str!("schema/0005_wireguard_peers.sql"),
+    },
 ];

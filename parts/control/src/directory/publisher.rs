@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{ControlStore, Event, EventFilter, StoreError};
-use mayfly_edge_api::{Directory, DirectoryApp};
+use mayfly_edge_api::{Directory, DirectoryApp, DirectoryPeer};
 use mayfly_runtime::{Backoff, Clock, LoopHandle, LoopStatus, Stop, report};
 use mayfly_seal::Sealer;
-use mayfly_types::{AppId, EventSeq};
+use mayfly_types::{AppId, EventSeq, PeerKey};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -33,6 +33,9 @@ const OF_APPS: [&str; 4] = ["app.", "hostname.", "address.", "replay."];
 /// Kinds of events by which what is served under TLS can change.
 const OF_CERTIFICATES: [&str; 3] = ["app.delete", "hostname.", "certificate."];
 
+/// Kinds of events by which users' devices can change.
+const OF_PEERS: [&str; 1] = ["wireguard_peer."];
+
 /// Keeps the feed in step with the store.
 pub(crate) struct Publisher {
     pub(crate) store: ControlStore,
@@ -48,6 +51,7 @@ struct Known {
     after: EventSeq,
     apps: BTreeMap<AppId, Arc<DirectoryApp>>,
     certificates: Certificates,
+    peers: Vec<Arc<DirectoryPeer>>,
 }
 
 /// What a stretch of the log asks to be read again.
@@ -56,6 +60,7 @@ struct Touched {
     apps: BTreeSet<AppId>,
     /// Whose certificates; `None` is the platform.
     certificates: BTreeSet<Option<AppId>>,
+    peers: bool,
 }
 
 impl Touched {
@@ -64,6 +69,7 @@ impl Touched {
         if is(&OF_CERTIFICATES) {
             self.certificates.insert(event.app);
         }
+        self.peers |= is(&OF_PEERS);
         if let Some(app) = event.app
             && is(&OF_APPS)
         {
@@ -72,7 +78,7 @@ impl Touched {
     }
 
     fn is_empty(&self) -> bool {
-        self.apps.is_empty() && self.certificates.is_empty()
+        self.apps.is_empty() && self.certificates.is_empty() && !self.peers
     }
 }
 
@@ -138,6 +144,7 @@ impl Publisher {
                     after,
                     apps: self.entries_of_last_value(),
                     certificates: Certificates::begun_with(&self.feed.current()),
+                    peers: self.feed.current().peers.clone(),
                 };
                 let apps = self.store.directory_apps().await?;
                 begun.apps.retain(|id, _| apps.contains_key(id));
@@ -147,6 +154,7 @@ impl Publisher {
                 let now = self.clock.now();
                 begun.certificates.replace_all(all, &self.sealer, now);
                 begun.certificates.show(&orders);
+                begun.take_over_peers(self.store.directory_peers().await?);
                 let changed = self.publish(&begun);
                 *known = Some(begun);
                 Ok(changed)
@@ -183,6 +191,9 @@ impl Publisher {
                 .certificates
                 .replace(&owners, served, &self.sealer, now);
             known.certificates.show(&orders);
+            if touched.peers {
+                known.take_over_peers(self.store.directory_peers().await?);
+            }
             self.publish(known)
         };
         known.after = after;
@@ -201,6 +212,7 @@ impl Publisher {
             apps: known.apps.values().cloned().collect(),
             certificates: known.certificates.served(),
             challenges: known.certificates.challenges(),
+            peers: known.peers.clone(),
         };
         self.feed.value.send_if_modified(|current| {
             let changed = !same(current, &next);
@@ -236,6 +248,23 @@ impl Known {
     }
 }
 
+impl Known {
+    fn take_over_peers(&mut self, read: Vec<DirectoryPeer>) {
+        let before: BTreeMap<PeerKey, Arc<DirectoryPeer>> = self
+            .peers
+            .drain(..)
+            .map(|peer| (peer.public_key, peer))
+            .collect();
+        self.peers = read
+            .into_iter()
+            .map(|peer| match before.get(&peer.public_key) {
+                Some(known) if **known == peer => Arc::clone(known),
+                _ => Arc::new(peer),
+            })
+            .collect();
+    }
+}
+
 /// Whether every part is the same allocation; parts that are equal always are, since they are taken over.
 fn same(one: &Directory, other: &Directory) -> bool {
     one.apps.len() == other.apps.len()
@@ -251,4 +280,5 @@ fn same(one: &Directory, other: &Directory) -> bool {
             .zip(&other.certificates)
             .all(|(a, b)| Arc::ptr_eq(a, b))
         && one.challenges == other.challenges
+        && one.peers == other.peers
 }

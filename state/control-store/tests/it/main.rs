@@ -13,3 +13,4 @@ mod reality;
 mod retention;
 mod schema;
 mod secrets;
+mod wireguard_peers;
