@@ -1,0 +1,359 @@
+use crate::ignore::dockerignore;
+use crate::project::{Backing, Project};
+use crate::text::{cmd, mentions, version_in};
+use crate::tree::SourceTree;
+
+const MADE: [&str; 6] = [
+    "__pycache__",
+    "*.pyc",
+    ".venv",
+    "venv",
+    ".pytest_cache",
+    "*.sqlite3",
+];
+
+/// How a Python project names what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Installer {
+    Uv,
+    Poetry,
+    Pipenv,
+    Requirements,
+    Project,
+}
+
+/// The Python side of a project.
+pub(super) struct Python<'a> {
+    tree: &'a SourceTree,
+    installer: Installer,
+    /// All the files that name dependencies, one after the other.
+    needs: String,
+}
+
+impl<'a> Python<'a> {
+    pub(super) fn new(tree: &'a SourceTree) -> Option<Self> {
+        let pyproject = tree.text("pyproject.toml");
+        let installer = if tree.has("uv.lock") {
+            Installer::Uv
+        } else if tree.has("poetry.lock") || pyproject.contains("[tool.poetry") {
+            Installer::Poetry
+        } else if tree.has("Pipfile") {
+            Installer::Pipenv
+        } else if tree.has_any(&["requirements.txt", "requirements.in"]) {
+            Installer::Requirements
+        } else if tree.has_any(&["pyproject.toml", "setup.py", "setup.cfg"]) {
+            Installer::Project
+        } else {
+            return None;
+        };
+        let files = [
+            "requirements.txt",
+            "requirements.in",
+            "Pipfile",
+            "pyproject.toml",
+            "setup.py",
+            "setup.cfg",
+        ];
+        let needs = files.map(|file| tree.text(file)).join("\n");
+        Some(Self {
+            tree,
+            installer,
+            needs,
+        })
+    }
+
+    pub(super) fn needs(&self, package: &str) -> bool {
+        mentions(&self.needs, package)
+    }
+
+    fn version(&self) -> String {
+        let asked = self
+            .tree
+            .text("pyproject.toml")
+            .lines()
+            .find(|line| line.starts_with("requires-python") || line.starts_with("python ="))
+            .and_then(|line| version_in(line.split_once('=')?.1));
+        version_in(self.tree.text(".python-version"))
+            .or_else(|| version_in(self.tree.text("runtime.txt")))
+            .or(asked)
+            .unwrap_or_else(|| "3.12".to_owned())
+    }
+
+    /// Lines that install the dependencies into the environment in /venv.
+    fn install(&self) -> String {
+        let lines = match self.installer {
+            Installer::Uv => {
+                "RUN /usr/local/bin/pip install uv\nCOPY pyproject.toml uv.lock ./\n\
+                 RUN UV_PROJECT_ENVIRONMENT=/venv uv sync --frozen --no-dev --no-install-project"
+            }
+            Installer::Poetry if self.tree.has("poetry.lock") => {
+                "RUN /usr/local/bin/pip install poetry\nCOPY pyproject.toml poetry.lock ./\nRUN poetry install --only main --no-root"
+            }
+            Installer::Poetry => {
+                "RUN /usr/local/bin/pip install poetry\nCOPY pyproject.toml ./\nRUN poetry install --only main --no-root"
+            }
+            Installer::Pipenv if self.tree.has("Pipfile.lock") => {
+                "RUN /usr/local/bin/pip install pipenv\nCOPY Pipfile Pipfile.lock ./\n\
+                 RUN pipenv requirements > requirements.txt && pip install -r requirements.txt"
+            }
+            Installer::Pipenv => {
+                "RUN /usr/local/bin/pip install pipenv\nCOPY Pipfile ./\n\
+                 RUN pipenv lock && pipenv requirements > requirements.txt && pip install -r requirements.txt"
+            }
+            Installer::Requirements if self.tree.has("requirements.txt") => {
+                "COPY requirements.txt ./\nRUN pip install -r requirements.txt"
+            }
+            Installer::Requirements => {
+                "COPY requirements.in ./\nRUN pip install -r requirements.in"
+            }
+            Installer::Project => "COPY . .\nRUN pip install .",
+        };
+        lines.to_owned()
+    }
+
+    /// Debian packages to build with, and to run with.
+    fn libraries(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let (mut build, mut run) = (Vec::new(), Vec::new());
+        if self.needs("psycopg2")
+            || (self.needs("psycopg") && !self.needs.contains("psycopg[binary"))
+        {
+            build.extend(["build-essential", "libpq-dev"]);
+            run.push("libpq5");
+        }
+        if self.needs("mysqlclient") {
+            build.extend([
+                "build-essential",
+                "default-libmysqlclient-dev",
+                "pkg-config",
+            ]);
+            run.push("libmariadb3");
+        }
+        build.dedup();
+        (build, run)
+    }
+
+    /// The image: dependencies in a stage of their own, the app as a user without rights.
+    pub(super) fn dockerfile(&self, image: &Image<'_>) -> String {
+        let (build, run) = self.libraries();
+        let apt = |packages: &[&str]| match packages {
+            [] => String::new(),
+            _ => format!(
+                "RUN apt-get update -qq && \\\n    apt-get install --no-install-recommends -y {} && \\\n    \
+                 rm -rf /var/lib/apt/lists/*\n",
+                packages.join(" ")
+            ),
+        };
+        let server = match image.server {
+            Some(package) if !self.needs(package) => format!("RUN pip install {package}\n"),
+            _ => String::new(),
+        };
+        let steps: String = image
+            .steps
+            .iter()
+            .map(|step| format!("RUN {step}\n"))
+            .collect();
+        format!(
+            "ARG PYTHON_VERSION={version}\n\
+             FROM python:${{PYTHON_VERSION}}-slim AS base\n\
+             ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1\n\
+             ENV VIRTUAL_ENV=/venv PATH=\"/venv/bin:$PATH\"\n\
+             WORKDIR {dir}\n\n\
+             FROM base AS build\n\
+             ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1\n\
+             {build}RUN python -m venv /venv\n\
+             {install}\n{server}\n\
+             FROM base\n\
+             {run}RUN useradd --create-home --uid 1000 app\n\
+             COPY --from=build /venv /venv\n\
+             COPY --chown=app:app . .\n\
+             {steps}USER app\n\
+             EXPOSE {port}\n\
+             CMD {cmd}\n",
+            version = self.version(),
+            dir = image.directory,
+            build = apt(&build),
+            install = self.install(),
+            run = apt(&run),
+            port = image.port,
+            cmd = cmd(&image.command.iter().map(String::as_str).collect::<Vec<_>>()),
+        )
+    }
+
+    /// Services its packages talk to.
+    pub(super) fn backing(&self, project: &mut Project) {
+        let any = |packages: &[&str]| packages.iter().any(|package| self.needs(package));
+        if any(&[
+            "psycopg",
+            "psycopg2",
+            "psycopg2-binary",
+            "psycopg-binary",
+            "asyncpg",
+        ]) {
+            project.wants(Backing::Postgres);
+        }
+        if any(&["mysqlclient", "pymysql", "aiomysql"]) {
+            project.wants(Backing::Mysql);
+        }
+        if any(&["redis", "django-redis", "celery"]) {
+            project.wants(Backing::Redis);
+        }
+        if any(&["boto3", "boto", "django-storages", "aioboto3"]) {
+            project.wants(Backing::ObjectStorage);
+        }
+        if self.needs("alembic") && self.tree.has("alembic.ini") {
+            project.migrates("Alembic", "alembic upgrade head");
+        } else if any(&["flask-migrate"]) {
+            project.migrates("Flask-Migrate", "flask db upgrade");
+        }
+        project.hungry_runtime = Some("Python");
+    }
+
+    pub(super) fn ignore(&self) -> String {
+        dockerignore(self.tree, &MADE)
+    }
+}
+
+/// What differs between the images of Python apps.
+pub(super) struct Image<'a> {
+    pub(super) directory: &'a str,
+    /// The package of the server, installed if the project does not name it.
+    pub(super) server: Option<&'a str>,
+    /// Commands run over the complete sources.
+    pub(super) steps: Vec<String>,
+    pub(super) port: u16,
+    pub(super) command: Vec<String>,
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// `module:name` of the object that `constructor` makes, `src.app:app` for example.
+fn object(tree: &SourceTree, constructor: &str) -> Option<String> {
+    tree.sources(".py").into_iter().find_map(|(path, text)| {
+        if path.contains("test") {
+            return None;
+        }
+        let line = text.lines().find(|line| line.contains(constructor))?;
+        let module = path.trim_end_matches(".py").replace('/', ".");
+        let module = module.trim_end_matches(".__init__");
+        let name = line.split('=').next()?.split(':').next()?.trim();
+        let is_name = !name.is_empty()
+            && !line.starts_with([' ', '\t'])
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if is_name {
+            return Some(format!("{module}:{name}"));
+        }
+        text.contains("def create_app")
+            .then(|| format!("{module}:create_app()"))
+    })
+}
+
+fn finish(python: &Python<'_>, family: &'static str, image: &Image<'_>) -> Project {
+    let mut project = Project::new(family, image.port);
+    project.file("Dockerfile", python.dockerfile(image));
+    project.file(".dockerignore", python.ignore());
+    python.backing(&mut project);
+    project
+}
+
+fn flask_project(python: &Python<'_>) -> Project {
+    let app = object(python.tree, "Flask(").unwrap_or_else(|| {
+        let module = python.tree.first(&["wsgi.py", "app.py", "main.py"]);
+        format!("{}:app", module.unwrap_or("app.py").trim_end_matches(".py"))
+    });
+    let mut command = owned(&["gunicorn", "--bind", "0.0.0.0:8080"]);
+    command.push(app);
+    let image = Image {
+        directory: "/app",
+        server: Some("gunicorn"),
+        steps: Vec::new(),
+        port: 8080,
+        command,
+    };
+    finish(python, "Flask", &image)
+}
+
+/// Flask by `requirements.txt` and the usual file names.
+pub(super) fn flask(tree: &SourceTree) -> Option<Project> {
+    let named = tree.has("requirements.txt") && tree.has_any(&["app.py", "wsgi.py"]);
+    let python = Python::new(tree).filter(|_| named)?;
+    let others = python.needs("fastapi") || python.needs("streamlit");
+    (python.needs("flask") && !others).then(|| flask_project(&python))
+}
+
+/// Any other Python project: by the one framework it names, else as a script.
+pub(super) fn python(tree: &SourceTree) -> Option<Project> {
+    let python = Python::new(tree);
+    if python.is_none() && tree.has("environment.yml") {
+        let mut project = Project::new("Python", 8080);
+        project.env("PORT", 8080);
+        project.note("environment.yml is for Conda: write a Dockerfile from continuumio/miniconda3 that installs it.");
+        return Some(project);
+    }
+    let python = python?;
+    let frameworks: Vec<&str> = ["fastapi", "flask", "streamlit"]
+        .into_iter()
+        .filter(|framework| python.needs(framework))
+        .collect();
+    Some(match frameworks[..] {
+        ["fastapi"] => {
+            let app = object(tree, "FastAPI(").unwrap_or_else(|| "main:app".to_owned());
+            let factory = app.ends_with("()");
+            let mut command = owned(&["uvicorn"]);
+            command.push(app.trim_end_matches("()").to_owned());
+            command.extend(owned(&["--host", "0.0.0.0", "--port", "8000"]));
+            if factory {
+                command.push("--factory".to_owned());
+            }
+            let image = Image {
+                directory: "/app",
+                server: Some("uvicorn"),
+                steps: Vec::new(),
+                port: 8000,
+                command,
+            };
+            finish(&python, "FastAPI", &image)
+        }
+        ["flask"] => flask_project(&python),
+        ["streamlit"] => {
+            let sources = tree.sources(".py");
+            let entry = sources.iter().find(|(_, text)| mentions(text, "streamlit"));
+            let entry = entry.map_or("app.py", |(path, _)| path).to_owned();
+            let mut command = owned(&["streamlit", "run"]);
+            command.push(entry);
+            command.extend(owned(&[
+                "--server.address=0.0.0.0",
+                "--server.port=8501",
+                "--server.headless=true",
+            ]));
+            let image = Image {
+                directory: "/app",
+                server: None,
+                steps: Vec::new(),
+                port: 8501,
+                command,
+            };
+            finish(&python, "Streamlit", &image)
+        }
+        _ => {
+            let entry = tree.first(&["main.py", "app.py", "server.py", "run.py"]);
+            let image = Image {
+                directory: "/app",
+                server: None,
+                steps: Vec::new(),
+                port: 8080,
+                command: owned(&["python", entry.unwrap_or("main.py")]),
+            };
+            let mut project = finish(&python, "Python", &image);
+            project.env("PORT", 8080);
+            project.note(format!(
+                "No web framework was recognised: the Dockerfile runs {}; check its CMD, and that the app listens on $PORT.",
+                entry.unwrap_or("main.py, which is not there")
+            ));
+            project
+        }
+    })
+}
