@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, auth, certs, checks, cloud, cloud_status, completion, docs, events, image, info, ips,
-    logs, machine, man, orgs, platform, status, trust, version,
+    apps, auth, certs, checks, cloud, cloud_status, completion, config, docs, events, image, info,
+    ips, launch, logs, machine, man, orgs, platform, status, trust, version,
 };
 use crate::context::Context;
 use crate::program;
@@ -59,6 +59,9 @@ enum Command {
     Certs(certs::CertsCommand),
     /// Print a completion script for a shell
     Completion(completion::Completion),
+    /// Manage an app's configuration
+    #[command(subcommand, alias = "configuration")]
+    Config(config::ConfigCommand),
     /// Show where the documentation is
     Docs(docs::Docs),
     Down(cloud::DownArgs),
@@ -73,6 +76,8 @@ enum Command {
     /// Manage the addresses of an app
     #[command(subcommand, alias = "ip")]
     Ips(ips::IpsCommand),
+    /// Create and configure an app from sources or an image
+    Launch(Box<launch::Launch>),
     /// View the logs of an app
     #[command(alias = "log")]
     Logs(logs::Logs),
@@ -116,6 +121,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Checks(command) => command.run(&context).await?,
         Command::Certs(command) => command.run(&context).await?,
         Command::Completion(command) => command.run(&context)?,
+        Command::Config(command) => command.run(&context).await?,
         Command::Down(args) => cloud::down(&context, args).await?,
         Command::Docs(command) => command.run(&context)?,
         Command::Events(command) => command.run(&context).await?,
@@ -123,6 +129,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Info(command) => command.run(&context).await?,
         Command::Install(args) => cloud::install(&context, args).await?,
         Command::Ips(command) => command.run(&context).await?,
+        Command::Launch(command) => command.run(&context).await?,
         Command::Logs(command) => command.run(&context).await?,
         Command::Machine(command) => return Box::pin(command.run(&context)).await,
         Command::Man(command) => command.run(&context)?,
@@ -189,6 +196,14 @@ mod tests {
             "fly certs delete www.example.com --acme --yes",
             "fly certs import a.example.com --fullchain chain.pem --private-key key.pem -a web",
             "fly trust --remove",
+            "fly config show --local --yaml",
+            "fly config save -a web --json -y",
+            "fly config validate --strict -c fly.toml",
+            "fly config env -a web",
+            "fly launch --name hello-fly --region iad --now",
+            "fly launch --no-deploy --copy-config --org staging --ha=false --vm-memory 512 --internal-port 3000 -y",
+            "fly launch --from https://example.com/a/b --into there --generate-name --json",
+            "fly launch -i nginx --auto-stop suspend -e A=b --no-db --no-redis --no-object-storage",
         ] {
             let words = shlex::split(line).unwrap();
             if let Err(error) = Cli::try_parse_from(words) {

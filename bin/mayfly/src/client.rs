@@ -14,6 +14,7 @@ mod log_page;
 mod machine;
 mod machines;
 mod orgs;
+mod secrets;
 
 use std::io::Write as _;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What every command needs to know first: which app, which token, which cloud.
 
-mod app_name;
+mod app_config;
 mod config_file;
 
 use std::env;
@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::program;
 
+pub(crate) use app_config::LocalConfig;
 pub(crate) use config_file::ConfigFile;
 
 const DEFAULT_BASE_URL: &str = "http://127.0.0.1:4280";
@@ -43,7 +44,15 @@ impl AppFlags {
         if let Some(app) = self.app.as_deref().filter(|app| !app.is_empty()) {
             return Ok(Some(app.to_owned()));
         }
-        app_name::configured_app(Path::new("."), self.config.as_deref())
+        match self.local_config()? {
+            Some(local) => local.app(),
+            None => Ok(None),
+        }
+    }
+
+    /// The configuration file `--config` names (a file or a directory), else the one in this directory.
+    pub(crate) fn local_config(&self) -> anyhow::Result<Option<LocalConfig>> {
+        LocalConfig::find(Path::new("."), self.config.as_deref())
     }
 
     /// As [`AppFlags::find`], for commands that cannot do without.

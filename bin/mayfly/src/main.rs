@@ -8,6 +8,7 @@ mod failure;
 mod machine_config;
 mod output;
 mod program;
+mod sources;
 
 use std::io::Write;
 use std::process::ExitCode;

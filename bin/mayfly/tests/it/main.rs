@@ -4,9 +4,11 @@
 
 mod answers;
 mod changes;
+mod config;
 mod exec;
 mod images;
 mod ips;
+mod launch;
 mod names;
 mod runner;
 mod sample;

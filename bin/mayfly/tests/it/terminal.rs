@@ -16,13 +16,13 @@ use crate::sample::ID;
 use crate::server::Server;
 
 /// A terminal, and the end of it that a person sits at.
-struct Terminal {
+pub(crate) struct Terminal {
     person: File,
     program: OwnedFd,
 }
 
 impl Terminal {
-    fn new(rows: u16, columns: u16) -> Self {
+    pub(crate) fn new(rows: u16, columns: u16) -> Self {
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&person).unwrap();
         unlockpt(&person).unwrap();
@@ -47,7 +47,7 @@ impl Terminal {
         tcsetwinsize(&self.program, size).unwrap();
     }
 
-    fn run(&self, user: &User, line: &str) -> Child {
+    pub(crate) fn run(&self, user: &User, line: &str) -> Child {
         let end = || Stdio::from(self.program.try_clone().unwrap());
         let mut command = user.command(line.split(' '));
         command.stdin(end()).stdout(end()).stderr(end());
@@ -55,7 +55,7 @@ impl Terminal {
     }
 
     /// Reads what the program shows until `wanted` is among it.
-    fn read_until(&mut self, wanted: &str) -> String {
+    pub(crate) fn read_until(&mut self, wanted: &str) -> String {
         let mut shown = String::new();
         let mut buffer = [0; 4096];
         while !shown.contains(wanted) {
@@ -66,7 +66,7 @@ impl Terminal {
         shown
     }
 
-    fn types(&mut self, text: &str) {
+    pub(crate) fn types(&mut self, text: &str) {
         self.person.write_all(text.as_bytes()).unwrap();
     }
 }
