@@ -8,6 +8,7 @@ pub(crate) mod exec_stream;
 pub(crate) mod lease;
 pub(crate) mod lifecycle;
 pub(crate) mod list;
+pub(crate) mod memory;
 pub(crate) mod metadata;
 pub(crate) mod observe;
 mod place;

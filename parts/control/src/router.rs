@@ -12,7 +12,8 @@ use crate::http::guard::{Guard, guard};
 use crate::http::request_id::{RequestIds, identify};
 use crate::limits::{Limiter, limit};
 use crate::machines::{
-    create, destroy, exec, exec_stream, lease, lifecycle, list, metadata, observe, update, wait,
+    create, destroy, exec, exec_stream, lease, lifecycle, list, memory, metadata, observe, update,
+    wait,
 };
 use crate::{
     addresses, apps, certificates, event_log, images, logs, orgs, platform, private, secrets,
@@ -120,7 +121,8 @@ fn machine() -> Router<Arc<Cloud>> {
         .route("/wait", get(wait::wait))
         .route("/events", get(observe::events))
         .route("/versions", get(observe::versions))
-        .route("/memory", get(observe::memory))
+        .route("/memory", get(memory::show).put(memory::limit))
+        .route("/memory/reclaim", post(memory::reclaim))
         .route("/schedule", get(observe::schedule))
         .route(
             "/lease",

@@ -7,6 +7,7 @@
 mod layout;
 mod limits;
 mod machine;
+mod memory;
 
 pub(crate) use layout::{Layout, MissingControllers};
 pub(crate) use limits::Limits;

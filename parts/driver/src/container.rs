@@ -1,4 +1,5 @@
 mod guest;
+mod memory;
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mayfly_guest::{ExitRecord, FAILED, GuestRecord, Reply, Request, STARTED};
-use mayfly_host_api::{ContainerReport, ExecRequest, ExecSession, ProcessInfo};
+use mayfly_host_api::{
+    ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo,
+};
 use mayfly_machine::Signal;
 use mayfly_mesh::{Ipv4Pool, Mesh, MeshError};
 use mayfly_runtime::{Clock, TaskSet};
@@ -374,6 +377,23 @@ impl Driver for ContainerDriver {
             (limit, size) => limit.or(size),
         };
         self.0.cgroup(machine).limit_cpu(limit).map_err(failed)
+    }
+
+    async fn memory(
+        &self,
+        machine: MachineId,
+        request: MemoryRequest,
+    ) -> Result<MemoryReport, DriverError> {
+        self.0.running(machine)?;
+        let inner = Arc::clone(&self.0);
+        let work = move || Ok(memory::answer(&inner.cgroup(machine), request));
+        let answered = blocking_on("reach the memory", machine, work).await?;
+        answered.map_err(|error| match error {
+            memory::Failure::InUse { mib } => DriverError::Guest {
+                reason: format!("it uses {mib} MiB and cannot do with less"),
+            },
+            memory::Failure::Kernel(error) => host("change the memory", machine)(error),
+        })
     }
 
     async fn machines(&self) -> Result<Vec<MachineId>, DriverError> {

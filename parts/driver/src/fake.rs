@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mayfly_guest::{ExitRecord, GuestRecord};
 use mayfly_host_api::{
-    ContainerReport, ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, ProcessInfo,
+    ContainerReport, ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, MemoryReport,
+    MemoryRequest, ProcessInfo,
 };
 use mayfly_machine::Signal;
 use mayfly_runtime::Clock;
@@ -296,6 +297,17 @@ impl Driver for FakeDriver {
         self.perform(Call::LimitCpu, machine, |world| {
             world.limit_cpu(machine, millicpus);
             Ok(())
+        })
+        .await
+    }
+
+    async fn memory(
+        &self,
+        machine: MachineId,
+        request: MemoryRequest,
+    ) -> Result<MemoryReport, DriverError> {
+        self.perform(Call::Memory, machine, |world| {
+            world.memory(machine, request)
         })
         .await
     }

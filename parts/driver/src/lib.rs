@@ -26,7 +26,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use async_trait::async_trait;
 use mayfly_guest::{ExitRecord, GuestRecord, LaunchSpec};
-use mayfly_host_api::{ContainerReport, ExecRequest, ExecSession, ProcessInfo};
+use mayfly_host_api::{
+    ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo,
+};
 use mayfly_machine::{GuestSize, RootfsSpec, Signal};
 use mayfly_types::{Digest, ErrorKind, LaunchId, MachineId, NetworkId};
 
@@ -84,6 +86,16 @@ pub trait Driver: Send + Sync + 'static {
         machine: MachineId,
         millicpus: Option<u32>,
     ) -> Result<(), DriverError>;
+
+    /// Reads or changes how much memory the guest may use; the limit holds until the next launch.
+    ///
+    /// # Errors
+    /// [`DriverError::Guest`] if the guest uses more than the new limit and cannot give it back.
+    async fn memory(
+        &self,
+        machine: MachineId,
+        request: MemoryRequest,
+    ) -> Result<MemoryReport, DriverError>;
 
     /// Every machine this driver holds anything of; for sweeping what no journal knows.
     async fn machines(&self) -> Result<Vec<MachineId>, DriverError>;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use mayfly_host_api::{
     Actor, Catalog, Connection, CreateMachine, ExecRequest, ExecSession, HostApi, HostError,
     HostEvent, HostStatus, ImageInfo, ImageSource, Launch, LogPage, LogQuery, MachineReport,
-    ProcessInfo, Pruned, PullProgress, RegistryLogin, RestartMachine, ScheduleRun, StopMachine,
-    UpdateMachine,
+    MemoryReport, MemoryRequest, ProcessInfo, Pruned, PullProgress, RegistryLogin, RestartMachine,
+    ScheduleRun, StopMachine, UpdateMachine,
 };
 use mayfly_host_store::{AddressPool, Stored};
 use mayfly_machine::{Event, Identity, Machine, MachineState, Phase, Signal, Version, private_ip};
@@ -151,6 +151,30 @@ impl HostApi for Host {
         listed.map_err(|source| {
             error::driver(
                 format!("list the processes of machine {machine}"),
+                state,
+                source,
+            )
+        })
+    }
+
+    async fn memory(
+        &self,
+        machine: MachineId,
+        request: MemoryRequest,
+    ) -> Result<MemoryReport, HostError> {
+        let state = match request {
+            // A suspended one has its memory, too.
+            MemoryRequest::Read => self.stored(machine)?.machine.state(),
+            MemoryRequest::Limit { mib } => {
+                self.0.admit(Some(machine), mib)?;
+                self.started(machine)?
+            }
+            MemoryRequest::Reclaim { .. } => self.started(machine)?,
+        };
+        let answered = self.0.deps.driver.memory(machine, request).await;
+        answered.map_err(|source| {
+            error::driver(
+                format!("set the memory of machine {machine}"),
                 state,
                 source,
             )

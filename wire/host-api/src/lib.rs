@@ -10,6 +10,7 @@ mod exec;
 mod image;
 mod log;
 mod machine;
+mod memory;
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use machine::{
     MachineReport, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
 };
 pub use mayfly_machine::{Actor, CheckStatus, CheckTurn, EventKind, ExitEvent, Launch};
+pub use memory::{MemoryReport, MemoryRequest};
 
 /// The machines of a host as edges and names see them.
 pub type Catalog = Arc<Vec<Arc<CatalogEntry>>>;
@@ -107,6 +109,13 @@ pub trait HostApi: Send + Sync + 'static {
     async fn ping(&self, target: Ipv6Addr, patience: Duration) -> Result<Duration, HostError>;
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError>;
+
+    /// Reads or changes how much memory a machine that runs may use.
+    async fn memory(
+        &self,
+        machine: MachineId,
+        request: MemoryRequest,
+    ) -> Result<MemoryReport, HostError>;
 
     async fn report(&self, machine: MachineId) -> Result<MachineReport, HostError>;
 

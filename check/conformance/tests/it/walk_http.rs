@@ -116,6 +116,22 @@ fn walk(stage: Stage) {
         "{processes}"
     );
 
+    // Memory.
+    let memory = cloud.get(&format!("{one}/memory")).expect(200);
+    assert_eq!(memory["limit_mb"], 256);
+    assert!(memory["available_mb"].as_u64().unwrap() > 200, "{memory}");
+    let lowered = cloud
+        .call(
+            Method::Put,
+            &format!("{one}/memory"),
+            &json!({"limit_mb": 96}),
+        )
+        .expect(200);
+    assert_eq!(lowered["limit_mb"], 96);
+    cloud
+        .post(&format!("{one}/memory/reclaim"), json!({"amount_mb": 8}))
+        .expect(200);
+
     // Update.
     let mut changed = config;
     changed["env"] = json!({"GREETING": "salut"});

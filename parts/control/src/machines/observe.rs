@@ -51,11 +51,6 @@ pub(crate) async fn processes(
     Ok(Json(host.ps(access.machine.id).await?))
 }
 
-/// `GET …/memory`: how much the machine may use.
-pub(crate) async fn memory(access: MachineAccess) -> Json<Value> {
-    Json(json!({ "limit_mb": access.machine.spec.size.memory_mib }))
-}
-
 /// `GET …/schedule`: when a scheduled machine runs next, and how its runs went.
 pub(crate) async fn schedule(
     State(cloud): State<Arc<Cloud>>,

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use mayfly_host_api::{
     Catalog, CatalogEntry, Connection, CreateMachine, ExecExit, ExecInput, ExecOutput, ExecRequest,
     ExecSession, HostApi, HostError, HostEvent, HostStatus, ImageInfo, ImageSource, LogEntry,
-    LogPage, LogQuery, MachineReport, ProcessInfo, Pruned, PullProgress, Refusal, RegistryLogin,
-    RestartMachine, ScheduleRun, Socket, StopMachine, UpdateMachine,
+    LogPage, LogQuery, MachineReport, MemoryReport, MemoryRequest, ProcessInfo, Pruned,
+    PullProgress, Refusal, RegistryLogin, RestartMachine, ScheduleRun, Socket, StopMachine,
+    UpdateMachine,
 };
 use mayfly_machine::{Actor, EventKind, ExitEvent, Launch, MachineState, Signal};
 use mayfly_types::{
@@ -382,6 +383,25 @@ impl HostApi for FakeHost {
     async fn ping(&self, _: Ipv6Addr, _: Duration) -> Result<Duration, HostError> {
         self.check("ping")?;
         Ok(Duration::from_micros(1500))
+    }
+
+    /// A machine that uses nothing, of which 7 MiB can be taken at most.
+    async fn memory(
+        &self,
+        machine: MachineId,
+        request: MemoryRequest,
+    ) -> Result<MemoryReport, HostError> {
+        self.started(machine)?;
+        let (limit_mib, reclaimed_mib) = match request {
+            MemoryRequest::Read => (256, 0),
+            MemoryRequest::Limit { mib } => (mib, 0),
+            MemoryRequest::Reclaim { mib } => (256, mib.min(7)),
+        };
+        Ok(MemoryReport {
+            limit_mib,
+            available_mib: limit_mib,
+            reclaimed_mib,
+        })
     }
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError> {

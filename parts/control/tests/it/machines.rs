@@ -267,7 +267,23 @@ async fn the_rest_of_a_machine() {
     assert!(schedule["next_at"].is_string());
     assert_eq!(schedule["runs"][0]["outcome"], "skipped");
     let memory = stage.get(&format!("{one}/memory")).await.expect(200);
-    assert_eq!(memory["limit_mb"], 256);
+    assert_eq!(memory, json!({"limit_mb": 256, "available_mb": 256}));
+    for (limit, status) in [(json!(128), 200), (json!(15), 422), (json!(257), 422)] {
+        let body = json!({ "limit_mb": limit });
+        let answer = stage.put(&format!("{one}/memory"), body).await;
+        match status {
+            200 => assert_eq!(answer.expect(200)["limit_mb"], limit),
+            refused => drop(answer.refused(refused)),
+        }
+    }
+    let answer = stage
+        .post(&format!("{one}/memory/reclaim"), json!({"amount_mb": 64}))
+        .await;
+    assert_eq!(answer.expect(200), json!({"actual_mb": 7}));
+    stage
+        .post(&format!("{one}/memory/reclaim"), json!({"amount_mb": 0}))
+        .await
+        .refused(422);
     let processes = stage.get(&format!("{one}/ps")).await.expect(200);
     assert_eq!(processes[0]["listen_sockets"][0]["address"], "0.0.0.0:8080");
     for (signal, number) in [(json!(9), 9), (json!("SIGUSR1"), 10)] {

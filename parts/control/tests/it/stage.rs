@@ -263,6 +263,11 @@ impl Stage {
         self.call(Method::POST, path, &[], Some(body)).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        let body = body.to_string().into_bytes();
+        self.call(Method::PUT, path, &[], Some(body)).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.call(Method::DELETE, path, &[], None).await
     }

@@ -39,6 +39,10 @@ impl<'a> MachineCgroup<'a> {
         MachineCgroup { layout, name }
     }
 
+    pub(super) fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
     /// The directories a guest joins.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let bases = self.layout.bases();
@@ -204,7 +208,12 @@ impl<'a> MachineCgroup<'a> {
         path
     }
 
-    fn set(&self, hierarchy: &Hierarchy, file: &str, value: impl ToString) -> io::Result<()> {
+    pub(super) fn set(
+        &self,
+        hierarchy: &Hierarchy,
+        file: &str,
+        value: impl ToString,
+    ) -> io::Result<()> {
         fs::write(self.path(hierarchy, file), value.to_string())
     }
 
@@ -222,7 +231,7 @@ impl<'a> MachineCgroup<'a> {
         }
     }
 
-    fn get(&self, hierarchy: &Hierarchy, file: &str) -> io::Result<String> {
+    pub(super) fn get(&self, hierarchy: &Hierarchy, file: &str) -> io::Result<String> {
         fs::read_to_string(self.path(hierarchy, file))
     }
 }
@@ -256,14 +265,14 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 }
 
 /// The rest of the line that begins with `key`.
-fn value_of(text: &str, key: &str) -> String {
+pub(super) fn value_of(text: &str, key: &str) -> String {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     line.unwrap_or_default().trim().to_owned()
 }
 
-fn parse<T: std::str::FromStr>(text: &str) -> io::Result<T> {
+pub(super) fn parse<T: std::str::FromStr>(text: &str) -> io::Result<T> {
     text.trim()
         .parse()
         .map_err(|_| io::ErrorKind::InvalidData.into())
@@ -316,6 +325,22 @@ mod tests {
 
         fs::write(directory.join("cpu.stat"), "usage_usec 42\nuser_usec 1\n").unwrap();
         assert_eq!(cgroup.cpu_used_us().unwrap(), 42);
+
+        fs::write(directory.join("memory.current"), (300 << 20).to_string()).unwrap();
+        fs::write(
+            directory.join("memory.stat"),
+            "anon 1\ninactive_file 4096\n",
+        )
+        .unwrap();
+        cgroup.set_memory(512 << 20).unwrap();
+        assert_eq!(written("memory.max"), (512 << 20).to_string());
+        let memory = cgroup.memory().unwrap();
+        assert_eq!((memory.used, memory.spare), (300 << 20, 4096));
+        // Files do not shrink by being asked to: what is in use stays, and so does the limit.
+        let refused = cgroup.set_memory(256 << 20).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(written("memory.reclaim"), (44 << 20).to_string());
+        assert_eq!(written("memory.max"), (512 << 20).to_string());
         fs::write(directory.join("cgroup.events"), "populated 1\nfrozen 1\n").unwrap();
         cgroup.freeze().await.unwrap();
         assert_eq!(written("cgroup.freeze"), "1");

@@ -22,6 +22,7 @@ pub enum Call {
     Containers,
     CpuUsed,
     LimitCpu,
+    Memory,
 }
 
 /// Where in a call something happens: nothing was done yet, or all was done and nobody has been told.

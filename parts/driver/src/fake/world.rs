@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use mayfly_guest::{ExitRecord, GuestRecord};
-use mayfly_host_api::{ContainerReport, ProcessInfo};
+use mayfly_host_api::{ContainerReport, MemoryReport, MemoryRequest, ProcessInfo};
 use mayfly_machine::Signal;
 use mayfly_types::{LaunchId, MachineId, Timestamp};
 
@@ -36,6 +36,7 @@ struct FakeGuest {
     record: GuestRecord,
     frozen: bool,
     cpu_used_us: u64,
+    memory_mib: u32,
 }
 
 impl World {
@@ -78,6 +79,7 @@ impl World {
             record: record.clone(),
             frozen: false,
             cpu_used_us: 0,
+            memory_mib: body.size.memory_mib,
         });
         Ok(record)
     }
@@ -197,6 +199,23 @@ impl World {
 
     pub(super) fn cpu_limit(&self, id: MachineId) -> Option<u32> {
         self.machines.get(&id)?.cpu_limit
+    }
+
+    /// A guest that uses nothing.
+    pub(super) fn memory(
+        &mut self,
+        id: MachineId,
+        request: MemoryRequest,
+    ) -> Result<MemoryReport, DriverError> {
+        let guest = self.guest_mut(id)?;
+        if let MemoryRequest::Limit { mib } = request {
+            guest.memory_mib = mib;
+        }
+        Ok(MemoryReport {
+            limit_mib: guest.memory_mib,
+            available_mib: guest.memory_mib,
+            reclaimed_mib: 0,
+        })
     }
 
     pub(super) fn body(&self, id: MachineId) -> Option<Body> {

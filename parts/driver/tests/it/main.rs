@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use mayfly_driver::{Driver, DriverError, Observed};
-use mayfly_host_api::{ExecExit, ExecInput, ExecOutput, ExecRequest};
+use mayfly_host_api::{ExecExit, ExecInput, ExecOutput, ExecRequest, MemoryRequest};
 use mayfly_machine::{RootfsSpec, Signal};
 
 use crate::harness::{TestHost, alive, launch, shell, wait_until, within};
@@ -199,6 +199,52 @@ async fn cpu_is_limited_and_counted() {
     let (took, spent) = (used().await - begin, clock.elapsed().as_micros() as u64);
     assert!(took > 0 && took < spent / 5, "{took} of {spent} µs");
     host.driver.limit_cpu(body.machine_id, None).await.unwrap();
+    host.finish().await;
+}
+
+#[tokio::test]
+async fn memory_is_limited_anew_and_taken_back() {
+    let host = TestHost::new().await;
+    let body = host.body(1);
+    host.run(&body, "sleep 1000").await;
+    let ask = async |request| host.driver.memory(body.machine_id, request).await;
+    let whole = ask(MemoryRequest::Read).await.unwrap();
+    assert_eq!(whole.limit_mib, body.size.memory_mib);
+
+    // Files that are written are memory to take back.
+    let (_, printed) = host
+        .exec(
+            &body,
+            "dd if=/dev/zero of=/file bs=1M count=40 && sync && echo written",
+        )
+        .await;
+    assert!(printed.contains("written"), "{printed}");
+    let taken = ask(MemoryRequest::Reclaim { mib: 20 }).await.unwrap();
+    assert!(taken.reclaimed_mib >= 15, "{taken:?}");
+
+    let less = ask(MemoryRequest::Limit { mib: 64 }).await.unwrap();
+    assert_eq!(less.limit_mib, 64);
+    assert!(
+        less.available_mib <= 64 && less.available_mib > 32,
+        "{less:?}"
+    );
+    let hungry = "dd if=/dev/zero of=/dev/null bs=100M count=1; echo ended with $?";
+    let (_, printed) = host.exec(&body, hungry).await;
+    assert!(!printed.contains("ended with 0"), "{printed}");
+    ask(MemoryRequest::Limit { mib: 200 }).await.unwrap();
+    let (_, printed) = host.exec(&body, hungry).await;
+    assert!(printed.contains("ended with 0"), "{printed}");
+
+    let (_, printed) = host
+        .exec(
+            &body,
+            "dd if=/dev/zero of=/dev/shm/held bs=1M count=48 && echo held",
+        )
+        .await;
+    assert!(printed.contains("held"), "{printed}");
+    let refused = ask(MemoryRequest::Limit { mib: 32 }).await.unwrap_err();
+    assert!(matches!(refused, DriverError::Guest { .. }), "{refused:?}");
+    assert_eq!(ask(MemoryRequest::Read).await.unwrap().limit_mib, 200);
     host.finish().await;
 }
 
