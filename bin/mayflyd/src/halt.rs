@@ -18,7 +18,8 @@ use crate::lock::DataDirLock;
 /// What the journal records as the boot after a halt: no kernel says so, hence the next start is one after a reboot.
 const HALTED: &str = "halted";
 
-/// Ends every machine's body while no daemon runs, and returns how many there were.
+/// Ends every machine's body while no daemon runs, and returns how many there were. Nothing of the cloud is left in the
+/// kernel.
 ///
 /// Nothing of what was asked for changes: the journal still says that the machines run, and the next start treats the
 /// absence of their bodies like a reboot. An end that a monitor has already recorded stays for the host to find.
@@ -73,6 +74,10 @@ pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
     for result in ends {
         ended += usize::from(result?);
     }
+    driver
+        .withdraw()
+        .await
+        .context("leave nothing in the kernel")?;
     for store in stores {
         store.recovered(HALTED).await.context("close the journal")?;
     }

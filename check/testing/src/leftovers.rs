@@ -54,6 +54,42 @@ impl Leftovers {
         dismantle_network(data_dir);
     }
 
+    /// Names what the cloud of `data_dir`, not a single machine, has in the kernel: its nftables table, its address, the
+    /// claims of its pools, its cgroups and the place of its network namespaces. All of it is gone after a halt.
+    pub fn of_cloud(data_dir: &Path) -> Vec<String> {
+        let Some(network) = Network::read(data_dir) else {
+            return Vec::new();
+        };
+        let listing = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output();
+            let output = output.unwrap_or_else(|error| panic!("{program} is needed: {error}"));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let kernel = [
+            listing("nft", &["list", "tables"]),
+            listing("ip", &["-6", "address", "show", "dev", "lo"]),
+            listing("ip", &["-4", "route", "show"]),
+            listing("ip", &["-brief", "link"]),
+        ]
+        .concat();
+        let named = [
+            network.table(),
+            network.address(),
+            format!("mf{}", network.tag),
+        ];
+        let named = named.into_iter().chain(network.claims());
+        let mut left: Vec<String> = named.filter(|name| kernel.contains(name)).collect();
+        let places = cgroups_of(std::slice::from_ref(&network.tag));
+        let namespaces = Some(network.namespaces()).filter(|place| place.exists());
+        left.extend(
+            places
+                .into_iter()
+                .chain(namespaces)
+                .map(|place| place.display().to_string()),
+        );
+        left
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -166,31 +202,54 @@ fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 /// Prefix length of a pool in `network.json`.
 const POOL_PREFIX: u8 = 18;
 
+/// What `network.json` says of a cloud. A data directory whose daemon never came so far has none.
+struct Network {
+    tag: String,
+    pools: Vec<String>,
+}
+
+impl Network {
+    fn read(data_dir: &Path) -> Option<Self> {
+        let text = fs::read(data_dir.join("network.json")).ok()?;
+        let network: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        let more = network["more_pools"].as_object().into_iter().flatten();
+        let pools = more.map(|(_, pool)| pool).chain([&network["pool"]]);
+        Some(Self {
+            tag: network["tag"].as_str()?.to_owned(),
+            pools: pools
+                .filter_map(|pool| Some(pool["first"].as_str()?.to_owned()))
+                .collect(),
+        })
+    }
+
+    fn table(&self) -> String {
+        format!("mayfly_{}", self.tag)
+    }
+
+    fn address(&self) -> String {
+        format!("fdaa::{}:3/128", self.tag.trim_start_matches('0'))
+    }
+
+    fn claims(&self) -> impl Iterator<Item = String> + '_ {
+        let pools = self.pools.iter();
+        pools.map(|first| format!("{first}/{POOL_PREFIX}"))
+    }
+
+    fn namespaces(&self) -> PathBuf {
+        Path::new("/run/mayfly").join(&self.tag)
+    }
+}
+
 /// Takes away what a cloud, not a single machine, has in the kernel: its nftables table, the claims of its address
-/// pools, its own addresses and the mount that holds its network namespaces. A data directory whose daemon never came
-/// so far has none.
+/// pools, its own addresses and the mount that holds its network namespaces.
 fn dismantle_network(data_dir: &Path) {
-    let network = fs::read(data_dir.join("network.json")).unwrap_or_default();
-    let Ok(network) = serde_json::from_slice::<serde_json::Value>(&network) else {
+    let Some(network) = Network::read(data_dir) else {
         return;
     };
-    let Some(tag) = network["tag"].as_str() else {
-        return;
-    };
-    let more = network["more_pools"].as_object().into_iter().flatten();
-    let pools = more.map(|(_, pool)| pool).chain([&network["pool"]]);
-    for first in pools.filter_map(|pool| pool["first"].as_str()) {
-        let claim = format!("{first}/{}", POOL_PREFIX);
+    for claim in network.claims() {
         ip(&["-4", "route", "del", "unreachable", &claim]);
     }
-    ip(&[
-        "-6",
-        "address",
-        "del",
-        &format!("fdaa::{tag}:3/128"),
-        "dev",
-        "lo",
-    ]);
+    ip(&["-6", "address", "del", &network.address(), "dev", "lo"]);
     let local = fs::read(data_dir.join("local-addresses.json")).unwrap_or_default();
     for range in serde_json::from_slice::<Vec<String>>(&local).unwrap_or_default() {
         let kind: &[&str] = if range.contains(':') {
@@ -200,13 +259,12 @@ fn dismantle_network(data_dir: &Path) {
         };
         ip(&[kind, &[range.as_str(), "dev", "lo"]].concat());
     }
-    let table = format!("mayfly_{tag}");
     Command::new("nft")
-        .args(["delete", "table", "inet", &table])
+        .args(["delete", "table", "inet", &network.table()])
         .stderr(Stdio::null())
         .status()
         .ok();
-    let namespaces = Path::new("/run/mayfly").join(tag);
+    let namespaces = network.namespaces();
     unmount(&namespaces, UnmountFlags::DETACH).ok();
     fs::remove_dir(&namespaces).ok();
 }

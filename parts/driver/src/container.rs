@@ -121,6 +121,28 @@ impl ContainerDriver {
         self.0.tasks.shut_down(patience).await
     }
 
+    /// Takes all that this driver has in the kernel out of it: network, cgroups. What machines have on disk stays, and
+    /// so do the records of their ends; the next start makes the rest anew.
+    ///
+    /// # Errors
+    /// If a machine still runs.
+    pub async fn withdraw(&self) -> Result<(), DriverError> {
+        for machine in self.machines().await? {
+            if let GuestState::Alive(..) = self.0.state(machine)? {
+                let running = io::Error::other("a guest runs");
+                return Err(host("withdraw the body", machine)(running));
+            }
+            let removed = self.0.cgroup(machine).remove().await;
+            removed.map_err(host("remove the cgroups", machine))?;
+        }
+        let inner = Arc::clone(&self.0);
+        blocking("give back cgroups and network", move || {
+            inner.cgroups.dismantle()?;
+            inner.mesh.withdraw().map_err(io::Error::other)
+        })
+        .await
+    }
+
     /// Removes every machine and all else this driver has in the kernel, for a data directory that will not be used
     /// again.
     pub async fn dismantle(self) -> Result<(), DriverError> {

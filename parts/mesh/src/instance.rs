@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::MeshError;
 use crate::address::Ipv4Pool;
-use crate::firewall::claim_table;
+use crate::firewall::{claim_table, delete_table};
 use crate::netlink::Socket;
 use crate::route;
 
@@ -67,14 +67,7 @@ impl Instance {
             }
             Err(error) => return Err(error),
         };
-        // After a reboot the file is all there is.
-        route_socket.send_one(route::loopback_address(instance.names_address()))?;
-        for pool in instance.pools() {
-            match reserve(&mut route_socket, pool) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
-        }
+        instance.settle(&mut route_socket)?;
         for host in more_hosts {
             if !instance.more_pools.contains_key(host) {
                 let pool = claim_pool(&mut route_socket, seed)?;
@@ -83,6 +76,29 @@ impl Instance {
             }
         }
         Ok(instance)
+    }
+
+    /// Makes what the kernel shall have of the instance: after a reboot or a halt the file is all there is.
+    fn settle(&self, routes: &mut Socket) -> io::Result<()> {
+        let mut tables = Socket::netfilter()?;
+        let has_table = match claim_table(&mut tables, &self.table()) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            claimed => claimed.is_err(),
+        };
+        for pool in self.pools() {
+            match reserve(routes, pool) {
+                // Without the table it is not ours: the table goes last.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !has_table => {
+                    delete_table(&mut tables, &self.table())?;
+                    return Err(io::Error::other(format!(
+                        "another cloud of this server took the addresses {pool} while this one was down"
+                    )));
+                }
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        routes.send_one(route::loopback_address(self.names_address()))
     }
 
     fn save(&self, file: &Path) -> io::Result<()> {
@@ -115,9 +131,8 @@ impl Instance {
         Ipv6Addr::new(0xfdaa, 0, 0, 0, 0, 0, tag, 3)
     }
 
-    /// Gives table, addresses and pool back and forgets them.
-    pub(crate) fn release(&self, data_dir: &Path) -> io::Result<()> {
-        crate::firewall::delete_table(&mut Socket::netfilter()?, &self.table())?;
+    /// Takes everything of the instance out of the kernel; absent is success.
+    pub(crate) fn withdraw(&self) -> io::Result<()> {
         let address = route::delete_loopback_address(self.names_address());
         match Socket::route()?.send_one(address) {
             Err(error) if error.raw_os_error() != Some(99) => return Err(error), // EADDRNOTAVAIL: not there
@@ -130,6 +145,11 @@ impl Instance {
                 _ => {}
             }
         }
+        delete_table(&mut Socket::netfilter()?, &self.table())
+    }
+
+    /// Forgets the instance: the next start with this directory chooses anew.
+    pub(crate) fn forget(data_dir: &Path) -> io::Result<()> {
         fs::remove_file(data_dir.join(FILE))
     }
 }

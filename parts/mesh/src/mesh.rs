@@ -180,8 +180,9 @@ impl Mesh {
             .map_err(MeshError::List)
     }
 
-    /// Detaches all machines and gives back the instance: nothing of this daemon stays in the kernel. Blocking.
-    pub fn dismantle(self) -> Result<(), MeshError> {
+    /// Detaches all machines and takes everything else of this daemon out of the kernel, until its next start finds it
+    /// in the data directory. Blocking.
+    pub fn withdraw(&self) -> Result<(), MeshError> {
         let machines = self.0.machines().map_err(MeshError::List)?;
         for machine in machines {
             let failed = |source| MeshError::Machine {
@@ -191,10 +192,20 @@ impl Mesh {
             };
             self.0.detach(machine).map_err(failed)?;
         }
-        self.0.release().map_err(|source| MeshError::Claim {
+        self.0.withdraw().map_err(|source| self.claim_error(source))
+    }
+
+    /// [Withdraws](Mesh::withdraw) and forgets the instance. Blocking.
+    pub fn dismantle(self) -> Result<(), MeshError> {
+        self.withdraw()?;
+        Instance::forget(&self.0.data_dir).map_err(|source| self.claim_error(source))
+    }
+
+    fn claim_error(&self, source: io::Error) -> MeshError {
+        MeshError::Claim {
             directory: self.0.data_dir.display().to_string(),
             source,
-        })
+        }
     }
 }
 
@@ -325,10 +336,9 @@ impl Inner {
         })
     }
 
-    fn release(&self) -> io::Result<()> {
-        rustix::mount::unmount(&self.run_dir, rustix::mount::UnmountFlags::DETACH)?;
-        fs::remove_dir(&self.run_dir)?;
-        self.instance.release(&self.data_dir)
+    fn withdraw(&self) -> io::Result<()> {
+        namespace::remove_directory(&self.run_dir)?;
+        self.instance.withdraw()
     }
 
     fn namespace_path(&self, machine: MachineId) -> PathBuf {

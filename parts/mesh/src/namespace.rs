@@ -68,6 +68,20 @@ pub(crate) fn prepare_directory(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Undoes [`prepare_directory`], also of an earlier daemon in the same place; absent is success.
+pub(crate) fn remove_directory(directory: &Path) -> io::Result<()> {
+    while unmount(directory, UnmountFlags::DETACH).is_ok() {}
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Another daemon's place may be beside it.
+    if let Some(parent) = directory.parent() {
+        fs::remove_dir(parent).ok();
+    }
+    Ok(())
+}
+
 /// Namespaces belong to threads: the change ends with the thread that made it.
 fn in_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {

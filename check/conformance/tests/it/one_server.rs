@@ -133,11 +133,24 @@ fn up_down_and_up_again() {
     assert!(down.ok().contains("one machine"), "{}", down.stdout);
     let left = Leftovers::find(&server.data_dir(), &machines);
     assert!(left.processes.is_empty(), "{left:?}");
+    assert_eq!(Leftovers::of_cloud(&server.data_dir()), [""; 0]);
     assert!(server.run("down", &[]).ok().contains("does not run"));
+    assert_eq!(Leftovers::of_cloud(&server.data_dir()), [""; 0]);
     // What ran, runs again.
     server.run("up", &[]).ok();
     wait_until("the machine runs again", || state() == "started");
-    server.run("down", &[]).ok();
+    // A daemon that was killed is cleaned up after, too.
+    assert!(!Leftovers::of_cloud(&server.data_dir()).is_empty());
+    let pid = server.status().expect("a status file")["pid"].to_string();
+    Command::new("kill").args(["-9", &pid]).status().unwrap();
+    wait_until("the daemon is gone", || {
+        !PathBuf::from("/proc").join(&pid).exists()
+    });
+    let down = server.run("down", &[]);
+    assert!(down.ok().contains("one machine"), "{}", down.stdout);
+    let left = Leftovers::find(&server.data_dir(), &machines);
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(Leftovers::of_cloud(&server.data_dir()), [""; 0]);
 }
 
 #[test]

@@ -161,12 +161,16 @@ impl Layout {
         Ok(self)
     }
 
-    /// Removes this instance's directories, which must hold no machine any more. Absent is success.
+    /// Removes this instance's directories, which must hold no machine any more, and what they stand in if no other
+    /// instance does. Absent is success.
     pub(crate) fn dismantle(&self) -> io::Result<()> {
         for base in self.bases() {
             match fs::remove_dir(base) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
+            }
+            if let Some(all) = base.parent() {
+                fs::remove_dir(all).ok();
             }
         }
         Ok(())
