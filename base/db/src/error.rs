@@ -76,6 +76,20 @@ impl DbError {
         )
     }
 
+    /// Whether the server does not answer, or not yet, as opposed to refusing who asks or what for.
+    pub fn is_away(&self) -> bool {
+        let (DbError::Open { source, .. } | DbError::Statement { source, .. }) = self else {
+            return matches!(self, DbError::Commit(_));
+        };
+        let source = source.downcast_ref::<sqlx::Error>();
+        source.is_some_and(|source| {
+            matches!(
+                kind_of(source),
+                ErrorKind::Unavailable | ErrorKind::Exhausted
+            )
+        })
+    }
+
     /// A stored value that does not mean what it should.
     pub fn column(column: &str, problem: String) -> Self {
         DbError::Column {

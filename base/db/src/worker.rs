@@ -1,7 +1,9 @@
 //! The threads behind a [`Db`](crate::Db): one writer that gathers waiting transactions into one commit, and readers.
 
+use std::io::ErrorKind;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -13,6 +15,9 @@ use crate::{DbError, Value};
 /// The most transactions that share one commit: enough to spread a disk flush thinly, few enough that the first of
 /// them does not wait long for the last.
 const BATCH_MAX: usize = 64;
+
+/// How long a server may take to let us in.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serializes the writers of all processes on one PostgreSQL database; the number is ours alone ("mayfly", shortened).
 const LOCK_WRITERS: &str = "SELECT pg_advisory_xact_lock(7022349)";
@@ -67,9 +72,14 @@ impl Link {
 
     fn connect(&mut self) -> Result<(), DbError> {
         if self.connection.is_none() {
-            let opened = self
-                .runtime
-                .block_on(Connection::open(&self.target, self.access));
+            let opening = Connection::open(&self.target, self.access);
+            let opened = self.runtime.block_on(async {
+                let late = |_| sqlx::Error::Io(ErrorKind::TimedOut.into());
+                tokio::time::timeout(OPEN_PATIENCE, opening)
+                    .await
+                    .map_err(late)
+                    .flatten()
+            });
             self.connection = Some(opened.map_err(|error| DbError::Open {
                 url: self.shown.clone(),
                 source: Box::new(error),

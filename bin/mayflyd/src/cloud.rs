@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mayfly_control::{
-    Control, ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings,
-};
-use mayfly_control_store::ControlStore;
+use mayfly_control::{ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings};
 use mayfly_driver::{ContainerConfig, ContainerDriver};
 use mayfly_edge::{
     Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSettings, Keeper, StaticFiles,
@@ -18,16 +15,16 @@ use mayfly_host_store::HostStore;
 use mayfly_image::ImageStore;
 use mayfly_machine::MachineState;
 use mayfly_names::{NameServer, NamesConfig, Sources};
-use mayfly_net::{ServeConfig, serve};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy, TaskSet};
 use mayfly_types::{HostId, MachineId};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::addresses::{self, AnsweredFor};
-use crate::admin_token;
 use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
+use crate::control_plane::{ControlPlane, Plan, StoreAccess};
 use crate::host_places::{self, HostPlace};
 use crate::private_names::AskedForCallers;
 use crate::readiness::Readiness;
@@ -38,7 +35,7 @@ const DNS_PORT: u16 = 53;
 /// All roles of one server in this process: built, with their addresses bound, and not serving yet.
 pub(crate) struct Cloud {
     listener: TcpListener,
-    control: Control,
+    control: ControlPlane,
     hosts: Vec<Host>,
     catalogs: Catalogs,
     keeper: Keeper,
@@ -70,11 +67,17 @@ impl Cloud {
             .with_context(|| format!("listen on {} for the API", config.api_listen))?;
 
         readiness.step("opening the store")?;
-        let store = ControlStore::open(&store_url(&config.store))
-            .await
-            .context("open the control store")?;
-        admin_token::first_start(&config.data_dir, &store, &*clock, &*entropy, &config.domain)
-            .await?;
+        // A cloud that never ran has nothing to go on with meanwhile.
+        let knows_something = !host_places::all(&config.data_dir)?.is_empty();
+        let access = StoreAccess {
+            url: store_url(&config.store),
+            may_be_away: knows_something && matches!(config.store, StoreLocation::Postgres(_)),
+            data_dir: config.data_dir.clone(),
+            domain: config.domain.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        let store = access.open().await?;
 
         readiness.step("opening the images")?;
         let images = ImageStore::open(&config.data_dir.join("images"), config.images.clone())
@@ -220,7 +223,7 @@ impl Cloud {
             .context("answer for the addresses of apps")?;
 
         let requests = Stop::new();
-        let control = ControlConfig {
+        let control_config = ControlConfig {
             settings: Settings {
                 domain: config.domain.clone(),
                 edges: edge_addresses.clone(),
@@ -230,24 +233,29 @@ impl Cloud {
                 uploads: config.data_dir.join("uploads"),
             },
             retention: Retention::default(),
-        }
-        .build(ControlDeps {
-            store,
-            hosts: hosts
-                .iter()
-                .map(|host| Arc::new(host.clone()) as Arc<dyn HostApi>)
-                .collect(),
-            clock,
-            entropy,
-            certificates,
-            directory,
-            names: Arc::new(AskedForCallers(names.desk())),
-            loops: board,
-            stop: requests.clone(),
-        })
-        .await
-        .context("build the control plane")?
-        .limited(config.api_limits);
+        };
+        let (members, stop) = (hosts.clone(), requests.clone());
+        let asked = Arc::new(AskedForCallers(names.desk()));
+        let plan = Plan {
+            access,
+            config: control_config,
+            limits: config.api_limits,
+            deps: Box::new(move |store| ControlDeps {
+                store,
+                hosts: members
+                    .iter()
+                    .map(|host| Arc::new(host.clone()) as Arc<dyn HostApi>)
+                    .collect(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+                certificates: certificates.clone(),
+                directory: directory.clone(),
+                names: asked.clone(),
+                loops: board.clone(),
+                stop: stop.clone(),
+            }),
+        };
+        let control = ControlPlane::new(plan, store).await?;
 
         Ok(Self {
             listener,
@@ -279,7 +287,7 @@ impl Cloud {
     }
 
     /// Begins to serve: the host continues what its journal says, then requests are answered.
-    pub(crate) async fn serve(self) -> Running {
+    pub(crate) async fn serve(mut self) -> Running {
         let tasks = TaskSet::new();
         for host in self.hosts {
             tasks
@@ -305,15 +313,9 @@ impl Cloud {
                 })
                 .await;
         }
-        self.control.spawn_loops(&tasks).await;
-        let (listener, router) = (self.listener, self.control.router());
         let api = TaskSet::new();
-        api.spawn("api", |stop| async move {
-            if !serve(listener, router, ServeConfig::default(), stop).await {
-                warn!("some requests were cut off");
-            }
-        })
-        .await;
+        self.control.serve(self.listener, &api).await;
+        self.control.spawn(&tasks).await;
         Running {
             api,
             tasks,
@@ -333,13 +335,18 @@ pub(crate) struct Running {
     tasks: TaskSet,
     edges: TaskSet,
     edge_patience: Duration,
-    control: Control,
+    control: ControlPlane,
     driver: ContainerDriver,
     images: ImageStore,
     requests: Stop,
 }
 
 impl Running {
+    /// True once the control plane has its store.
+    pub(crate) fn has_control(&self) -> watch::Receiver<bool> {
+        self.control.present()
+    }
+
     /// Stops accepting, lets requests and operations finish for at most `patience` each, ends everything else. Machines
     /// run on. True if nothing had to be cut off.
     pub(crate) async fn shut_down(self, patience: Duration) -> bool {

@@ -6,6 +6,7 @@ mod catalogs;
 mod certificates;
 mod cloud;
 mod config;
+mod control_plane;
 mod halt;
 mod host_places;
 mod images;
@@ -26,7 +27,7 @@ use mayfly_runtime::telemetry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Running};
 use crate::config::{Config, Overrides};
 use crate::lock::DataDirLock;
 use crate::readiness::Readiness;
@@ -146,7 +147,19 @@ async fn run(
         "serving"
     );
     readiness.ready(api_url, app_url, app_tls_url, edges)?;
+    let mut has_control = running.has_control();
+    if !*has_control.borrow() {
+        readiness.step("waiting for the control store")?;
+        tokio::select! {
+            _ = has_control.wait_for(|present| *present) => readiness.step_done()?,
+            () = told_to_end.wait() => return end(running, readiness, &config).await,
+        }
+    }
     told_to_end.wait().await;
+    end(running, readiness, &config).await
+}
+
+async fn end(running: Running, mut readiness: Readiness, config: &Config) -> anyhow::Result<()> {
     readiness.stopping();
     let in_time = running.shut_down(config.shutdown_patience).await;
     readiness.gone();

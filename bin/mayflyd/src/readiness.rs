@@ -23,7 +23,7 @@ struct DaemonStatus {
     version: &'static str,
     /// `starting`, `ready` or `stopping`.
     phase: &'static str,
-    /// What is being done while `starting`.
+    /// What is being done while `starting`, or still waited for when `ready`.
     step: Option<&'static str>,
     api_url: Option<String>,
     /// `{app}` stands for the app's name.
@@ -57,6 +57,14 @@ impl Readiness {
         tracing::debug!(step, "starting");
         self.publish()?;
         notify(&format!("STATUS={step}"));
+        Ok(())
+    }
+
+    /// What was waited for while already serving is there.
+    pub(crate) fn step_done(&mut self) -> anyhow::Result<()> {
+        self.status.step = None;
+        self.publish()?;
+        notify("STATUS=serving");
         Ok(())
     }
 

@@ -20,5 +20,5 @@ pub use dns::FakeDns;
 pub use http::{Answer, HttpError, Method, send};
 pub use image::TestImage;
 pub use leftovers::Leftovers;
-pub use postgres::postgres_url;
+pub use postgres::{PostgresDoor, postgres_url};
 pub use wait::{wait_for, wait_until};

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// The address of a new, empty database in a server that this process shares.
 ///
 /// The server listens on a socket in a temporary directory only. It stops, and the directory goes, when this process
@@ -16,9 +18,20 @@ use std::time::{Duration, Instant};
 /// # Panics
 /// When PostgreSQL is not installed (Debian's package `postgresql`) or does not start.
 pub fn postgres_url() -> String {
-    static SERVER: OnceLock<Server> = OnceLock::new();
+    let (server, name) = new_database();
+    url(&name, &server.directory)
+}
+
+fn url(database: &str, sockets: &Path) -> String {
+    format!(
+        "postgres://postgres@localhost/{database}?host={}",
+        sockets.display()
+    )
+}
+
+fn new_database() -> (&'static Server, String) {
     static DATABASES: AtomicU32 = AtomicU32::new(0);
-    let server = SERVER.get_or_init(Server::start);
+    let server = Server::shared();
     let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     let made = Command::new(server.programs.join("createdb"))
         .arg("--host")
@@ -31,11 +44,74 @@ pub fn postgres_url() -> String {
         "createdb: {}",
         String::from_utf8_lossy(&made.stderr)
     );
-    format!(
-        "postgres://postgres@localhost/{name}?host={}",
-        server.directory.display()
-    )
+    (server, name)
 }
+
+/// A new, empty database with an entrance of its own. While that is shut, the server is gone for whoever uses it.
+#[derive(Debug)]
+pub struct PostgresDoor {
+    sockets: TempDir,
+    database: String,
+}
+
+impl PostgresDoor {
+    /// # Panics
+    /// As [`postgres_url`].
+    pub fn new() -> Self {
+        let (_, database) = new_database();
+        let sockets = tempfile::tempdir().expect("a temporary directory can be made");
+        let door = Self { sockets, database };
+        fs::write(door.url_file(), url(&door.database, door.sockets.path()))
+            .expect("the directory is ours");
+        door.open();
+        door
+    }
+
+    /// Holds the database's address.
+    pub fn url_file(&self) -> PathBuf {
+        self.sockets.path().join("url")
+    }
+
+    /// # Panics
+    /// If it is open already.
+    pub fn open(&self) {
+        let server = Server::shared();
+        std::os::unix::fs::symlink(server.directory.join(SOCKET), self.socket())
+            .expect("the door was shut");
+    }
+
+    /// Lets nobody in any more, and ends the sessions of those inside.
+    ///
+    /// # Panics
+    /// If it is shut already.
+    pub fn shut(&self) {
+        fs::remove_file(self.socket()).expect("the door was open");
+        let server = Server::shared();
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.database
+        );
+        let ended = Command::new(server.programs.join("psql"))
+            .arg("--host")
+            .arg(&server.directory)
+            .args(["--username", "postgres", "--command", &end, "postgres"])
+            .output()
+            .expect("psql is installed beside initdb");
+        assert!(ended.status.success(), "{ended:?}");
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.sockets.path().join(SOCKET)
+    }
+}
+
+impl Default for PostgresDoor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const SOCKET: &str = ".s.PGSQL.5432";
 
 struct Server {
     programs: PathBuf,
@@ -63,6 +139,11 @@ const GUARD: &str = r#"
 "#;
 
 impl Server {
+    fn shared() -> &'static Server {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(Server::start)
+    }
+
     fn start() -> Server {
         let programs = programs();
         let directory = std::env::temp_dir().join(format!("mayfly-pg-{}", std::process::id()));
@@ -119,8 +200,7 @@ fn programs() -> PathBuf {
 fn wait_for_socket(directory: &Path, guard: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let accepted =
-            std::os::unix::net::UnixStream::connect(directory.join(".s.PGSQL.5432")).is_ok();
+        let accepted = std::os::unix::net::UnixStream::connect(directory.join(SOCKET)).is_ok();
         // The postmaster makes the socket before it can serve; its pid file says `ready` last.
         let pid_file = fs::read_to_string(directory.join("data/postmaster.pid"));
         if accepted && pid_file.is_ok_and(|text| text.contains("ready")) {

@@ -6,7 +6,7 @@ use mayfly_host_api::{HostError, Refusal};
 use mayfly_runtime::report;
 use mayfly_types::ErrorKind;
 use mayfly_wire::{ErrorBody, InvalidBody, InvalidConfig};
-use tracing::error;
+use tracing::{error, warn};
 
 /// What a caller is told when a request is not granted: status, text, and a word for programs where clients know one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,15 @@ impl ApiError {
             header: Some((header::RETRY_AFTER, HeaderValue::from(seconds))),
             ..self
         }
+    }
+
+    pub(crate) fn store_is_away() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the control store is away: machines and traffic go on, but nothing can be looked up or changed until it is back",
+        )
+        .coded("store_unavailable")
+        .retry_after(1)
     }
 
     /// An error of one of our parts. Its text is for callers only if it is about their request.
@@ -156,6 +165,10 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Leased { .. } | StoreError::Destroyed(_) | StoreError::LastAdmin => {
                 Self::conflict(error.to_string())
+            }
+            StoreError::Db(db) if db.kind() == ErrorKind::Unavailable => {
+                warn!(error = report(&error), "the control store does not answer");
+                Self::store_is_away()
             }
             StoreError::NoAddress | StoreError::Db(_) => Self::of_part(error.kind(), &error),
         }

@@ -49,6 +49,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the database's server does not answer, and may do so again later.
+    pub fn is_away(&self) -> bool {
+        matches!(self, StoreError::Db(error) if error.is_away())
+    }
+
     pub(crate) fn not_found(what: &'static str, name: impl ToString) -> Self {
         StoreError::NotFound {
             what,

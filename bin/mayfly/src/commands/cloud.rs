@@ -159,8 +159,13 @@ fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &s
             format!("Regions  {}\n  ", each.collect::<Vec<_>>().join(", "))
         }
     };
+    let waits = match &status.step {
+        Some(step) => format!("The API is {step} and refuses calls until then.\n  "),
+        None => String::new(),
+    };
     format!(
         "{title}\n  \
+         {waits}\
          API      {}\n  \
          Apps     {}\n  \
          TLS      {}\n  \

@@ -17,5 +17,6 @@ mod one_server;
 mod regions;
 
 mod scale_to_zero;
+mod store_away;
 mod walk_cli;
 mod walk_http;
