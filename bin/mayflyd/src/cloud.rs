@@ -113,6 +113,7 @@ impl Cloud {
         for place in &places {
             let mut host = HostConfig::new(&config.data_dir, place.region.clone());
             host.journal_dir = place.journal_dir(&config.data_dir);
+            host.unused_images_kept = config.unused_images_kept;
             let ipv4_pool = match place.name() {
                 None => driver.ipv4_pool(),
                 Some(name) => driver

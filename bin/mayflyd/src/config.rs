@@ -17,6 +17,8 @@ use crate::images::{ImagesSection, store_config};
 /// Fly.io looks "every few minutes".
 const AUTOSTOP_PERIOD: Duration = Duration::from_secs(180);
 
+const UNUSED_IMAGES_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What one server runs, after file and command line were put together.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -42,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) shutdown_patience: Duration,
     pub(crate) api_limits: ApiLimits,
     pub(crate) images: StoreConfig,
+    /// How long images of registries stay that no machine needs; `None` for ever.
+    pub(crate) unused_images_kept: Option<Duration>,
 }
 
 /// Where intent is kept.
@@ -270,6 +274,8 @@ impl Config {
                 None => ApiLimits::Off,
                 Some(name) => name.parse().context("limits.api")?,
             },
+            unused_images_kept: Some(file.images.unused_kept.unwrap_or(UNUSED_IMAGES_KEPT))
+                .filter(|kept| !kept.is_zero()),
             images: store_config(file.images)?,
         })
     }
@@ -406,7 +412,9 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     })
 }
 
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn some_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     duration(deserializer).map(Some)
 }
 

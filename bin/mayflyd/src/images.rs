@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use mayfly_host_api::RegistryLogin;
@@ -7,11 +8,15 @@ use mayfly_image::StoreConfig;
 use mayfly_types::Secret;
 use serde::Deserialize;
 
+use crate::config::some_duration;
+
 /// The file's `[images]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ImagesSection {
     ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) unused_kept: Option<Duration>,
     logins: BTreeMap<String, LoginSection>,
 }
 

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use mayfly_host_api::{
     ScheduleRun, StopMachine, UpdateMachine,
 };
 use mayfly_host_store::{AddressPool, Stored};
+use mayfly_image::Pruning;
 use mayfly_machine::{Event, Identity, Machine, MachineState, Phase, Signal, Version, private_ip};
 use mayfly_mesh::Ipv4Pool;
 use mayfly_types::{Digest, HostSeq, ImageRef, MachineId};
@@ -289,10 +291,7 @@ impl HostApi for Host {
     }
 
     async fn prune_images(&self, keep: Vec<ImageRef>) -> Result<Pruned, HostError> {
-        self.0.deps.housemates.let_go(DESTROYING_MAX).await;
-        // Begun before the machines are read: an image that a new machine needs is either seen there or pinned.
-        let pruning = self.0.deps.images.begin_prune().await;
-        let in_use = self.0.deps.housemates.images_in_use();
+        let (pruning, in_use) = self.0.begin_prune().await;
         let pruned = pruning.remove_except(&in_use, &keep).await;
         pruned.map_err(|source| error::image("prune images".to_owned(), source))
     }
@@ -340,6 +339,14 @@ impl Host {
 }
 
 impl Shared {
+    /// A prune, and the images that machines need.
+    pub(crate) async fn begin_prune(&self) -> (Pruning, HashSet<Digest>) {
+        self.deps.housemates.let_go(DESTROYING_MAX).await;
+        // Begun before the machines are read: an image that a new machine needs is either seen there or pinned.
+        let pruning = self.deps.images.begin_prune().await;
+        (pruning, self.deps.housemates.images_in_use())
+    }
+
     async fn create(self: &Arc<Self>, request: CreateMachine) -> Result<MachineReport, HostError> {
         let id = request.machine_id;
         let (host_id, now) = (self.host_id, self.now());

@@ -25,6 +25,8 @@ pub struct HostConfig {
     pub reports_kept: Duration,
     /// Destroyed machines (and their logs) are forgotten after this.
     pub destroyed_kept: Duration,
+    /// Images from registries that no machine has needed for so long are removed; `None` keeps them all.
+    pub unused_images_kept: Option<Duration>,
 }
 
 /// Where machines ask for names: <https://fly.io/docs/networking/private-networking/>.
@@ -42,6 +44,7 @@ impl HostConfig {
             nameservers: vec![NAMES.to_owned()],
             reports_kept: Duration::from_secs(7 * 24 * 3600),
             destroyed_kept: Duration::from_secs(24 * 3600),
+            unused_images_kept: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }
 

@@ -27,6 +27,12 @@ impl Housemates {
         mates.iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Whether this host does what one of the household has to do for all.
+    pub(crate) fn are_led_by(&self, host: &Arc<Shared>) -> bool {
+        let first = self.all().into_iter().next();
+        first.is_some_and(|first| Arc::ptr_eq(&first, host))
+    }
+
     /// Whether a journal of the household wants something of this machine to exist. In doubt it does.
     pub(crate) async fn own(&self, machine: MachineId) -> bool {
         for mate in self.all() {

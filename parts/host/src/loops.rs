@@ -1,6 +1,7 @@
 //! The host's background work. Schedules and deadlines are not here: each machine's actor keeps its own.
 
 mod burst;
+mod images;
 mod retention;
 
 use std::sync::Arc;
@@ -24,6 +25,16 @@ pub(crate) async fn spawn(shared: &Arc<Shared>) {
     tasks
         .spawn("host.burst", |stop| burst::run(burst, stop))
         .await;
+    if let Some(kept) = shared.config.unused_images_kept
+        && shared.deps.housemates.are_led_by(shared)
+    {
+        let collecting = shared.clone();
+        tasks
+            .spawn("host.images", move |stop| {
+                images::run(collecting, kept, stop)
+            })
+            .await;
+    }
     tasks
         .spawn("host.retention", |stop| retention::run(retention, stop))
         .await;

@@ -3,14 +3,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use mayfly_host_api::Pruned;
-use mayfly_types::{Digest, ImageRef};
+use mayfly_types::{Digest, ImageRef, Timestamp};
 use tokio::sync::OwnedMutexGuard;
 use tracing::{info, warn};
 
 use crate::ImageError;
 use crate::blobs::{PARTIAL, digest_from_name};
+use crate::index::Origin;
 use crate::store::{IndexWriter, Shared};
 
 /// A prune that has begun: from here on every pinned image counts as needed, even if its pin goes before the end.
@@ -36,6 +38,22 @@ impl Pruning {
         tokio::task::spawn_blocking(move || self.remove(&in_use, &keep))
             .await
             .expect("removing does not panic")
+    }
+
+    /// Notes that the images `in_use` are needed at `now`, and returns those that no collection by age may take: used
+    /// within the last `kept`, or imported, which nobody could fetch again.
+    ///
+    /// The time of an image's last use is that of its manifest's file, so it outlives restarts.
+    pub async fn spared(
+        &self,
+        in_use: &HashSet<Digest>,
+        now: Timestamp,
+        kept: Duration,
+    ) -> HashSet<Digest> {
+        let (shared, in_use) = (self.shared.clone(), in_use.clone());
+        tokio::task::spawn_blocking(move || shared.spared(&in_use, now, kept))
+            .await
+            .expect("looking at files does not panic")
     }
 
     fn remove(self, in_use: &HashSet<Digest>, keep: &[ImageRef]) -> Result<Pruned, ImageError> {
@@ -125,6 +143,40 @@ fn unneeded_blobs(directory: &Path, needed: &HashSet<Digest>) -> Vec<PathBuf> {
 }
 
 impl Shared {
+    fn spared(&self, in_use: &HashSet<Digest>, now: Timestamp, kept: Duration) -> HashSet<Digest> {
+        let (images, mut spared) = {
+            let state = self.state();
+            let imported = state
+                .index
+                .names
+                .values()
+                .filter(|named| named.origin == Origin::Import)
+                .map(|named| named.digest);
+            let images: Vec<Digest> = state.images.keys().copied().collect();
+            (images, imported.collect::<HashSet<Digest>>())
+        };
+        let millis = |at: Timestamp| u64::try_from(at.as_millis()).unwrap_or_default();
+        let since = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        let (now, limit) = (since(millis(now)), since(millis(now - kept)));
+        for digest in images {
+            let path = self.layout.blob(digest);
+            if in_use.contains(&digest) {
+                let noted = fs::File::open(&path).and_then(|file| file.set_modified(now));
+                if let Err(error) = noted {
+                    warn!(path = %path.display(), %error, "use of an image not noted");
+                    spared.insert(digest);
+                }
+                continue;
+            }
+            // In doubt it stays.
+            let used = fs::metadata(&path).and_then(|found| found.modified());
+            if used.map_or(true, |at| at > limit) {
+                spared.insert(digest);
+            }
+        }
+        spared
+    }
+
     /// Removes partial downloads that no pull is writing; none begins meanwhile.
     fn remove_idle_partials(&self) -> u64 {
         let Ok(entries) = fs::read_dir(self.layout.staging()) else {

@@ -1,10 +1,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use mayfly_image::{ImageStore, Pinned};
+use mayfly_runtime::{Clock, SystemClock};
 use mayfly_testing::TestImage;
-use mayfly_types::Digest;
+use mayfly_types::{Digest, Timestamp};
 
 use crate::scripted::Scripted;
 use crate::store::{TestStore, image};
@@ -138,4 +140,36 @@ async fn pulls_during_prunes_end_whole() {
     tokio::join!(prunes, pulls);
     prune(&test.store, &[], &[]).await;
     test.assert_empty();
+}
+
+#[tokio::test]
+async fn age_takes_what_a_registry_has_and_nobody_used() {
+    const KEPT: Duration = Duration::from_secs(3600);
+    let test = TestStore::open().await;
+    let source = test.beside("layout");
+    drop(import(&test.store, &source, "imported").await);
+    let layout = test.beside("registry");
+    let digest = TestImage::empty()
+        .file("/a", 0o644, "a")
+        .write_oci_layout(&layout, "app:v1")
+        .unwrap();
+    let registry = Scripted::start(&layout, |_| None);
+    drop(test.store.ensure(&registry.image("app:v1"), None).await);
+    let pulled = SystemClock.now();
+
+    let collect = async |in_use: &[Digest], at: Timestamp| {
+        let pruning = test.store.begin_prune().await;
+        let mut needed: HashSet<Digest> = in_use.iter().copied().collect();
+        let spared = pruning.spared(&needed, at, KEPT).await;
+        needed.extend(spared);
+        let pruned = pruning.remove_except(&needed, &[]).await.unwrap();
+        pruned.images.len()
+    };
+    assert_eq!(collect(&[], pulled + KEPT / 2).await, 0, "not old enough");
+    // Its use is noted: age counts from there.
+    assert_eq!(collect(&[digest], pulled + KEPT * 3).await, 0);
+    assert_eq!(collect(&[], pulled + KEPT * 3 + KEPT / 2).await, 0);
+    assert_eq!(collect(&[], pulled + KEPT * 5).await, 1);
+    assert!(test.store.layers(digest).is_err());
+    assert_eq!(test.store.list().len(), 1, "what was imported stays");
 }
