@@ -146,10 +146,11 @@ async fn run(
         ?edges,
         "serving"
     );
-    readiness.ready(api_url, app_url, app_tls_url, edges)?;
     let mut has_control = running.has_control();
-    if !*has_control.borrow() {
-        readiness.step("waiting for the control store")?;
+    let waits = !*has_control.borrow();
+    let waits_for = waits.then_some("waiting for the control store");
+    readiness.ready(api_url, app_url, app_tls_url, edges, waits_for)?;
+    if waits {
         tokio::select! {
             _ = has_control.wait_for(|present| *present) => readiness.step_done()?,
             () = told_to_end.wait() => return end(running, readiness, &config).await,

@@ -74,15 +74,17 @@ impl Readiness {
         app_url: String,
         app_tls_url: String,
         edges: Vec<EdgeAddress>,
+        waits_for: Option<&'static str>,
     ) -> anyhow::Result<()> {
         self.status.phase = "ready";
-        self.status.step = None;
+        self.status.step = waits_for;
         self.status.api_url = Some(api_url);
         self.status.app_url = Some(app_url);
         self.status.app_tls_url = Some(app_tls_url);
         self.status.edges = edges;
         self.publish()?;
-        notify("READY=1\nSTATUS=serving");
+        let status = waits_for.unwrap_or("serving");
+        notify(&format!("READY=1\nSTATUS={status}"));
         Ok(())
     }
 
@@ -146,8 +148,11 @@ mod tests {
                 "http://{app}.b".to_owned(),
                 "https://{app}.b".to_owned(),
                 Vec::new(),
+                Some("waiting"),
             )
             .unwrap();
+        assert_eq!(read()["step"], "waiting");
+        readiness.step_done().unwrap();
         assert_eq!(read()["phase"], "ready");
         assert_eq!(read()["step"], serde_json::Value::Null);
         assert_eq!(read()["api_url"], "http://a");
