@@ -10,7 +10,7 @@ const PAGE_EVENTS: usize = 500;
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  events --app hello\n  events --follow --json\n  events --after 1200 --limit 50"
+    after_help = "Examples:\n  events --app hello\n  events --json\n  events --after 1200 --limit 50"
 )]
 pub(crate) struct Events {
     /// Only events of this app
