@@ -34,7 +34,7 @@ pub(crate) use ips::{AllocateIp, Ip};
 pub(crate) use log_page::{LogFilter, LogLine};
 pub(crate) use machine::Machine;
 pub(crate) use machines::{Launch, Stop};
-pub(crate) use orgs::Org;
+pub(crate) use orgs::{Org, ReplayGrants};
 
 /// Answers are documents about one app or host; a longer one is a mistake.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

@@ -33,6 +33,7 @@ mod presented_token;
 mod private;
 mod pump;
 mod region;
+mod replay_sources;
 mod retention;
 mod router;
 mod secrets;

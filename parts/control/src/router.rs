@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Router, middleware};
 use http::StatusCode;
 
@@ -16,8 +16,8 @@ use crate::machines::{
     wait,
 };
 use crate::{
-    addresses, apps, certificates, event_log, images, logs, orgs, platform, private, secrets,
-    status, tokens,
+    addresses, apps, certificates, event_log, images, logs, orgs, platform, private,
+    replay_sources, secrets, status, tokens,
 };
 
 /// Every path of the API.
@@ -63,6 +63,11 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/orgs/{slug}/connect", get(private::connect))
         .route("/v1/orgs/{slug}/dns", post(private::dns))
         .route("/v1/orgs/{slug}/ping", post(private::ping))
+        .route("/v1/orgs/{slug}/replay_sources", get(replay_sources::list))
+        .route(
+            "/v1/orgs/{slug}/replay_sources/{source}",
+            put(replay_sources::add).delete(replay_sources::remove),
+        )
         .route("/v1/platform/regions", get(platform::regions))
         .route("/v1/platform/vm_sizes", get(platform::vm_sizes))
         .route("/v1/platform/placements", post(platform::placements))

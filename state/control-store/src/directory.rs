@@ -1,15 +1,17 @@
 use std::collections::BTreeMap;
 
-use mayfly_db::{Reader, Row, Value};
-use mayfly_edge_api::DirectoryApp;
-use mayfly_types::{AppId, NetworkId};
+use mayfly_db::{Reader, Row, Value, args};
+use mayfly_edge_api::{DirectoryApp, ReplaySource};
+use mayfly_types::{AppId, NetworkId, OrgId};
 
-use crate::{ControlStore, StoreError, address};
+use crate::{ControlStore, StoreError, address, replay_source};
 
 /// Apps asked for in one statement; SQLite and PostgreSQL both take far more placeholders.
 const BATCH: usize = 500;
 
 const APPS: &str = "SELECT id, name, org_id, network_id FROM app WHERE deleted_at IS NULL";
+
+const IDS_OF_ORG: &str = "SELECT id FROM app WHERE org_id = $1 AND deleted_at IS NULL";
 
 /// Names that lead to an app: those it has, not those it only asks for.
 const HOSTNAMES: &str = "SELECT app_id, name FROM hostname WHERE holder = 1";
@@ -34,6 +36,15 @@ impl ControlStore {
         })
         .await
     }
+
+    /// The living apps of an organization.
+    pub async fn app_ids_of(&self, org: OrgId) -> Result<Vec<AppId>, StoreError> {
+        self.read(move |reader| {
+            let rows = reader.rows(IDS_OF_ORG, args![org.as_str()])?;
+            rows.iter().map(|row| Ok(row.parse("id")?)).collect()
+        })
+        .await
+    }
 }
 
 fn apps(
@@ -50,11 +61,14 @@ fn apps(
     };
     let rows = reader.rows(&format!("{APPS}{condition}"), &values)?;
     let mut addresses = address::assigned(reader, only)?;
+    let sources = replay_source::all(reader)?;
     let apps = rows.iter().map(from_row);
     let mut apps: BTreeMap<AppId, DirectoryApp> = apps
         .map(|app| {
             let mut app = app?;
             app.addresses = addresses.remove(&app.app_id).unwrap_or_default();
+            let granted = sources.get(&app.org_id).into_iter().flatten();
+            app.replay_sources = granted.copied().map(ReplaySource::Organization).collect();
             Ok((app.app_id, app))
         })
         .collect::<Result<_, StoreError>>()?;

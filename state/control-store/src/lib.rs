@@ -27,6 +27,7 @@ mod machine_event;
 mod network;
 mod organization;
 mod reality;
+mod replay_source;
 mod retention;
 mod schema;
 mod store;

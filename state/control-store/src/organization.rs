@@ -310,7 +310,7 @@ pub(crate) fn by_id(reader: &mut Reader<'_>, id: OrgId) -> Result<Org, StoreErro
     from_row(&row.ok_or_else(|| StoreError::not_found("organization", id))?)
 }
 
-fn from_row(row: &Row) -> Result<Org, StoreError> {
+pub(crate) fn from_row(row: &Row) -> Result<Org, StoreError> {
     Ok(Org {
         id: row.parse("id")?,
         numeric_id: row.get("numeric_id")?,

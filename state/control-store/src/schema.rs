@@ -26,4 +26,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "wireguard peers",
         sql: include_str!("schema/0005_wireguard_peers.sql"),
     },
+    Migration {
+        version: 6,
+        name: "replay_sources",
+        sql: include_str!("schema/0006_replay_sources.sql"),
+    },
 ];

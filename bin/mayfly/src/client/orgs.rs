@@ -1,3 +1,4 @@
+use mayfly_net::Method;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded, list_in};
@@ -46,7 +47,46 @@ impl Org {
     }
 }
 
+/// Who may replay requests to an organization's apps.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplayGrants(Value);
+
+impl ReplayGrants {
+    /// Slugs of other organizations.
+    pub(crate) fn sources(&self) -> Vec<&str> {
+        let sources = self.0.get("replay_sources").and_then(Value::as_array);
+        let sources = sources.into_iter().flatten();
+        sources.filter_map(Value::as_str).collect()
+    }
+
+    pub(crate) fn crosses_networks(&self) -> bool {
+        let word = self.0.get("cross_network_replays");
+        word.and_then(Value::as_bool).unwrap_or_default()
+    }
+}
+
 impl Api {
+    pub(crate) async fn replay_grants(&self, org: &str) -> Result<ReplayGrants, ApiError> {
+        let path = format!("/v1/orgs/{}/replay_sources", encoded(org));
+        Ok(ReplayGrants(self.get(&path).send().await?))
+    }
+
+    pub(crate) async fn add_replay_source(&self, org: &str, source: &str) -> Result<(), ApiError> {
+        let path = replay_source(org, source);
+        self.call(Method::PUT, &path).send().await.map(drop)
+    }
+
+    pub(crate) async fn remove_replay_source(
+        &self,
+        org: &str,
+        source: &str,
+    ) -> Result<(), ApiError> {
+        self.delete(&replay_source(org, source))
+            .send()
+            .await
+            .map(drop)
+    }
+
     pub(crate) async fn orgs(&self) -> Result<Vec<Org>, ApiError> {
         let answer = self.get("/v1/orgs").send().await?;
         let orgs = list_in(answer, "organizations", "/v1/orgs")?;
@@ -71,4 +111,12 @@ impl Api {
         let inner = answer.get_mut("organization").map(Value::take);
         Ok(Org(inner.unwrap_or(answer)))
     }
+}
+
+fn replay_source(org: &str, source: &str) -> String {
+    format!(
+        "/v1/orgs/{}/replay_sources/{}",
+        encoded(org),
+        encoded(source)
+    )
 }

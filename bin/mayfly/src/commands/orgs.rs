@@ -1,3 +1,5 @@
+mod replays;
+
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
@@ -14,6 +16,12 @@ pub(crate) enum OrgsCommand {
     Show(Show),
     /// Create an organization
     Create(Create),
+    /// Decide which organizations may replay requests to this one's apps
+    #[command(subcommand)]
+    ReplaySources(replays::ReplaySourcesCommand),
+    /// Decide whether an organization's networks may replay requests to each other
+    #[command(subcommand)]
+    CrossNetworkReplays(replays::CrossNetworkReplaysCommand),
 }
 
 #[derive(Args, Debug)]
@@ -45,6 +53,8 @@ impl OrgsCommand {
             OrgsCommand::List(command) => command.run(context).await,
             OrgsCommand::Show(command) => command.run(context).await,
             OrgsCommand::Create(command) => command.run(context).await,
+            OrgsCommand::ReplaySources(command) => command.run(context).await,
+            OrgsCommand::CrossNetworkReplays(command) => command.run(context).await,
         }
     }
 }

@@ -6,7 +6,7 @@ use mayfly_control_store::{ControlStore, Event, EventFilter, StoreError};
 use mayfly_edge_api::{Directory, DirectoryApp, DirectoryPeer};
 use mayfly_runtime::{Backoff, Clock, LoopHandle, LoopStatus, Stop, report};
 use mayfly_seal::Sealer;
-use mayfly_types::{AppId, EventSeq, PeerKey};
+use mayfly_types::{AppId, EventSeq, OrgId, PeerKey};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -28,7 +28,10 @@ const RETRY: Backoff = Backoff {
 };
 
 /// Kinds of events by which an app's entry can change.
-const OF_APPS: [&str; 4] = ["app.", "hostname.", "address.", "replay."];
+const OF_APPS: [&str; 3] = ["app.", "hostname.", "address."];
+
+/// Kinds of events by which the entries of all apps of an organization can change.
+const OF_ORGS: [&str; 1] = ["replay_source."];
 
 /// Kinds of events by which what is served under TLS can change.
 const OF_CERTIFICATES: [&str; 3] = ["app.delete", "hostname.", "certificate."];
@@ -58,6 +61,8 @@ struct Known {
 #[derive(Default)]
 struct Touched {
     apps: BTreeSet<AppId>,
+    /// All apps of these.
+    orgs: BTreeSet<OrgId>,
     /// Whose certificates; `None` is the platform.
     certificates: BTreeSet<Option<AppId>>,
     peers: bool,
@@ -75,10 +80,18 @@ impl Touched {
         {
             self.apps.insert(app);
         }
+        if let Some(org) = event.org
+            && is(&OF_ORGS)
+        {
+            self.orgs.insert(org);
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.apps.is_empty() && self.certificates.is_empty() && !self.peers
+        self.apps.is_empty()
+            && self.orgs.is_empty()
+            && self.certificates.is_empty()
+            && !self.peers
     }
 }
 
@@ -177,6 +190,9 @@ impl Publisher {
             }
         }
         let changed = !touched.is_empty() && {
+            for org in &touched.orgs {
+                touched.apps.extend(self.store.app_ids_of(*org).await?);
+            }
             let ids: Vec<AppId> = touched.apps.into_iter().collect();
             let owners: Vec<Option<AppId>> = touched.certificates.into_iter().collect();
             let living = self.store.directory_apps_among(ids.clone()).await?;

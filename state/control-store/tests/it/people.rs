@@ -1,4 +1,5 @@
 use mayfly_control_store::{NewOrg, NewToken, OrgKind, Role, StoreError};
+use mayfly_edge_api::ReplaySource;
 use mayfly_types::{ErrorKind, OrgId, UserId};
 
 use crate::fixture::{Cloud, at, by, on_both_engines};
@@ -6,6 +7,7 @@ use crate::fixture::{Cloud, at, by, on_both_engines};
 on_both_engines!(
     a_cloud_begins_once,
     organizations_have_members_and_keep_an_admin,
+    organizations_grant_replays_and_take_them_back,
     tokens_open_until_they_expire_or_are_revoked,
 );
 
@@ -99,6 +101,46 @@ async fn organizations_have_members_and_keep_an_admin(cloud: Cloud) {
         .await
         .unwrap();
     assert_eq!(store.members(org.id).await.unwrap().len(), 1);
+}
+
+async fn organizations_grant_replays_and_take_them_back(cloud: Cloud) {
+    let store = &cloud.store;
+    let other = NewOrg {
+        id: OrgId::from_random([4; 16]),
+        slug: "other".parse().unwrap(),
+        name: "Other".to_owned(),
+        kind: OrgKind::Shared,
+    };
+    let other = store.create_org(other, cloud.user, by(4)).await.unwrap();
+    let app = cloud.app("web").await;
+    let sources = async || {
+        store.directory_apps().await.unwrap()[&app.id]
+            .replay_sources
+            .clone()
+    };
+    assert_eq!(store.app_ids_of(cloud.org).await.unwrap(), [app.id]);
+    assert_eq!(sources().await, []);
+    for at in 5..7 {
+        let granted = store.add_replay_source(cloud.org, other.id, by(at)).await;
+        granted.unwrap();
+    }
+    assert_eq!(sources().await, [ReplaySource::Organization(other.id)]);
+    let granted = store.replay_sources(cloud.org).await.unwrap();
+    assert_eq!(granted, std::slice::from_ref(&other));
+    assert!(store.replay_sources(other.id).await.unwrap().is_empty());
+    for at in 7..9 {
+        let taken = store
+            .remove_replay_source(cloud.org, other.id, by(at))
+            .await;
+        taken.unwrap();
+    }
+    assert_eq!(sources().await, []);
+    let kinds = cloud.kinds().await;
+    // What changed nothing is no event.
+    assert_eq!(
+        kinds[kinds.len() - 2..],
+        ["replay_source.add", "replay_source.remove"]
+    );
 }
 
 async fn tokens_open_until_they_expire_or_are_revoked(cloud: Cloud) {
