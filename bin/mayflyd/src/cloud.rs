@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use mayfly_control::{ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings};
 use mayfly_driver::{ContainerConfig, ContainerDriver};
-use mayfly_edge::{
-    Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSettings, Keeper, StaticFiles,
-};
+use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper, StaticFiles};
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
@@ -187,7 +185,7 @@ impl Cloud {
                 accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
                 serves_everywhere: index == 0,
                 drain: config.edge_drain,
-                http: HttpSettings::default(),
+                http: config.edge_http.clone(),
                 domain: config.domain.clone(),
                 region: place.region.clone(),
                 cores,
@@ -198,6 +196,7 @@ impl Cloud {
                 clock: clock.clone(),
                 entropy: entropy.clone(),
                 statics: Arc::clone(&statics),
+                buckets: config.buckets.clone(),
                 inherited: inherited
                     .iter()
                     .map(std::net::TcpListener::try_clone)

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mayfly_control::ApiLimits;
-use mayfly_edge::{AddressRange, Latency};
+use mayfly_edge::{AddressRange, Buckets, HttpSettings, Latency};
 use mayfly_image::StoreConfig;
 use mayfly_runtime::telemetry::LogFormat;
 use mayfly_types::{IpRange, Region, Secret};
 use serde::{Deserialize, Deserializer};
 
+use crate::buckets::{StaticsSection, buckets};
 use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
+use crate::edge_limits::{EdgeLimitsSection, http_settings};
 use crate::images::{ImagesSection, store_config};
 
 /// Fly.io looks "every few minutes".
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) edge_https_listen: SocketAddr,
     pub(crate) edge_accept_proxy_protocol: Vec<AddressRange>,
     pub(crate) edge_drain: Duration,
+    pub(crate) edge_http: HttpSettings,
+    pub(crate) buckets: Buckets,
     /// Addresses of the edges of other regions; their ports are those of the first.
     pub(crate) edge_addresses: BTreeMap<Region, IpAddr>,
     pub(crate) addresses: Addresses,
@@ -100,6 +104,7 @@ struct File {
     shutdown: Shutdown,
     limits: Limits,
     images: ImagesSection,
+    statics: StaticsSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,6 +126,7 @@ struct Edge {
     drain: Option<Duration>,
     #[serde(deserialize_with = "some_duration")]
     autostop_period: Option<Duration>,
+    limits: EdgeLimitsSection,
 }
 
 /// How far regions of one server seem to be from each other.
@@ -251,6 +257,8 @@ impl Config {
                 .map(|text| text.parse().context("edge.accept_proxy_protocol"))
                 .collect::<anyhow::Result<_>>()?,
             edge_drain: file.edge.drain.unwrap_or(Duration::from_secs(10)),
+            edge_http: http_settings(file.edge.limits)?,
+            buckets: buckets(file.statics)?,
             edge_addresses: file.edge.addresses,
             edge_listen,
             certificates: CertificatesConfig::check(
@@ -521,6 +529,27 @@ mod tests {
             ("[shutdown]\npatience = \"10\"", "30s"),
             ("[edge]\nautostop_period = \"0s\"", "edge.autostop_period"),
             ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
+            (
+                "[edge.limits]\nheader_bytes = 100",
+                "edge.limits.header_bytes",
+            ),
+            (
+                "[edge.limits]\nidle_timeout = \"0s\"",
+                "edge.limits.idle_timeout",
+            ),
+            ("[edge.limits]\nidle = \"1s\"", "idle_timeout"),
+            (
+                "[edge.limits.apps.web]\nconnections = 0",
+                "edge.limits.apps.web.connections",
+            ),
+            (
+                "[statics.buckets.a]\nendpoint = \"s3.test\"",
+                "statics.buckets.a.endpoint",
+            ),
+            (
+                "[statics.buckets.a]\nendpoint = \"http://s3\"\naccess_key_id = \"x\"",
+                "secret_access_key_file",
+            ),
             ("[edge]\ndrain = 10", "drain"),
             ("[addresses]\nv4 = \"::/64\"", "addresses.v4"),
             ("[latency.round_trips]\niad = \"9ms\"", "pair of regions"),

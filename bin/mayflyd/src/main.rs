@@ -2,11 +2,13 @@
 
 mod addresses;
 mod admin_token;
+mod buckets;
 mod catalogs;
 mod certificates;
 mod cloud;
 mod config;
 mod control_plane;
+mod edge_limits;
 mod halt;
 mod host_places;
 mod images;

@@ -28,6 +28,7 @@ pub(crate) mod problem;
 pub(crate) mod pulse;
 mod replaying;
 pub(crate) mod response_head;
+mod room;
 mod site;
 mod upstream;
 mod wanted;

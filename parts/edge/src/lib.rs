@@ -20,5 +20,5 @@ mod transport;
 
 pub use fleet::{Fleet, FleetConfig, FleetSources, Keeper, Latency, WakeError, Waker};
 pub use http::{EdgeMetrics, EdgeTotals, HttpSettings, Limit, Limits};
-pub use statics::StaticFiles;
+pub use statics::{BucketConfig, BucketKey, Buckets, StaticFiles};
 pub use transport::{AddressRange, Edge, EdgeConfig, EdgeDeps, EdgeError, InvalidRange};

@@ -1,9 +1,11 @@
-//! `[[statics]]`: files of an app's image that the edge serves by itself, while the program is busy or the machine rests.
+//! `[[statics]]`: files of an app's image, or of a bucket, that the edge serves by itself, while the program is busy or
+//! the machine rests.
 //!
-//! Source: <https://fly.io/docs/reference/configuration/#the-statics-sections>. The files are those of the image, not
-//! what a running machine changed, and never those of a volume. Conditions and ranges: RFC 9110, 13 and 14.
+//! Source: <https://fly.io/docs/reference/configuration/#the-statics-sections>. Files of the image are as they are there,
+//! not what a running machine changed, and never those of a volume. Conditions and ranges: RFC 9110, 13 and 14.
 
 mod answer;
+mod bucket;
 mod condition;
 mod date;
 mod layers;
@@ -16,6 +18,7 @@ use mayfly_machine::StaticSpec;
 use mayfly_types::MachineId;
 
 pub(crate) use answer::serve;
+pub use bucket::{BucketConfig, BucketKey, Buckets};
 
 /// Knows where the files of machines' images lie.
 pub trait StaticFiles: Send + Sync + 'static {
@@ -37,27 +40,17 @@ pub(crate) struct Wanted {
     path: Vec<String>,
     /// Served if the path names a directory and the request's path ends with `/`.
     index: Option<String>,
-}
-
-/// The mapping is to a bucket, and those are not served.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "[[statics]] with url_prefix {url_prefix} name the bucket {bucket}: files are served from images only, so remove tigris_bucket or serve the bucket from the app"
-)]
-pub(crate) struct FromBucket {
-    url_prefix: String,
-    bucket: String,
+    /// The request's path ends with `/` or is the mapping's prefix.
+    in_directory: bool,
+    /// Where the file lies, if not in the image; the path is then the object's key.
+    pub(crate) bucket: Option<String>,
 }
 
 impl Wanted {
     /// The file that a `GET` or `HEAD` of `path`, without query, means by the mapping with the longest prefix.
-    pub(crate) fn by(
-        statics: &[StaticSpec],
-        method: &str,
-        path: &str,
-    ) -> Result<Option<Wanted>, FromBucket> {
+    pub(crate) fn by(statics: &[StaticSpec], method: &str, path: &str) -> Option<Wanted> {
         if statics.is_empty() || !matches!(method, "GET" | "HEAD") {
-            return Ok(None);
+            return None;
         }
         let mapped = statics
             .iter()
@@ -67,29 +60,16 @@ impl Wanted {
                 (rest.is_empty() || rest.starts_with('/')).then_some((prefix.len(), spec, rest))
             })
             .max_by_key(|(length, ..)| *length);
-        let Some((_, spec, rest)) = mapped else {
-            return Ok(None);
-        };
-        if let Some(bucket) = &spec.bucket {
-            return Err(FromBucket {
-                url_prefix: spec.url_prefix.clone(),
-                bucket: bucket.clone(),
-            });
-        }
-        let Some(below) = components(rest) else {
-            return Ok(None);
-        };
-        let Some(mut file) = components(&spec.guest_path.replace('%', "%25")) else {
-            return Ok(None);
-        };
-        file.extend(below);
-        Ok(Some(Wanted {
+        let (_, spec, rest) = mapped?;
+        let mut file = components(&spec.guest_path.replace('%', "%25"))?;
+        file.extend(components(rest)?);
+        let in_directory = rest.ends_with('/') || rest.is_empty();
+        Some(Wanted {
             path: file,
-            index: spec
-                .index_document
-                .clone()
-                .filter(|_| rest.ends_with('/') || rest.is_empty()),
-        }))
+            index: spec.index_document.clone().filter(|_| in_directory),
+            in_directory,
+            bucket: spec.bucket.clone(),
+        })
     }
 }
 

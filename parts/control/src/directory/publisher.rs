@@ -88,10 +88,7 @@ impl Touched {
     }
 
     fn is_empty(&self) -> bool {
-        self.apps.is_empty()
-            && self.orgs.is_empty()
-            && self.certificates.is_empty()
-            && !self.peers
+        self.apps.is_empty() && self.orgs.is_empty() && self.certificates.is_empty() && !self.peers
     }
 }
 

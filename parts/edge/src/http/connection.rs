@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::channel::{Channel, Reader};
 use super::core::Core;
-use super::head::{Refused, RequestHead};
+use super::head::{Refused, RequestHead, TOO_LONG};
 use super::http1::{Http1Exchange, may_end_head};
-use super::memory::{HEAD_PATIENCE, IDLE_PATIENCE, Memory};
+use super::memory::Memory;
 use super::pipeline::{Ended, serve_request};
 use super::problem::Problem;
 use super::pulse::Pulse;
@@ -43,10 +43,11 @@ impl Core {
         let mut memory: Option<Box<Memory>> = None;
         let mut stopped = pin!(stop.cancelled());
         let mut first = true;
+        let http = &self.settings.http;
         loop {
             let (idle, head) = memory
                 .as_ref()
-                .map_or((IDLE_PATIENCE, HEAD_PATIENCE), |memory| {
+                .map_or((http.idle_patience, http.head_patience), |memory| {
                     (memory.idle, memory.head)
                 });
             pulse.set(idle);
@@ -95,7 +96,13 @@ impl Core {
         stop: &Stop,
     ) -> bool {
         let mut head = RequestHead::default();
-        let read = pulse.watch(read_head(&mut client.reader, &mut head)).await;
+        let read = pulse
+            .watch(read_head(
+                &mut client.reader,
+                &mut head,
+                self.settings.http.header_bytes,
+            ))
+            .await;
         let refused = match read {
             Ok(Ok(true)) => None,
             Ok(Ok(false)) => return false,
@@ -139,7 +146,7 @@ impl Core {
         self.counters.own_answers.add();
         self.counters.answered(refused.status);
         let reply = problem.reply(true, &request_id);
-        pulse.set(IDLE_PATIENCE);
+        pulse.set(self.settings.http.idle_patience);
         // A client that is gone needs no answer.
         let _ = pulse
             .watch(reply.send(&nothing, exchange.parts().sink, &request_id))
@@ -166,10 +173,11 @@ async fn greets_in_h2<R: AsyncRead + Unpin>(reader: &mut Reader<R>, pulse: &Puls
     }
 }
 
-/// `false` when the client left within the head.
+/// `false` when the client left within the head; `most` are the bytes it may have.
 async fn read_head<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     head: &mut RequestHead,
+    most: usize,
 ) -> Result<bool, Refused> {
     let mut looked_at = 0;
     loop {
@@ -177,8 +185,14 @@ async fn read_head<R: AsyncRead + Unpin>(
         if (looked_at == 0 || may_end_head(unread, looked_at))
             && let Some(length) = head.read(unread)?
         {
+            if length > most {
+                return Err(TOO_LONG);
+            }
             reader.consume(length);
             return Ok(true);
+        }
+        if unread.len() >= most {
+            return Err(TOO_LONG);
         }
         looked_at = unread.len();
         match reader.fill().await {

@@ -5,20 +5,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mayfly_edge_api::Directory;
+use mayfly_machine::HttpOptions;
 use mayfly_runtime::Clock;
 use mayfly_types::{InstanceId, Region};
 use tokio::sync::watch;
 
 use super::counters::{Counters, EdgeMetrics};
+use super::head::HEAD_MAX;
 use super::limits::{Limits, Meter};
+use super::memory::{HEAD_PATIENCE, IDLE_PATIENCE};
 use super::notices::Notices;
 use super::pool::Pool;
 use super::pulse::Ticker;
 use super::response_head::ResponseHead;
+use super::room::Room;
 use crate::fleet::{Fleet, Table};
 use crate::http2::Links;
 use crate::replay::ReplayCache;
-use crate::statics::StaticFiles;
+use crate::statics::{Buckets, StaticFiles};
 use crate::transport::{EdgeConfig, EdgeDeps};
 
 /// Working memory of busy requests that is kept for the next ones.
@@ -27,6 +31,14 @@ const SCRATCH_KEPT: usize = 64;
 /// How the edge treats requests, beyond where it listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
+    /// How long nothing may move on a connection, unless a service says so itself.
+    pub idle_patience: Duration,
+    /// How long the head of a request may take from its first byte to its last, unless a service says so itself.
+    pub head_patience: Duration,
+    /// The longest head of a request; at most [`HttpSettings::HEADER_BYTES_MAX`].
+    pub header_bytes: usize,
+    /// Connections open at once; `None` leaves it to the system.
+    pub connections: Option<u32>,
     /// How long a request waits for a machine that can take it.
     pub queue_patience: Duration,
     /// How long a machine that has run for a while may refuse connections before its requests fail.
@@ -34,9 +46,18 @@ pub struct HttpSettings {
     pub limits: Limits,
 }
 
+impl HttpSettings {
+    /// What is not configurable: every buffer for heads is made for it.
+    pub const HEADER_BYTES_MAX: usize = HEAD_MAX;
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         HttpSettings {
+            idle_patience: IDLE_PATIENCE,
+            head_patience: HEAD_PATIENCE,
+            header_bytes: HEAD_MAX,
+            connections: None,
             queue_patience: Duration::from_secs(60),
             refused_patience: Duration::from_secs(3),
             limits: Limits::default(),
@@ -50,8 +71,7 @@ pub(crate) struct Settings {
     pub(crate) domain: String,
     pub(crate) region: Region,
     pub(crate) https_port: u16,
-    pub(crate) queue_patience: Duration,
-    pub(crate) refused_patience: Duration,
+    pub(crate) http: HttpSettings,
 }
 
 pub(crate) struct Core {
@@ -63,10 +83,12 @@ pub(crate) struct Core {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) room: Arc<Room>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) notices: Notices,
     pub(crate) replays: Arc<ReplayCache>,
     pub(crate) statics: Arc<dyn StaticFiles>,
+    pub(crate) buckets: Buckets,
     chance: AtomicU64,
     scratch: Mutex<Vec<Scratch>>,
 }
@@ -77,6 +99,7 @@ pub(crate) struct Cores<'a> {
     deps: &'a EdgeDeps,
     metrics: &'a EdgeMetrics,
     meter: Arc<Meter>,
+    room: Arc<Room>,
     replays: Arc<ReplayCache>,
 }
 
@@ -91,20 +114,19 @@ impl<'a> Cores<'a> {
             deps,
             metrics,
             meter: Arc::new(Meter::new(config.http.limits.clone())),
+            room: Arc::new(Room::new(config.http.connections)),
             replays: Arc::default(),
         }
     }
 
     /// The core with this number, from 0. Redirects name `https_port` when it is not 443.
     pub(crate) fn core(&self, index: usize, https_port: u16) -> Core {
-        let http = &self.config.http;
         Core {
             settings: Settings {
                 domain: self.config.domain.clone(),
                 region: self.config.region.clone(),
                 https_port,
-                queue_patience: http.queue_patience,
-                refused_patience: http.refused_patience,
+                http: self.config.http.clone(),
             },
             clock: Arc::clone(&self.deps.clock),
             directory: self.deps.directory.clone(),
@@ -113,10 +135,12 @@ impl<'a> Cores<'a> {
             fleet: Arc::clone(&self.deps.fleet),
             ticker: Ticker::new(),
             meter: Arc::clone(&self.meter),
+            room: Arc::clone(&self.room),
             counters: self.metrics.core(index),
             notices: Notices::default(),
             replays: Arc::clone(&self.replays),
             statics: Arc::clone(&self.deps.statics),
+            buckets: self.deps.buckets.clone(),
             chance: AtomicU64::new(u64::from_le_bytes(self.deps.entropy.bytes())),
             scratch: Mutex::default(),
         }
@@ -128,6 +152,19 @@ impl<'a> Cores<'a> {
 pub(crate) struct Scratch {
     pub(crate) out: Vec<u8>,
     pub(crate) answer: ResponseHead,
+}
+
+impl Settings {
+    /// How long nothing may move for a service with these options.
+    pub(crate) fn idle_patience(&self, options: &HttpOptions) -> Duration {
+        options.idle_timeout.unwrap_or(self.http.idle_patience)
+    }
+
+    pub(crate) fn head_patience(&self, options: &HttpOptions) -> Duration {
+        options
+            .headers_read_timeout
+            .unwrap_or(self.http.head_patience)
+    }
 }
 
 impl Core {

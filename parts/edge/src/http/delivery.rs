@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_machine::HttpOptions;
 use mayfly_routing::ReplayFailure;
 use mayfly_types::{MachineId, Region};
 use tokio::time::{Instant, sleep};
@@ -12,7 +11,7 @@ use super::attempt::{Attempt, Kept, Rules, Task, attempt};
 use super::core::{Core, Scratch};
 use super::exchange::{AnswerSink, Parts, RequestBody};
 use super::http1::Http1Answers;
-use super::memory::{Held, IDLE_PATIENCE, Memory};
+use super::memory::{Held, Memory};
 use super::outbound::{self, Extra, Origin};
 use super::pipeline::Ended;
 use super::problem::Problem;
@@ -95,8 +94,11 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
         let excluded = wish.exclude.len();
         let now = Instant::now();
         let mut progress = Progress {
-            deadline: now + target.patience.unwrap_or(self.core.settings.queue_patience),
-            refused_until: now + self.core.settings.refused_patience,
+            deadline: now
+                + target
+                    .patience
+                    .unwrap_or(self.core.settings.http.queue_patience),
+            refused_until: now + self.core.settings.http.refused_patience,
             pause: PAUSE,
             tries: 0,
             repeats: 0,
@@ -202,7 +204,8 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
             .admit(service, wish, progress.deadline)
             .await
             .map_err(Missing::None)?;
-        let h2 = options.h2_backend;
+        // A WebSocket has its connection for itself, and HTTP/1.1 is what every server opens one with.
+        let h2 = options.h2_backend && !self.parts.head.upgrade;
         let fresh = progress.fresh || !(self.shares(&admission) || h2);
         connect(self.core, admission, h2, fresh, progress.deadline)
             .await
@@ -274,7 +277,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
             rules: Rules {
                 request_id: self.origin.request_id,
                 options: Some(options),
-                idle: idle_patience(options),
+                idle: self.core.settings.idle_patience(options),
                 may_replay: target.may_replay,
             },
         };
@@ -351,10 +354,6 @@ impl Progress {
             reason,
         }
     }
-}
-
-pub(crate) fn idle_patience(options: &HttpOptions) -> Duration {
-    options.idle_timeout.unwrap_or(IDLE_PATIENCE)
 }
 
 fn capitalized(text: &str) -> String {

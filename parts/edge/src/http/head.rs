@@ -83,7 +83,7 @@ const fn bad(reason: &'static str) -> Refused {
     }
 }
 
-const TOO_LONG: Refused = Refused {
+pub(crate) const TOO_LONG: Refused = Refused {
     status: 431,
     reason: "the request head is too long",
 };

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::attempt::{Kept, Rules, answer_from};
 use super::core::{Core, Scratch};
-use super::delivery::{Delivery, idle_patience};
+use super::delivery::Delivery;
 use super::early;
-use super::exchange::{AnswerSink, Exchange, Parts, RequestBody};
+use super::exchange::{AnswerSink, AnswerSource, Exchange, Parts, RequestBody};
 use super::limits::Excess;
-pub(crate) use super::memory::IDLE_PATIENCE;
-use super::memory::{HEAD_PATIENCE, Memory};
+use super::memory::Memory;
 use super::outbound::{Origin, continue_trace};
 use super::problem::{Problem, Reply};
 use super::site::{Site, find};
@@ -79,8 +78,8 @@ impl Visit<'_> {
             Err(problem) => return self.refuse(parts, &problem, None).await,
         };
         if let Some(memory) = memory.as_mut() {
-            memory.idle = idle_patience(site.options());
-            memory.head = site.options().headers_read_timeout.unwrap_or(HEAD_PATIENCE);
+            memory.idle = core.settings.idle_patience(site.options());
+            memory.head = core.settings.head_patience(site.options());
         }
         let now_ms = core.clock.now().as_millis();
         let slot = memory.as_mut().map(|memory| &mut memory.slot);
@@ -135,51 +134,66 @@ impl Visit<'_> {
         }
     }
 
-    /// Answers with a file of the app's image, if that is what the request means.
+    /// Answers with a file of the app's image or of a bucket, if that is what the request means.
     async fn file<B: RequestBody, K: AnswerSink>(
         self,
         site: &Site,
         parts: &mut Parts<'_, B, K>,
         scratch: &mut Scratch,
     ) -> Option<Ended> {
-        let head = parts.head;
-        let file = match statics::Wanted::by(site.app.statics(), head.method(), head.path()) {
-            Ok(wanted) => wanted?,
-            Err(bucket) => {
-                let problem = Problem::new(502, "PR05", format!("{bucket}."));
-                return Some(self.refuse(parts, &problem, Some(site)).await);
+        let (core, head) = (self.core, parts.head);
+        let file = statics::Wanted::by(site.app.statics(), head.method(), head.path())?;
+        let unreadable = match &file.bucket {
+            None => {
+                let machines = site.app.machines_by_version();
+                let layers = statics::directories(&core.statics, machines)?;
+                match statics::serve(file, layers, head).await {
+                    Ok(found) => return Some(self.pass(&mut found?, site, parts, scratch).await),
+                    Err(error) => {
+                        tracing::error!(app = %site.app.name, error = %error, "a file of an image cannot be read");
+                        "The file cannot be read.".to_owned()
+                    }
+                }
+            }
+            Some(bucket) => {
+                let now = core.clock.now();
+                let asked = core.buckets.serve(bucket, &file, &site.app.name, head, now);
+                match asked.await {
+                    Ok(found) => return Some(self.pass(&mut found?, site, parts, scratch).await),
+                    Err(error) => {
+                        tracing::warn!(app = %site.app.name, error = mayfly_runtime::report(&error), "a file of a bucket cannot be read");
+                        format!("The file cannot be read: {error}.")
+                    }
+                }
             }
         };
-        let layers = statics::directories(&self.core.statics, site.app.machines_by_version())?;
-        let mut found = match statics::serve(file, layers, head).await {
-            Ok(found) => found?,
-            Err(error) => {
-                tracing::error!(app = %site.app.name, error = %error, "a file of an image cannot be read");
-                let problem = Problem::new(502, "PR05", "The file cannot be read.");
-                return Some(self.refuse(parts, &problem, Some(site)).await);
-            }
-        };
+        let problem = Problem::new(502, "PR05", unreadable);
+        Some(self.refuse(parts, &problem, Some(site)).await)
+    }
+
+    /// Passes on what no machine was asked for.
+    async fn pass<B: RequestBody, K: AnswerSink, A: AnswerSource>(
+        self,
+        found: &mut A,
+        site: &Site,
+        parts: &mut Parts<'_, B, K>,
+        scratch: &mut Scratch,
+    ) -> Ended {
         let rules = Rules {
             request_id: self.request_id,
             options: Some(site.options()),
-            idle: IDLE_PATIENCE,
+            idle: self.core.settings.http.idle_patience,
             may_replay: false,
         };
         self.core.counters.own_answers.add();
-        let sent = answer_from(
-            &mut found,
-            head,
-            parts.sink,
-            parts.pulse,
-            &mut scratch.answer,
-            rules,
-        );
+        let (head, answer) = (parts.head, &mut scratch.answer);
+        let sent = answer_from(found, head, parts.sink, parts.pulse, answer, rules);
         let ended = sent.await;
         self.core.counters.answered(scratch.answer.status);
-        Some(match ended {
+        match ended {
             Ok(()) => Ended::Answered,
             Err(_) => Ended::Broken,
-        })
+        }
     }
 
     async fn refuse<B: RequestBody, K: AnswerSink>(
@@ -206,7 +220,7 @@ impl Visit<'_> {
     ) -> Ended {
         self.core.counters.own_answers.add();
         self.core.counters.answered(reply.status);
-        parts.pulse.set(IDLE_PATIENCE);
+        parts.pulse.set(self.core.settings.http.idle_patience);
         let pulse = Arc::clone(parts.pulse);
         let sent = reply.send(parts.head, parts.sink, self.request_id);
         match pulse.watch(sent).await {

@@ -22,8 +22,8 @@ use super::head::{Inbound, read_request};
 use super::meter::{FloodGauge, Metered};
 use crate::http::core::Core;
 use crate::http::exchange::Exchange;
-use crate::http::head::{HEAD_MAX, Refused, RequestHead};
-use crate::http::pipeline::{Ended, IDLE_PATIENCE, serve_request};
+use crate::http::head::{Refused, RequestHead};
+use crate::http::pipeline::{Ended, serve_request};
 use crate::http::problem::Problem;
 use crate::http::pulse::Pulse;
 use crate::transport::ConnInfo;
@@ -61,7 +61,8 @@ pub(crate) async fn serve<S>(
     let (gathered, outflow) = Gathered::new(stream);
     let (metered, gauge) = Metered::new(gathered, already_read);
     pulse.set(GREETING_PATIENCE);
-    match pulse.watch(builder().handshake(metered)).await {
+    let builder = builder(core.settings.http.header_bytes);
+    match pulse.watch(builder.handshake(metered)).await {
         Ok(Ok(connection)) => {
             let mut streams = Streams {
                 core,
@@ -78,13 +79,14 @@ pub(crate) async fn serve<S>(
     }
 }
 
-fn builder() -> server::Builder {
+/// `header_bytes` are the most a request's head may have.
+fn builder(header_bytes: usize) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_MAX as u32)
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
         .enable_connect_protocol();
@@ -143,7 +145,8 @@ impl<'a> Streams<'a> {
         let mut open = FuturesUnordered::new();
         let mut stopped = pin!(stop.cancelled());
         let mut leaving = false;
-        self.pulse.set(IDLE_PATIENCE);
+        let idle_patience = self.core.settings.http.idle_patience;
+        self.pulse.set(idle_patience);
         loop {
             let idle = open.is_empty();
             // Streams first: what they have ready leaves in one write of the connection.
@@ -151,7 +154,7 @@ impl<'a> Streams<'a> {
                 biased;
                 Some((gave_up, pulse)) = open.next(), if !open.is_empty() => {
                     if open.is_empty() {
-                        self.pulse.set(IDLE_PATIENCE);
+                        self.pulse.set(idle_patience);
                     }
                     if self.pulses.len() < PULSES_KEPT {
                         self.pulses.push(pulse);
@@ -280,7 +283,7 @@ async fn refuse(core: &Core, exchange: &mut H2Exchange, refused: Refused) -> End
     let problem = Problem::new(refused.status, "bad_request", refused.reason);
     let reply = problem.reply(true, &request_id);
     let parts = exchange.parts();
-    parts.pulse.set(IDLE_PATIENCE);
+    parts.pulse.set(core.settings.http.idle_patience);
     let nothing = RequestHead::default();
     let sent = reply.send(&nothing, parts.sink, &request_id);
     match parts.pulse.watch(sent).await {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::fleet::Fleet;
 use crate::http::HttpSettings;
-use crate::statics::StaticFiles;
+use crate::statics::{Buckets, StaticFiles};
 
 use super::listener::Edge;
 use super::socket;
@@ -48,6 +48,8 @@ pub struct EdgeDeps {
     pub entropy: Arc<dyn Entropy>,
     /// Where files of machines' images lie.
     pub statics: Arc<dyn StaticFiles>,
+    /// Where other files of apps lie.
+    pub buckets: Buckets,
     /// Listening sockets that somebody else holds open beyond this process; used where their address is wanted.
     pub inherited: Vec<std::net::TcpListener>,
 }

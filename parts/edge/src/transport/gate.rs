@@ -50,10 +50,15 @@ impl Gate {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(place) = self.core.room.enter() else {
+                        tracing::debug!(%peer, "more connections than edge.limits.connections");
+                        continue;
+                    };
                     let gate = Arc::clone(&self);
                     self.connections
                         .spawn_guarded("edge.connection", |stop| async move {
                             gate.serve(stream, peer, door, stop).await;
+                            drop(place);
                         })
                         .await;
                 }

@@ -1,11 +1,13 @@
 //! An edge with scripted machines behind it.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mayfly_edge::{
-    EdgeConfig, EdgeDeps, EdgeMetrics, FleetConfig, FleetSources, HttpSettings, WakeError, Waker,
+    Buckets, EdgeConfig, EdgeDeps, EdgeMetrics, FleetConfig, FleetSources, HttpSettings, WakeError,
+    Waker,
 };
 use mayfly_edge_api::Directory;
 use mayfly_host_api::{Catalog, CatalogEntry};
@@ -97,6 +99,7 @@ impl TestEdge {
                 clock: Arc::new(SystemClock),
                 entropy: Arc::new(SeededEntropy::new(1)),
                 statics: Arc::new(()),
+                buckets: Buckets::new(BTreeMap::new(), None),
                 inherited: Vec::new(),
             })
             .unwrap();

@@ -1,0 +1,273 @@
+//! Files that lie in a bucket of an object storage (`tigris_bucket`): the edge fetches them with a key that the
+//! operator configured, for the apps that may.
+
+mod signature;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use mayfly_net::{ClientConfig, HeaderName, HttpClient, HttpError, Method, Response, header};
+use mayfly_types::{AppName, Secret, Timestamp};
+
+use super::Wanted;
+use crate::http::{AnswerSource, BodyError, Form, HeadError, Piece, RequestHead, ResponseHead};
+use signature::sign;
+
+/// What of a client's request decides which bytes it gets.
+const ASKED: [HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+/// What of a storage's answer a client sees.
+const SHOWN: [HeaderName; 9] = [
+    header::ACCEPT_RANGES,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+];
+
+/// A bucket that apps may name.
+#[derive(Clone, Debug)]
+pub struct BucketConfig {
+    /// `http://` or `https://` and the storage's host, without a path.
+    pub endpoint: String,
+    pub region: String,
+    /// `None` asks without a signature, as for buckets that everybody may read.
+    pub key: Option<BucketKey>,
+    /// The apps that may; `None` means all.
+    pub apps: Option<Vec<AppName>>,
+}
+
+/// An access key of the storage.
+#[derive(Clone, Debug)]
+pub struct BucketKey {
+    pub id: String,
+    pub secret: Secret,
+}
+
+/// The buckets whose files apps of this server may show, by name.
+#[derive(Clone)]
+pub struct Buckets {
+    client: HttpClient,
+    known: BTreeMap<String, BucketConfig>,
+}
+
+/// Why a file of a bucket cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BucketError {
+    #[error(
+        "bucket {0} is not one of this cloud's: its operator names those that apps may use in [statics.buckets]"
+    )]
+    Unknown(String),
+    #[error(
+        "app {app} may not use bucket {bucket}: its operator says which may in [statics.buckets]"
+    )]
+    NotPermitted { app: AppName, bucket: String },
+    #[error("bucket {bucket} answered {status}")]
+    Refused { bucket: String, status: u16 },
+    #[error("ask for a file of bucket {bucket}")]
+    Ask {
+        bucket: String,
+        #[source]
+        source: HttpError,
+    },
+}
+
+impl Buckets {
+    /// `ca_file` holds authorities to trust beside the system's.
+    pub fn new(known: BTreeMap<String, BucketConfig>, ca_file: Option<PathBuf>) -> Buckets {
+        let client = HttpClient::new(ClientConfig {
+            ca_file,
+            ..ClientConfig::default()
+        });
+        Buckets { client, known }
+    }
+
+    /// Asks for a file; `None` if there is none, so that the app may answer.
+    pub(crate) async fn serve(
+        &self,
+        bucket: &str,
+        wanted: &Wanted,
+        app: &AppName,
+        request: &RequestHead,
+        now: Timestamp,
+    ) -> Result<Option<BucketAnswer>, BucketError> {
+        let config = self
+            .known
+            .get(bucket)
+            .ok_or_else(|| BucketError::Unknown(bucket.to_owned()))?;
+        if config.apps.as_ref().is_some_and(|apps| !apps.contains(app)) {
+            return Err(BucketError::NotPermitted {
+                app: app.clone(),
+                bucket: bucket.to_owned(),
+            });
+        }
+        let mut key = wanted.path.clone();
+        if wanted.in_directory {
+            match &wanted.index {
+                Some(index) => key.push(index.clone()),
+                None => return Ok(None),
+            }
+        }
+        let path = std::iter::once(bucket.to_owned()).chain(key);
+        let path: String = path.map(|part| format!("/{}", encoded(&part))).collect();
+        let method = if request.is_head() {
+            Method::HEAD
+        } else {
+            Method::GET
+        };
+        let url = format!("{}{path}", config.endpoint);
+        let mut asked = self.client.request(method.clone(), url);
+        for name in ASKED {
+            if let Some(value) = request.get(name.as_str()) {
+                asked = asked.header(name, value);
+            }
+        }
+        if let Some(key) = &config.key {
+            let host = config
+                .endpoint
+                .split_once("://")
+                .map_or(config.endpoint.as_str(), |(_, host)| host);
+            let signed = sign(key, &config.region, &method, host, &path, now);
+            for (name, value) in signed.fields {
+                asked = asked.header(HeaderName::from_static(name), value);
+            }
+            asked = asked.authorization(&signed.authorization);
+        }
+        let answer = asked.send().await.map_err(|source| BucketError::Ask {
+            bucket: bucket.to_owned(),
+            source,
+        })?;
+        match answer.status().as_u16() {
+            200 | 206 | 304 | 412 | 416 => Ok(Some(BucketAnswer::new(answer, request.is_head()))),
+            404 => Ok(None),
+            status => Err(BucketError::Refused {
+                bucket: bucket.to_owned(),
+                status,
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Buckets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Buckets")
+            .field("known", &self.known)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything but what RFC 3986 calls unreserved, as signatures want it.
+fn encoded(part: &str) -> String {
+    let mut out = String::with_capacity(part.len());
+    for byte in part.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// A storage's answer, as if a machine had given it.
+#[derive(Debug)]
+pub(crate) struct BucketAnswer {
+    head: Vec<u8>,
+    body: Option<Response>,
+    piece: Bytes,
+}
+
+impl BucketAnswer {
+    fn new(answer: Response, bodiless: bool) -> BucketAnswer {
+        let status = answer.status();
+        let reason = status.canonical_reason().unwrap_or("OK");
+        let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
+        // The storage's words about an error are in XML and for nobody's eyes.
+        let shows_body = status.is_success();
+        for name in SHOWN {
+            let framing = name == header::CONTENT_LENGTH || name == header::CONTENT_TYPE;
+            if let Some(value) = answer.header(name.clone())
+                && (shows_body || !framing)
+            {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        if !shows_body && status.as_u16() != 304 {
+            head.push_str("content-length: 0\r\n");
+        } else if shows_body && answer.content_length().is_none() {
+            head.push_str("connection: close\r\n");
+        }
+        head.push_str("\r\n");
+        BucketAnswer {
+            head: head.into_bytes(),
+            body: (shows_body && !bodiless).then_some(answer),
+            piece: Bytes::new(),
+        }
+    }
+}
+
+impl AnswerSource for BucketAnswer {
+    async fn head(&mut self, method: &str, into: &mut ResponseHead) -> Result<(), HeadError> {
+        match into.read(&self.head, method) {
+            Ok(Some(_)) => Ok(()),
+            _ => Err(HeadError::Garbled),
+        }
+    }
+
+    fn buffered(&mut self, _: Form) -> Result<Piece<'_>, BodyError> {
+        Ok(Piece {
+            data: &[],
+            last: self.body.is_none(),
+        })
+    }
+
+    async fn next(&mut self, _: Form) -> Result<Piece<'_>, BodyError> {
+        let read = match &mut self.body {
+            None => None,
+            Some(body) => body
+                .chunk()
+                .await
+                .map_err(|error| BodyError::Read(std::io::Error::other(error)))?,
+        };
+        match read {
+            Some(piece) => self.piece = piece,
+            None => {
+                self.piece = Bytes::new();
+                self.body = None;
+            }
+        }
+        Ok(Piece {
+            data: &self.piece,
+            last: self.body.is_none(),
+        })
+    }
+
+    fn trailers(&self) -> &[u8] {
+        &[]
+    }
+
+    fn tunnel(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_encoded_as_signatures_want_it() {
+        assert_eq!(encoded("a b+ü~.css"), "a%20b%2B%C3%BC~.css");
+    }
+}
