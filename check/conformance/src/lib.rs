@@ -4,7 +4,9 @@
 mod image;
 mod pebble;
 mod stage;
+mod websocket;
 
-pub use image::hello_archive;
+pub use image::{echo_archive, hello_archive, tool};
 pub use pebble::Pebble;
 pub use stage::{Exec, Stage, is_alive};
+pub use websocket::WebSocket;

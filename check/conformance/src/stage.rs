@@ -1,9 +1,13 @@
 use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use mayfly_testing::{Answer, CloudOptions, Method, TestCloud, send, wait_for, wait_until};
+use mayfly_testing::{
+    Answer, CloudOptions, HttpError, Method, TestCloud, send, wait_for, wait_until,
+};
 use serde_json::{Value, json};
 
-use crate::hello_archive;
+use crate::{echo_archive, hello_archive};
 
 /// A running cloud with the app `stage` and the image `hello`.
 pub struct Stage {
@@ -39,7 +43,18 @@ impl Stage {
     /// Gives the archive of `examples/hello` to the cloud under the name `hello:latest`.
     #[track_caller]
     pub fn import_hello(&self) {
-        let archive = fs::read(hello_archive()).expect("the archive was built");
+        self.import(hello_archive(), "hello:latest");
+    }
+
+    /// Gives the same with `/bin/echo-server` to the cloud under the name `echo:latest`.
+    #[track_caller]
+    pub fn import_echo(&self) {
+        self.import(echo_archive(), "echo:latest");
+    }
+
+    #[track_caller]
+    fn import(&self, archive: &Path, name: &str) {
+        let archive = fs::read(archive).expect("the archive was built");
         let bearer = format!("Bearer {}", self.cloud.token());
         let headers = [
             ("authorization", bearer.as_str()),
@@ -48,7 +63,7 @@ impl Stage {
         send(
             self.cloud.api(),
             Method::Post,
-            "/v1/images?name=hello:latest",
+            &format!("/v1/images?name={name}"),
             &headers,
             &archive,
         )
@@ -71,6 +86,36 @@ impl Stage {
     /// A configuration that sleeps until it is told to end.
     pub fn sleeper() -> Value {
         json!({"image": "hello:latest", "init": {"exec": ["/bin/sleep", "inf"]}})
+    }
+
+    /// A configuration that runs the echo server with an HTTP service on port 80; `more` is laid over the service.
+    pub fn echo(more: Value) -> Value {
+        let mut service = json!({
+            "protocol": "tcp",
+            "internal_port": 8080,
+            "ports": [{"port": 80, "handlers": ["http"]}],
+        });
+        if let (Some(service), Value::Object(more)) = (service.as_object_mut(), more) {
+            service.extend(more);
+        }
+        json!({
+            "image": "echo:latest",
+            "init": {"exec": ["/bin/echo-server"]},
+            "services": [service],
+        })
+    }
+
+    /// A GET for an app at an edge.
+    pub fn ask(
+        edge: SocketAddr,
+        app: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Answer, HttpError> {
+        let host = format!("{app}.mayfly.localhost");
+        let mut all = vec![("host", host.as_str())];
+        all.extend_from_slice(fields);
+        send(edge, Method::Get, path, &all, b"")
     }
 
     /// A configuration that runs a shell script.

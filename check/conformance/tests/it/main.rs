@@ -7,6 +7,7 @@ mod bad_input;
 mod body;
 mod certificates;
 mod checks;
+mod churn;
 mod crash;
 mod fault_loop;
 mod handover;
@@ -15,7 +16,7 @@ mod lifecycle;
 mod names;
 mod one_server;
 mod regions;
-
+mod replay;
 mod scale_to_zero;
 mod store_away;
 mod walk_cli;
