@@ -10,12 +10,13 @@ use mayfly_certs::LocalAuthority;
 use mayfly_certs::acme::{Acme, AcmeConfig};
 use mayfly_certs::dns::{Resolver, system_servers};
 use mayfly_control::{CertificateDeps, CertificateSettings};
+use mayfly_names::ChallengesConfig;
 use mayfly_runtime::{Clock, Entropy};
 use mayfly_seal::Sealer;
 use mayfly_types::Secret;
 use serde::Deserialize;
 
-use crate::config::duration;
+use crate::config::{checked_domain, duration};
 
 /// Section `[certificates]`.
 #[derive(Debug, Deserialize)]
@@ -42,6 +43,8 @@ pub(crate) struct AcmeSection {
     ca_file: Option<PathBuf>,
     external_key_id: Option<String>,
     external_key_file: Option<PathBuf>,
+    challenge_zone: Option<String>,
+    challenge_listen: Option<SocketAddr>,
 }
 
 /// Section `[dns]`.
@@ -63,6 +66,8 @@ enum DnsServer {
 #[derive(Debug)]
 pub(crate) struct CertificatesConfig {
     pub(crate) settings: CertificateSettings,
+    /// Where proofs in DNS are shown, if anywhere.
+    pub(crate) challenges: Option<ChallengesConfig>,
     acme: Option<AcmeConfig>,
     /// Empty: those of the system.
     dns_servers: Vec<SocketAddr>,
@@ -90,11 +95,14 @@ impl CertificatesConfig {
             DnsServer::Socket(address) => *address,
             DnsServer::Ip(ip) => SocketAddr::new(*ip, 53),
         });
+        let challenges = acme.challenges()?;
         Ok(Self {
             settings: CertificateSettings {
                 local_lifetime: certificates.lifetime,
                 public_addresses,
+                challenge_zone: challenges.as_ref().map(|config| config.zone.clone()),
             },
+            challenges,
             acme: acme.check()?,
             dns_servers: servers.collect(),
         })
@@ -127,6 +135,20 @@ impl CertificatesConfig {
 }
 
 impl AcmeSection {
+    fn challenges(&self) -> anyhow::Result<Option<ChallengesConfig>> {
+        let (zone, listen) = match (&self.challenge_zone, self.challenge_listen) {
+            (None, None) => return Ok(None),
+            (Some(zone), Some(listen)) => (zone, listen),
+            _ => anyhow::bail!("acme.challenge_zone and acme.challenge_listen go together"),
+        };
+        anyhow::ensure!(
+            self.directory_url.is_some(),
+            "acme.challenge_zone means nothing without acme.directory_url"
+        );
+        let zone = checked_domain("acme.challenge_zone", zone.to_ascii_lowercase())?;
+        Ok(Some(ChallengesConfig { listen, zone }))
+    }
+
     fn check(self) -> anyhow::Result<Option<AcmeConfig>> {
         let Some(directory_url) = self.directory_url else {
             anyhow::ensure!(

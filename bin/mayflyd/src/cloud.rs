@@ -12,7 +12,7 @@ use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
 use mayfly_image::ImageStore;
 use mayfly_machine::MachineState;
-use mayfly_names::{NameServer, NamesConfig, Sources};
+use mayfly_names::{ChallengeServer, NameServer, NamesConfig, Sources};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy, TaskSet};
 use mayfly_types::{HostId, MachineId};
 use tokio::net::TcpListener;
@@ -44,6 +44,7 @@ pub(crate) struct Cloud {
     edge_patience: Duration,
     edge_addresses: Vec<EdgeAddress>,
     names: NameServer,
+    challenges: Option<ChallengeServer>,
     requests: Stop,
 }
 
@@ -154,6 +155,10 @@ impl Cloud {
             entropy.clone(),
         )
         .await?;
+        let challenges = match config.certificates.challenges.clone() {
+            None => None,
+            Some(challenges) => Some(challenges.build(directory.subscribe()).await?),
+        };
         let waker = HostWaker::new(hosts.iter().map(|host| {
             let api: Arc<dyn HostApi> = Arc::new(host.clone());
             (host.host_id(), api)
@@ -271,6 +276,7 @@ impl Cloud {
             edge_patience: config.edge_drain + Duration::from_secs(2),
             edge_addresses,
             names,
+            challenges,
             requests,
         })
     }
@@ -297,6 +303,9 @@ impl Cloud {
         self.catalogs.spawn(&tasks).await;
         let names = self.names;
         tasks.spawn("names", |stop| names.run(stop)).await;
+        if let Some(challenges) = self.challenges {
+            tasks.spawn("challenges", |stop| challenges.run(stop)).await;
+        }
         let answered_for = self.answered_for;
         tasks
             .spawn("addresses", |stop| answered_for.follow(stop))

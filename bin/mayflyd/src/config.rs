@@ -269,7 +269,7 @@ impl Config {
                 edge_listen,
             )?,
             addresses: checked_addresses(file.addresses)?,
-            domain: checked_domain(domain)?,
+            domain: checked_domain("edge.domain", domain)?,
             autostop_period,
             latency: latency(&file.latency, overrides)?,
             store,
@@ -393,7 +393,7 @@ fn parse(text: &str) -> anyhow::Result<File> {
     Ok(toml::from_str(text)?)
 }
 
-fn checked_domain(domain: String) -> anyhow::Result<String> {
+pub(crate) fn checked_domain(key: &str, domain: String) -> anyhow::Result<String> {
     let labels_hold = domain.len() <= 189
         && domain.split('.').all(|label| {
             (1..=63).contains(&label.len())
@@ -405,7 +405,7 @@ fn checked_domain(domain: String) -> anyhow::Result<String> {
         });
     anyhow::ensure!(
         labels_hold,
-        "edge.domain `{domain}` is not a domain name: use labels of a-z, 0-9 and - with dots between them"
+        "{key} `{domain}` is not a domain name: use labels of a-z, 0-9 and - with dots between them"
     );
     Ok(domain)
 }
@@ -573,6 +573,14 @@ mod tests {
             (
                 "[acme]\ndirectory_url = \"https://ca\"\nexternal_key_id = \"x\"",
                 "external_key_file",
+            ),
+            (
+                "[acme]\ndirectory_url = \"https://ca\"\nchallenge_zone = \"a.test\"",
+                "acme.challenge_listen",
+            ),
+            (
+                "[acme]\nchallenge_zone = \"a.test\"\nchallenge_listen = \"0.0.0.0:53\"",
+                "acme.directory_url",
             ),
             ("[dns]\nservers = [\"dns.test\"]", "1.1.1.1"),
             ("[store]\nurl_file = \"/nowhere\"", "/nowhere"),

@@ -17,8 +17,13 @@ pub struct FakeDns {
     records: Arc<Mutex<Records>>,
 }
 
-/// By name, then type and content as it goes over the wire.
-type Records = BTreeMap<String, Vec<(u16, Vec<u8>)>>;
+#[derive(Debug, Default)]
+struct Records {
+    /// By name, then type and content as it goes over the wire.
+    own: BTreeMap<String, Vec<(u16, Vec<u8>)>>,
+    /// Zones that other servers answer for.
+    delegated: Vec<(String, SocketAddr)>,
+}
 
 impl FakeDns {
     /// # Panics
@@ -57,7 +62,7 @@ impl FakeDns {
     fn add(&self, name: &str, kind: u16, content: Vec<u8>) {
         let mut records = self.records.lock().expect("no holder of this lock panics");
         let name = name.to_ascii_lowercase();
-        records.entry(name).or_default().push((kind, content));
+        records.own.entry(name).or_default().push((kind, content));
     }
 
     /// An A or AAAA record.
@@ -87,7 +92,13 @@ impl FakeDns {
     /// Forgets everything about a name.
     pub fn forget(&self, name: &str) {
         let mut records = self.records.lock().expect("no holder of this lock panics");
-        records.remove(&name.to_ascii_lowercase());
+        records.own.remove(&name.to_ascii_lowercase());
+    }
+
+    /// From now on names below `zone` are asked for at `server`.
+    pub fn delegate(&self, zone: &str, server: SocketAddr) {
+        let mut records = self.records.lock().expect("no holder of this lock panics");
+        records.delegated.push((format!(".{zone}"), server));
     }
 }
 
@@ -152,12 +163,17 @@ fn answer(question: &[u8], records: &Records) -> Option<Vec<u8>> {
     let asked = question.get(12..at + 4)?;
     let kind = u16::from_be_bytes([*question.get(at)?, *question.get(at + 1)?]);
     let mut name = labels.join(".");
-    let known = records.contains_key(&name);
+    let known = records.own.contains_key(&name);
     let mut found = Vec::new();
     // No test makes longer chains.
     for _ in 0..4 {
-        let here = records.get(&name).map_or(&[][..], Vec::as_slice);
+        let here = records.own.get(&name).map_or(&[][..], Vec::as_slice);
         let mut next = None;
+        let zones = records.delegated.iter();
+        for (_, server) in zones.filter(|(zone, _)| name.ends_with(zone)) {
+            let contents = elsewhere(*server, &name, kind).unwrap_or_default();
+            found.extend(contents.into_iter().map(|data| (name.clone(), kind, data)));
+        }
         for (of, content) in here {
             if *of == kind || *of == CNAME {
                 found.push((name.clone(), *of, content.clone()));
@@ -188,6 +204,35 @@ fn answer(question: &[u8], records: &Records) -> Option<Vec<u8>> {
         message.extend(content);
     }
     Some(message)
+}
+
+/// Contents of the records of one kind that another server has for `name`, whose names are pointers.
+fn elsewhere(server: SocketAddr, name: &str, kind: u16) -> Option<Vec<Vec<u8>>> {
+    let socket = UdpSocket::bind("127.0.0.1:0").ok()?;
+    let patience = std::time::Duration::from_secs(5);
+    socket.set_read_timeout(Some(patience)).ok()?;
+    let mut question = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    question.extend(wire_name(name));
+    question.extend(kind.to_be_bytes());
+    question.extend([0, 1]);
+    socket.send_to(&question, server).ok()?;
+    let mut answer = [0; 1500];
+    let (length, _) = socket.recv_from(&mut answer).ok()?;
+    let word = |at: usize| {
+        Some(u16::from_be_bytes(
+            answer[..length].get(at..at + 2)?.try_into().ok()?,
+        ))
+    };
+    let mut at = question.len();
+    let mut contents = Vec::new();
+    for _ in 0..word(6)? {
+        let end = at + 12 + usize::from(word(at + 10)?);
+        if word(at + 2)? == kind {
+            contents.push(answer[..length].get(at + 12..end)?.to_vec());
+        }
+        at = end;
+    }
+    Some(contents)
 }
 
 fn text_name(wire: &[u8]) -> String {

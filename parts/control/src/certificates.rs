@@ -45,6 +45,9 @@ pub struct CertificateSettings {
     pub local_lifetime: Duration,
     /// Addresses at which the world reaches the edge; custom names may point at any of them.
     pub public_addresses: Vec<IpAddr>,
+    /// The zone in which this cloud shows proofs for names whose owners point their challenge's name there; none if
+    /// it has no such zone.
+    pub challenge_zone: Option<String>,
 }
 
 /// The name under which a certificate's key is sealed: a row's key cannot be moved to another row.

@@ -218,7 +218,7 @@ pub(crate) fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Addresses(Vec<Ipv6Addr>),
-    Text(String),
+    Texts(Vec<String>),
     Pointer(String),
     Nothing,
 }
@@ -229,7 +229,7 @@ pub(crate) fn answer(
     query: &Query<'_>,
     rcode: Rcode,
     content: &Content,
-    zone: Option<&Authority>,
+    zone: Option<&Authority<'_>>,
     ttl: u32,
     limit: usize,
 ) -> Vec<u8> {
@@ -254,12 +254,15 @@ pub(crate) fn answer(
                 written.answers += 1;
             }
         }
-        Content::Text(text) => {
-            let data = strings(text);
-            cut = out.len() + 12 + data.len() + trailer > limit;
-            if !cut {
+        Content::Texts(texts) => {
+            for text in texts {
+                let data = strings(text);
+                if out.len() + 12 + data.len() + trailer > limit {
+                    cut = true;
+                    break;
+                }
                 record(&mut out, TYPE_TXT, ttl, &data);
-                written.answers = 1;
+                written.answers += 1;
             }
         }
         Content::Pointer(name) => {
@@ -309,11 +312,11 @@ pub(crate) fn refusal(id: u16, flags: u16, rcode: Rcode) -> Vec<u8> {
 
 /// The zone an answer speaks for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Authority {
-    pub(crate) zone: &'static str,
+pub(crate) struct Authority<'a> {
+    pub(crate) zone: &'a str,
 }
 
-impl Authority {
+impl Authority<'_> {
     fn write(&self, out: &mut Vec<u8>, ttl: u32) {
         let zone = labels(self.zone);
         out.extend(&zone);

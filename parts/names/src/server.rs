@@ -1,18 +1,14 @@
-use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use mayfly_edge_api::Directory;
 use mayfly_host_api::Catalog;
-use mayfly_runtime::{Entropy, Stop, TaskSet};
-use mayfly_types::ErrorKind;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use mayfly_runtime::{Entropy, Stop};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::forward::Forwarder;
+use crate::listener::{Answers, ListenError, Outcome, TCP_MAX, bind, serve};
 use crate::message::{
     Authority, Content, Query, Rcode, TYPE_AAAA, TYPE_ANY, TYPE_PTR, TYPE_TXT, Unreadable, answer,
     refusal,
@@ -21,13 +17,6 @@ use crate::zone::{Asker, Found, Kind, Names};
 
 /// Seconds that answers of ours may be remembered.
 const TTL: u32 = 5;
-/// How long a TCP connection may wait for its next question (RFC 7766, 6.2.3).
-const IDLE: Duration = Duration::from_secs(10);
-const CONNECTIONS_MAX: usize = 1024;
-const DRAIN: Duration = Duration::from_secs(1);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const TCP_MAX: usize = u16::MAX as usize;
-
 /// Where names are served, and where others are asked.
 #[derive(Clone, Debug)]
 pub struct NamesConfig {
@@ -52,23 +41,6 @@ pub struct Sources {
     pub directory: watch::Receiver<Arc<Directory>>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("listen on {address} for questions about names")]
-pub struct ListenError {
-    address: SocketAddr,
-    #[source]
-    source: io::Error,
-}
-
-impl ListenError {
-    pub fn kind(&self) -> ErrorKind {
-        match self.source.kind() {
-            io::ErrorKind::AddrInUse => ErrorKind::Conflict,
-            _ => ErrorKind::Internal,
-        }
-    }
-}
-
 impl NamesConfig {
     /// Binds both sockets.
     pub async fn build(
@@ -76,13 +48,7 @@ impl NamesConfig {
         sources: Sources,
         entropy: Arc<dyn Entropy>,
     ) -> Result<NameServer, ListenError> {
-        let failed = |source| ListenError {
-            address: self.listen,
-            source,
-        };
-        let udp = UdpSocket::bind(self.listen).await.map_err(failed)?;
-        let address = udp.local_addr().map_err(failed)?;
-        let tcp = TcpListener::bind(address).await.map_err(failed)?;
+        let (address, udp, tcp) = bind(self.listen).await?;
         let desk = Arc::new(Desk {
             names: watch::Sender::new(Arc::new(sources.read())),
             forwarder: Forwarder::new(self.upstreams, Arc::clone(&entropy)),
@@ -123,20 +89,11 @@ impl NameServer {
             sources,
             ..
         } = self;
-        let tasks = TaskSet::new();
         let follower = Arc::clone(&desk);
-        tasks
-            .spawn("names.follow", move |stop| follow(follower, sources, stop))
-            .await;
-        let udp_desk = Arc::clone(&desk);
-        tasks
-            .spawn("names.udp", move |stop| serve_udp(udp_desk, udp, stop))
-            .await;
-        tasks
-            .spawn("names.tcp", move |stop| serve_tcp(desk, tcp, stop))
-            .await;
-        stop.cancelled().await;
-        tasks.shut_down(DRAIN).await;
+        tokio::join!(
+            follow(follower, sources, stop.clone()),
+            serve(desk, udp, tcp, stop)
+        );
     }
 }
 
@@ -158,91 +115,6 @@ async fn follow(desk: Arc<Desk>, mut sources: Sources, stop: Stop) {
                 return;
             },
         }
-    }
-}
-
-async fn serve_udp(desk: Arc<Desk>, socket: UdpSocket, stop: Stop) {
-    let (socket, forwards) = (Arc::new(socket), TaskSet::new());
-    let mut buffer = vec![0; 4096];
-    loop {
-        let received = tokio::select! {
-            () = stop.cancelled() => break,
-            received = socket.recv_from(&mut buffer) => received,
-        };
-        // Errors of a datagram socket are about datagrams sent earlier.
-        let Ok((length, asker)) = received else {
-            continue;
-        };
-        match desk.answer(&buffer[..length], desk.asker(asker.ip()).as_ref(), false) {
-            Outcome::Answer(message) => {
-                // An asker that cannot be reached asks again.
-                let _ = socket.send_to(&message, asker).await;
-            }
-            Outcome::Ignore => {}
-            Outcome::Forward => {
-                let (desk, socket) = (Arc::clone(&desk), Arc::clone(&socket));
-                let bytes = buffer[..length].to_vec();
-                forwards
-                    .spawn_guarded("names.forward", move |_| async move {
-                        if let Some(message) = desk.forward(&bytes, false).await {
-                            let _ = socket.send_to(&message, asker).await;
-                        }
-                    })
-                    .await;
-            }
-        }
-    }
-    forwards.shut_down(DRAIN).await;
-}
-
-async fn serve_tcp(desk: Arc<Desk>, listener: TcpListener, stop: Stop) {
-    let connections = TaskSet::new();
-    let free = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, asker)) = accepted else {
-            // Out of descriptors, most likely; accepting at once again would spin.
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
-            continue;
-        };
-        let desk = Arc::clone(&desk);
-        connections
-            .spawn_guarded("names.connection", move |stop| async move {
-                let _permit = permit;
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    // The asker ended it, or sent what is no message.
-                    _ = converse(&desk, stream, asker.ip()) => {}
-                }
-            })
-            .await;
-    }
-    connections.shut_down(DRAIN).await;
-}
-
-/// Question after question over one connection, each behind its length.
-async fn converse(desk: &Desk, mut stream: TcpStream, asker: IpAddr) -> io::Result<()> {
-    loop {
-        let length = timeout(IDLE, stream.read_u16()).await??;
-        let mut bytes = vec![0; length.into()];
-        timeout(IDLE, stream.read_exact(&mut bytes)).await??;
-        let message = match desk.answer(&bytes, desk.asker(asker).as_ref(), true) {
-            Outcome::Answer(message) => Some(message),
-            Outcome::Forward => desk.forward(&bytes, true).await,
-            Outcome::Ignore => None,
-        };
-        let Some(message) = message else {
-            return Ok(());
-        };
-        let length = u16::try_from(message.len()).map_err(io::Error::other)?;
-        let framed = [&length.to_be_bytes()[..], &message].concat();
-        timeout(IDLE, stream.write_all(&framed)).await??;
     }
 }
 
@@ -279,13 +151,6 @@ struct Desk {
     entropy: Arc<dyn Entropy>,
 }
 
-enum Outcome {
-    Answer(Vec<u8>),
-    /// Not ours: another resolver has to be asked.
-    Forward,
-    Ignore,
-}
-
 impl Desk {
     fn asker(&self, address: IpAddr) -> Option<Asker> {
         match address {
@@ -304,7 +169,7 @@ impl Desk {
             }
         };
         let limit = if by_tcp { TCP_MAX } else { query.payload() };
-        let say = |rcode, content: &Content, zone: Option<&Authority>| {
+        let say = |rcode, content: &Content, zone: Option<&Authority<'_>>| {
             Outcome::Answer(answer(&query, rcode, content, zone, TTL, limit))
         };
         if query.has_bad_version() {
@@ -346,7 +211,7 @@ impl Desk {
             Found::Ordered(addresses) => {
                 say(Rcode::NoError, &Content::Addresses(addresses), Some(&zone))
             }
-            Found::Text(text) => say(Rcode::NoError, &Content::Text(text), Some(&zone)),
+            Found::Text(text) => say(Rcode::NoError, &Content::Texts(vec![text]), Some(&zone)),
             Found::Pointer(name) => say(Rcode::NoError, &Content::Pointer(name), Some(&zone)),
             Found::NoRecord => say(Rcode::NoError, &Content::Nothing, Some(&zone)),
             Found::NoName => say(Rcode::NoSuchName, &Content::Nothing, Some(&zone)),
@@ -365,6 +230,12 @@ impl Desk {
             addresses.swap(left, other);
         }
         addresses
+    }
+}
+
+impl Answers for Desk {
+    fn reply(&self, bytes: &[u8], asker: IpAddr, by_tcp: bool) -> Outcome {
+        self.answer(bytes, self.asker(asker).as_ref(), by_tcp)
     }
 
     async fn forward(&self, bytes: &[u8], by_tcp: bool) -> Option<Vec<u8>> {

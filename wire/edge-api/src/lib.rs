@@ -106,4 +106,6 @@ pub enum Challenge {
         hostname: String,
         certificate: Arc<ServerCertificate>,
     },
+    /// A TXT record of `_acme-challenge.<hostname>`, or of where that name leads, has this value (RFC 8555, 8.4).
+    Dns01 { hostname: String, value: String },
 }

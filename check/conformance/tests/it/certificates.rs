@@ -168,8 +168,14 @@ struct Acme {
 
 impl Acme {
     fn start(lifetime_s: u32, broken_tls: bool) -> Self {
+        Self::start_with(lifetime_s, broken_tls, "")
+    }
+
+    /// With `more` lines of the section about the authority.
+    fn start_with(lifetime_s: u32, broken_tls: bool, more: &str) -> Self {
         let (dns, mut pebble) = (FakeDns::start(), Pebble::prepare());
-        let stage = stage(&pebble.config(dns.address()));
+        let config = pebble.config(dns.address());
+        let stage = stage(&config.replace("[acme]\n", &format!("[acme]\n{more}")));
         serve(&stage);
         let tls_port = if broken_tls {
             9
@@ -261,6 +267,47 @@ fn a_wildcard_is_proved_in_dns_before_traffic_moves() {
     wait_until("its certificate is served", || {
         acme.visit("any.shop.test").is_ok()
     });
+}
+
+#[test]
+fn a_wildcard_is_renewed_by_a_proof_in_the_clouds_own_zone() {
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let zone_server = listen.local_addr().unwrap();
+    drop(listen);
+    let zone = format!("challenge_zone = \"acme.test\"\nchallenge_listen = \"{zone_server}\"\n");
+    let acme = Acme::start_with(24, false, &zone);
+    acme.dns.delegate("acme.test", zone_server);
+    acme.add("*.shop.test");
+    let setup = acme
+        .stage
+        .cloud
+        .cli()
+        .run(["certs", "setup", "*.shop.test", "-a", "stage"]);
+    assert!(
+        setup
+            .ok()
+            .contains("CNAME  _acme-challenge.shop.test  shop.test.acme.test"),
+        "{}",
+        setup.ok()
+    );
+    acme.dns
+        .alias("_acme-challenge.shop.test", "shop.test.acme.test");
+    wait_active(&acme.stage, "%2A.shop.test");
+    // With what was set once, every renewal has its own proof.
+    let edge = acme.stage.cloud.edge_tls();
+    let mut seen = vec![serial(edge, "any.shop.test")];
+    wait_until("a renewal", || {
+        let shown = serial(edge, "any.shop.test");
+        if !shown.is_empty() && seen.last() != Some(&shown) {
+            seen.push(shown);
+        }
+        seen.len() > 2
+    });
+    assert!(
+        methods(&acme.stage).iter().all(|method| method == "dns-01"),
+        "{:?}",
+        methods(&acme.stage)
+    );
 }
 
 #[test]

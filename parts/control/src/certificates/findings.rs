@@ -233,6 +233,7 @@ mod tests {
             shared: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             cname: "web.apps.test".to_owned(),
             challenge_name: "_acme-challenge.x.test".to_owned(),
+            challenge_target: String::new(),
             ownership_name: "_fly-ownership.x.test".to_owned(),
             app_value: "app-1".to_owned(),
             org_value: "org-2".to_owned(),

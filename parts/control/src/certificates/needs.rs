@@ -17,6 +17,8 @@ pub(super) struct Needs {
     /// The app's own name.
     pub(super) cname: String,
     pub(super) challenge_name: String,
+    /// Where that name may lead once and for all; empty if this cloud shows no proofs.
+    pub(super) challenge_target: String,
     pub(super) ownership_name: String,
     pub(super) app_value: String,
     pub(super) org_value: String,
@@ -42,6 +44,10 @@ impl Needs {
             shared,
             cname: cloud.settings.hostname(app.name.as_str()),
             challenge_name: format!("_acme-challenge.{}", hostname.base()),
+            challenge_target: match &cloud.settings.certificates.challenge_zone {
+                Some(zone) => format!("{}.{zone}", hostname.base()),
+                None => String::new(),
+            },
             ownership_name: format!("_fly-ownership.{}", hostname.base()),
             app_value: format!("app-{}", app.id),
             org_value: format!("org-{}", app.org_id),
@@ -71,7 +77,7 @@ impl Needs {
             cname: self.cname.clone(),
             acme_challenge: AcmeChallengeRecord {
                 name: self.challenge_name.clone(),
-                target: String::new(),
+                target: self.challenge_target.clone(),
                 values,
             },
             ownership: OwnershipRecord {

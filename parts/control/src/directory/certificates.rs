@@ -135,8 +135,12 @@ impl Certificates {
                         response: shown.key_authorization,
                     }),
                     Some(Method::TlsAlpn01) => challenges.extend(self.in_handshake(shown, order)),
-                    // Shown in DNS, by the owner.
-                    Some(Method::Dns01) | None => {}
+                    // Shown in DNS by the owner, or by us if the owner's name leads to ours.
+                    Some(Method::Dns01) => challenges.push(Challenge::Dns01 {
+                        hostname: shown.hostname,
+                        value: shown.dns_value,
+                    }),
+                    None => {}
                 }
             }
         }

@@ -137,6 +137,7 @@ impl Stage {
                 certificates: CertificateSettings {
                     local_lifetime: Duration::from_secs(90 * 24 * 3600),
                     public_addresses: vec!["127.0.0.1".parse().unwrap()],
+                    challenge_zone: None,
                 },
                 uploads: directory.path().join("uploads"),
             },
