@@ -37,6 +37,7 @@ var (
 	stopping  = make(chan struct{})
 	webSocket sync.WaitGroup
 	busy      atomic.Int32
+	broken    atomic.Bool
 )
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	mux.HandleFunc("/ws", echoMessages)
 	mux.HandleFunc("/events", events)
 	mux.HandleFunc("/page", page)
+	mux.HandleFunc("/check", check)
 	mux.HandleFunc("/", answer)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -89,6 +91,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if pause, err := time.ParseDuration(query.Get("pause")); err == nil {
 		time.Sleep(pause)
+	}
+	if healthy := query.Get("healthy"); healthy != "" {
+		broken.Store(healthy == "no")
 	}
 	if code, err := strconv.Atoi(query.Get("exit")); err == nil {
 		os.Exit(code)
@@ -144,6 +149,13 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		"body":     text,
 		"pad":      strings.Repeat("mayfly ", number(query.Get("pad"))),
 	})
+}
+
+// Says whether it was told to be well.
+func check(w http.ResponseWriter, _ *http.Request) {
+	if broken.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 }
 
 func echoMessages(w http.ResponseWriter, r *http.Request) {

@@ -4,9 +4,11 @@
 mod image;
 mod pebble;
 mod stage;
+mod storage;
 mod websocket;
 
 pub use image::{echo_archive, hello_archive, tool};
 pub use pebble::Pebble;
 pub use stage::{Exec, Stage, is_alive};
+pub use storage::Storage;
 pub use websocket::WebSocket;

@@ -29,7 +29,9 @@ fn answers(stage: &Stage, id: &str, mark: u32) -> bool {
         "/",
         &[("fly-force-instance-id", id)],
     );
-    forced.is_ok_and(|answer| answer.status == 200 && answer.json()["mark"] == mark.to_string())
+    forced.is_ok_and(|answer| {
+        answer.status == 200 && answer.json()["mark"].as_str() == Some(&mark.to_string())
+    })
 }
 
 /// wrk speaks HTTP/1.1 and h2load HTTP/2; each prints at the end how its requests fared.
