@@ -38,6 +38,7 @@ var (
 	webSocket sync.WaitGroup
 	busy      atomic.Int32
 	broken    atomic.Bool
+	reported  atomic.Value
 )
 
 func main() {
@@ -49,6 +50,7 @@ func main() {
 	mux.HandleFunc("/events", events)
 	mux.HandleFunc("/page", page)
 	mux.HandleFunc("/check", check)
+	mux.HandleFunc("/report", report)
 	mux.HandleFunc("/", answer)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -189,8 +191,11 @@ func echoMessages(w http.ResponseWriter, r *http.Request) {
 			_ = connection.WriteControl(websocket.CloseMessage, bad, time.Now().Add(time.Second))
 			return
 		}
-		if string(message) == "who" {
+		switch string(message) {
+		case "who":
 			message = []byte(os.Getenv("FLY_MACHINE_ID") + " " + os.Getenv("MARK"))
+		case "via":
+			message = []byte(r.Header.Get("Via"))
 		}
 		if connection.WriteMessage(kind, message) != nil {
 			return
@@ -217,18 +222,30 @@ func events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A page that tries what browsers do and says in its title what came of it.
+// Keeps what a page sends, and shows the last of it.
+func report(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		text, _ := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+		reported.Store(string(text))
+		return
+	}
+	text, _ := reported.Load().(string)
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, text)
+}
+
+// A page that tries what browsers do and reports what came of it.
 func page(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = io.WriteString(w, `<!doctype html><title>waiting</title><h1>Mayfly</h1><script>
+	_, _ = io.WriteString(w, `<!doctype html><title>Mayfly</title><h1>Mayfly</h1><script>
 const said = {};
 const done = () => {
   if (said.ws && said.sse && said.fetch) {
-    document.title = "done " + JSON.stringify(said);
+    fetch("/report", {method: "POST", body: JSON.stringify(said)});
   }
 };
 const socket = new WebSocket(location.origin.replace("http", "ws") + "/ws");
-socket.onopen = () => socket.send("from the page");
+socket.onopen = () => socket.send("via");
 socket.onmessage = (event) => { said.ws = event.data; done(); };
 socket.onerror = () => { said.ws = "error"; done(); };
 let events = 0;

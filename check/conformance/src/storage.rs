@@ -1,4 +1,6 @@
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use mayfly_testing::{Method, send, wait_until};
@@ -6,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::tool;
 
-/// An object storage that speaks S3 and checks signatures, for tests; it also takes requests without one.
+/// An object storage that speaks S3 (`check/conformance/storage`), with a few objects in it.
 pub struct Storage {
     address: SocketAddr,
     _directory: TempDir,
@@ -14,31 +16,42 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Its only access key, and the secret of it.
-    pub const KEY: &'static str = "S3RVER";
+    /// The only access key of one that checks signatures, and its secret.
+    pub const KEY: (&str, &str) = ("storage-key", "storage-secret");
 
-    /// # Panics
-    /// If it was not installed (`./dev setup` does) or does not come up.
-    pub fn start(buckets: &[&str]) -> Storage {
+    /// One that is asked without signatures.
+    #[track_caller]
+    pub fn open(objects: &[(&str, &str)]) -> Storage {
+        Self::start(objects, &[])
+    }
+
+    /// One that refuses every request that [`Storage::KEY`] has not signed.
+    #[track_caller]
+    pub fn guarded(objects: &[(&str, &str)]) -> Storage {
+        Self::start(objects, &[Self::KEY.0, Self::KEY.1])
+    }
+
+    /// `objects` by `<bucket>/<key>`.
+    #[track_caller]
+    fn start(objects: &[(&str, &str)], key: &[&str]) -> Storage {
         let directory = TempDir::new().expect("a temporary directory can be made");
+        for (path, text) in objects {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))
+                .expect("the temporary directory is writable");
+            fs::write(path, text).expect("the temporary directory is writable");
+        }
         let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = free.local_addr().expect("a bound socket has an address");
         drop(free);
-        let mut command = Command::new("node");
-        command
-            .arg(tool("storage/node_modules/s3rver/bin/s3rver.js"))
-            .arg("--directory")
+        let child = Command::new(tool("object-storage"))
+            .arg(address.to_string())
             .arg(directory.path())
-            .args(["--silent", "--no-vhost-buckets", "--address", "127.0.0.1"])
-            .args(["--port", &address.port().to_string()]);
-        for bucket in buckets {
-            command.args(["--configure-bucket", bucket]);
-        }
-        let child = command
+            .args(key)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
-            .expect("node is one of the tools tests need (./dev setup)");
+            .expect("a program that is there can be started");
         let storage = Storage {
             address,
             _directory: directory,
@@ -52,15 +65,6 @@ impl Storage {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Stores an object at `/<bucket>/<key>`.
-    #[track_caller]
-    pub fn put(&self, path: &str, media_type: &str, body: &[u8]) {
-        let fields = [("content-type", media_type)];
-        send(self.address, Method::Put, path, &fields, body)
-            .unwrap_or_else(|error| panic!("{error}"))
-            .expect(200);
     }
 }
 

@@ -5,6 +5,7 @@
 mod addresses;
 mod bad_input;
 mod body;
+mod browser;
 mod certificates;
 mod checks;
 mod churn;

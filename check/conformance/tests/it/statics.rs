@@ -18,38 +18,31 @@ fn is_app(answer: &Answer) -> bool {
 
 #[test]
 fn files_of_images_and_buckets_are_served_and_compressed() {
-    let storage = Storage::start(&["assets", "open"]);
-    storage.put(
-        "/assets/site/a b.css".replace(' ', "%20").as_str(),
-        "text/css",
-        &b"body { color: teal }\n".repeat(200),
-    );
-    storage.put("/assets/site/index.html", "text/html", b"<h1>top</h1>");
-    storage.put(
-        "/assets/site/deep/index.html",
-        "text/html",
-        b"<h1>deep</h1>",
-    );
-    storage.put("/open/site/file.txt", "text/plain", b"for everybody");
+    let sheet = "body { color: teal }\n".repeat(200);
+    let guarded = Storage::guarded(&[
+        ("assets/site/a b.css", sheet.as_str()),
+        ("assets/site/index.html", "<h1>top</h1>"),
+        ("assets/site/deep/index.html", "<h1>deep</h1>"),
+        ("wrong/site/index.html", "not to be seen"),
+    ]);
+    let open = Storage::open(&[("open/site/file.txt", "for everybody")]);
     let secrets = tempfile::tempdir().unwrap();
     let (good, bad) = (secrets.path().join("good"), secrets.path().join("bad"));
-    fs::write(&good, format!("{}\n", Storage::KEY)).unwrap();
+    fs::write(&good, format!("{}\n", Storage::KEY.1)).unwrap();
     fs::write(&bad, "another\n").unwrap();
-    let url = storage.url();
-    let bucket = |name: &str, rest: String| {
+    let bucket = |name: &str, storage: &Storage, rest: String| {
+        let url = storage.url();
         format!("[statics.buckets.{name}]\nendpoint = \"{url}\"\n{rest}\n")
     };
     let key = |file: &std::path::Path| {
-        format!(
-            "access_key_id = \"{}\"\nsecret_access_key_file = {file:?}",
-            Storage::KEY
-        )
+        let id = Storage::KEY.0;
+        format!("access_key_id = \"{id}\"\nsecret_access_key_file = {file:?}")
     };
     let config = [
-        bucket("assets", key(&good)),
-        bucket("open", "apps = [\"stage\"]".to_owned()),
-        bucket("wrong", key(&bad)),
-        bucket("others", "apps = [\"other\"]".to_owned()),
+        bucket("assets", &guarded, key(&good)),
+        bucket("open", &open, "apps = [\"stage\"]".to_owned()),
+        bucket("wrong", &guarded, key(&bad)),
+        bucket("others", &open, "apps = [\"other\"]".to_owned()),
     ]
     .concat();
     let stage = Stage::set_with(CloudOptions {
@@ -80,7 +73,7 @@ fn files_of_images_and_buckets_are_served_and_compressed() {
     });
     assert_eq!(visit(&stage, "/public/style.css", &[]).status, 200);
     assert_eq!(visit(&stage, "/assets/", &[]).text(), "<h1>top</h1>");
-    drop(storage);
+    drop(open);
     let answer = visit(&stage, "/open/file.txt", &[("accept", "application/json")]);
     assert_eq!(answer.json()["code"], "PR05", "{}", answer.text());
 }
@@ -128,7 +121,7 @@ fn of_buckets(stage: &Stage) {
     let file = visit(stage, path, &[]);
     assert_eq!(
         (file.status, file.header("content-type")),
-        (200, Some("text/css")),
+        (200, Some("text/css; charset=utf-8")),
         "{}",
         file.text()
     );

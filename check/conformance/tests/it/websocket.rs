@@ -109,6 +109,6 @@ fn websockets_pass_through_unharmed() {
         .is_ok_and(|answer| answer.json()["machine"] == other.as_str())
     });
     let fields = [("fly-force-instance-id", id.as_str()), order[0]];
-    let mut socket = WebSocket::open(stage.cloud.edge(), &stage.app, "/ws", &fields);
+    let mut socket = WebSocket::open(stage.cloud.edge(), &stage.app, "/", &fields);
     assert_eq!(socket.ask("who"), format!("{other} "));
 }
