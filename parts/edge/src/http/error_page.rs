@@ -19,7 +19,7 @@ pub(crate) fn render(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <title>{status} {reason}</title>\
          <style>body{{font:16px/1.5 system-ui,sans-serif;margin:15vh auto;max-width:34em;padding:0 1em}}\
-         code{{background:#eee;padding:.1em .3em}}\
+         code{{background:#eee;padding:.1em .3em;white-space:nowrap}}\
          @media(prefers-color-scheme:dark){{body{{background:#111;color:#ddd}}code{{background:#333}}}}</style>\
          <h1>{status} {reason}</h1><p>{message}</p><p>Code <code>{code}</code>, request <code>{request_id}</code></p>\n"
     );
