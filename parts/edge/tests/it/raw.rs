@@ -93,7 +93,6 @@ async fn until_refused(address: SocketAddr) {
 }
 
 #[tokio::test]
-#[ignore = "one of h2spec and the raw relay ended two whole runs of this crate, and none of six by themselves"]
 async fn bytes_pass_through_an_address_of_ones_own() {
     let (listener, internal) = machine().await;
     let door = own_address();
