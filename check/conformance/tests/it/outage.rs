@@ -1,88 +1,14 @@
 //! The database of the control plane goes away: edges keep serving, waking and watching.
 
-use std::fs;
-use std::io;
-use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-
 use mayfly_conformance::Stage;
-use mayfly_testing::{CloudOptions, postgres_url, wait_until};
+use mayfly_testing::{CloudOptions, PostgresDoor, wait_until};
 use serde_json::json;
-use tempfile::TempDir;
-
-/// Stands between the daemon and PostgreSQL and can be cut.
-struct Wire {
-    directory: TempDir,
-    url: String,
-    cut: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<UnixStream>>>,
-}
-
-impl Wire {
-    fn lay() -> Wire {
-        let directory = TempDir::new().unwrap();
-        let url = postgres_url();
-        let (database, host) = url.split_once("?host=").unwrap();
-        let socket = |directory: &Path| directory.join(".s.PGSQL.5432");
-        let (there, here) = (socket(Path::new(host)), socket(directory.path()));
-        let url = format!("{database}?host={}", directory.path().display());
-        let wire = Wire {
-            directory,
-            url,
-            cut: Arc::default(),
-            open: Arc::default(),
-        };
-        let listener = UnixListener::bind(here).unwrap();
-        let (cut, open) = (Arc::clone(&wire.cut), Arc::clone(&wire.open));
-        thread::spawn(move || {
-            for near in listener.incoming().map_while(Result::ok) {
-                if cut.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let Ok(far) = UnixStream::connect(&there) else {
-                    continue;
-                };
-                for (from, to) in [(&near, &far), (&far, &near)] {
-                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    open.lock().unwrap().push(from.try_clone().unwrap());
-                    thread::spawn(move || {
-                        let _ = io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
-                }
-            }
-        });
-        wire
-    }
-
-    /// A file with the way to the database along this wire.
-    fn url_file(&self) -> PathBuf {
-        let path = self.directory.path().join("url");
-        fs::write(&path, &self.url).unwrap();
-        path
-    }
-
-    fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-
-    fn mend(&self) {
-        self.cut.store(false, Ordering::SeqCst);
-    }
-}
 
 #[test]
 fn edges_serve_wake_and_watch_while_the_store_is_away() {
-    let wire = Wire::lay();
+    let door = PostgresDoor::new();
     let mut stage = Stage::set_with(CloudOptions {
-        config: Some(format!("[store]\nurl_file = {:?}\n", wire.url_file())),
+        config: Some(format!("[store]\nurl_file = {:?}\n", door.url_file())),
         ..CloudOptions::default()
     });
     stage.import_echo();
@@ -110,9 +36,9 @@ fn edges_serve_wake_and_watch_while_the_store_is_away() {
         });
     }
 
-    wire.cut();
+    door.shut();
     let api = stage.cloud.get("/v1/apps?org_slug=personal");
-    assert!(api.status >= 500, "the API needs the store: {}", api.text());
+    assert_eq!(api.status, 503, "the API needs the store: {}", api.text());
     assert!(ids.contains(&machine("stage", &[], "/")));
     assert_eq!(machine("sleepy", &[], "/"), asleep);
     // A machine whose check fails gets nothing more.
@@ -123,7 +49,7 @@ fn edges_serve_wake_and_watch_while_the_store_is_away() {
     assert_eq!(machine("stage", &first, "/?healthy=yes"), ids[0]);
     wait_until("it is back", || !only_second());
 
-    wire.mend();
+    door.open();
     wait_until("the API is back", || {
         stage.cloud.get("/v1/apps?org_slug=personal").status == 200
     });
