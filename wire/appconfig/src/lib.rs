@@ -6,6 +6,7 @@
 //! comments alone. Which mistakes are looked for beyond broken rules is in [`lint`]. This crate reads no files and asks
 //! nobody: contents of local files come through [`AppConfig::inline`].
 
+mod compose;
 mod config;
 mod edit;
 mod format;
@@ -38,7 +39,7 @@ pub use from_machines::Sample;
 pub use group::DEFAULT_GROUP;
 pub use json_schema::json_schema;
 pub use lint::{Facts, lint, rules};
-pub use machine::MachineError;
+pub use machine::{InlineError, MachineError};
 pub use problem::{Problem, Severity};
 pub use source::Source;
 

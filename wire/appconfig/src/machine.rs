@@ -9,7 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mayfly_wire::{File, Init, MachineConfig, Mount, StopConfig, shell_split};
 
+use crate::compose;
 use crate::config::{AppConfig, MachineCheck};
+use crate::problem::Problem;
 use service::{machine_service, top_level_check};
 
 pub(crate) use service::DEFAULT_PORT;
@@ -35,21 +37,35 @@ pub enum MachineError {
     NotInlined { path: String },
 }
 
+/// Why a configuration could not be made independent of the files around it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InlineError<E> {
+    #[error("read the file that {key} names")]
+    Read {
+        key: String,
+        #[source]
+        error: E,
+    },
+    #[error("the Compose file asks for what containers of a machine cannot do")]
+    Compose(Vec<Problem>),
+}
+
 impl AppConfig {
-    /// Replaces what names local files by their content, so that the configuration means the same everywhere.
+    /// Replaces what names local files by their content, so that the configuration means the same everywhere: files of
+    /// machines, the base machine configuration, and a Compose file, whose services become its containers.
     ///
     /// `read` gets a path as it stands in the file.
     ///
     /// # Errors
-    /// What `read` answers, with the path of the key that named the file.
+    /// What `read` answers, with the path of the key that named the file; or what is wrong with the Compose file.
     pub fn inline<E>(
         &mut self,
         mut read: impl FnMut(&str) -> Result<Vec<u8>, E>,
-    ) -> Result<(), (String, E)> {
+    ) -> Result<(), InlineError<E>> {
         for (index, file) in self.files.iter_mut().flatten().enumerate() {
             if let Some(path) = file.local_path.take().filter(|path| !path.is_empty()) {
-                let content =
-                    read(&path).map_err(|error| (format!("files[{index}].local_path"), error))?;
+                let key = format!("files[{index}].local_path");
+                let content = read(&path).map_err(|error| InlineError::Read { key, error })?;
                 file.raw_value = Some(STANDARD.encode(content));
             }
         }
@@ -57,10 +73,73 @@ impl AppConfig {
             .base_machine_config()
             .filter(|text| !text.starts_with('{'))
         {
-            let content = read(path).map_err(|error| ("machine_config".to_owned(), error))?;
+            let key = "machine_config".to_owned();
+            let content = read(path).map_err(|error| InlineError::Read { key, error })?;
             self.machine_config = Some(String::from_utf8_lossy(&content).into_owned());
         }
+        self.inline_compose(read)
+    }
+
+    fn inline_compose<E>(
+        &mut self,
+        mut read: impl FnMut(&str) -> Result<Vec<u8>, E>,
+    ) -> Result<(), InlineError<E>> {
+        let Some(section) = self.build.as_ref().and_then(|build| build.compose.as_ref()) else {
+            return Ok(());
+        };
+        if self.base_machine_config().is_some() {
+            return Ok(());
+        }
+        let named = section.file.as_deref().filter(|file| !file.is_empty());
+        let key = || "build.compose.file".to_owned();
+        let content = match named {
+            Some(file) => read(file),
+            None => {
+                let [first, others @ ..] = compose::FILES;
+                others
+                    .iter()
+                    .fold(read(first), |found, file| found.or_else(|_| read(file)))
+            }
+        };
+        let content = content.map_err(|error| InlineError::Read { key: key(), error })?;
+        let composed =
+            compose::compose(&String::from_utf8_lossy(&content)).map_err(InlineError::Compose)?;
+        let built = composed.built.clone();
+        let containers = composed
+            .with_files(read)
+            .map_err(|error| InlineError::Read { key: key(), error })?;
+        self.machine_config = Some(serde_json::json!({ "containers": containers }).to_string());
+        if self.container_name().is_none() {
+            self.container = built;
+        }
         Ok(())
+    }
+
+    /// Puts the image of a release into a machine configuration: in place of the one container that gets it, and wherever
+    /// an image is `.`.
+    pub fn put_image(&self, machine: &mut MachineConfig, image: &str) {
+        machine.image = Some(image.to_owned());
+        let chosen = self.chosen_container(machine);
+        for (index, container) in machine.containers.iter_mut().flatten().enumerate() {
+            if Some(index) == chosen || container.image.as_deref() == Some(".") {
+                container.image = Some(image.to_owned());
+            }
+        }
+    }
+
+    /// The container that gets the app's image, variables and files: the named one, else `app`, else the first.
+    fn chosen_container(&self, machine: &MachineConfig) -> Option<usize> {
+        let containers = machine.containers.as_deref()?;
+        let called = |name: &str| {
+            containers
+                .iter()
+                .position(|container| container.name.as_deref() == Some(name))
+        };
+        let named = self.container_name().and_then(called);
+        named
+            .or_else(|| called("app"))
+            .or(Some(0))
+            .filter(|index| *index < containers.len())
     }
 
     /// What a new or changed machine of the group shall be, before it has an image, a release and a volume.
@@ -99,6 +178,20 @@ impl AppConfig {
         machine.restart = self.restart_of(group);
         machine.stop_config = self.stop_config();
         self.apply_guest(group, &mut machine);
+        if let Some(index) = self.chosen_container(&machine) {
+            let files = machine.files.take().unwrap_or_default();
+            let env = self.env.clone().unwrap_or_default();
+            if let Some(container) = machine
+                .containers
+                .as_mut()
+                .and_then(|all| all.get_mut(index))
+            {
+                container.env.get_or_insert_default().extend(env);
+                if !files.is_empty() {
+                    container.files.get_or_insert_default().extend(files);
+                }
+            }
+        }
         Ok(machine)
     }
 

@@ -220,9 +220,7 @@ fn machines(config: &AppConfig, problems: &mut Vec<Problem>) {
                 return;
             }
         };
-        if machine.image.is_none() && machine.containers.is_none() {
-            machine.image = Some("app".to_owned());
-        }
+        config.put_image(&mut machine, "app");
         if let Err(error) = machine.check() {
             let path = group::own_path(config, group, &error.field);
             if problems.iter().all(|problem| problem.path != path) {

@@ -39,15 +39,18 @@ fn json(value: &Json) -> String {
     text
 }
 
+/// Sections that say something by being there, whatever is in them.
+const MEANINGFUL: [&str; 2] = ["compose", "http_service"];
+
 /// Leaves out what says nothing (lists and tables without content), and writes whole numbers as such.
 pub(crate) fn tidy(value: Json) -> Json {
     match value {
         Json::Object(fields) => fields
             .into_iter()
             .map(|(key, value)| (key, tidy(value)))
-            .filter(|(_, value)| match value {
+            .filter(|(key, value)| match value {
                 Json::Null => false,
-                Json::Object(fields) => !fields.is_empty(),
+                Json::Object(fields) => !fields.is_empty() || MEANINGFUL.contains(&key.as_str()),
                 Json::Array(items) => !items.is_empty(),
                 _ => true,
             })

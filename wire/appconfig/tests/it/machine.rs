@@ -1,6 +1,6 @@
 //! What a deployment sets anew in a machine, and what it leaves as it is.
 
-use mayfly_appconfig::MachineError;
+use mayfly_appconfig::{InlineError, MachineError};
 use mayfly_wire::{MachineConfig, read_value};
 use serde_json::json;
 
@@ -110,7 +110,7 @@ fn local_files_are_read_before_machines_are_made() {
         .unwrap();
     let machine = serde_json::to_value(config.machine_config("app", None).unwrap()).unwrap();
     assert_eq!(
-        machine["files"],
+        machine["containers"][0]["files"],
         json!([
             { "guest_path": "/a", "raw_value": "aGVsbG8=" },
             { "guest_path": "/b", "raw_value": "bm8gYmFzZTY0IQ==" },
@@ -120,7 +120,10 @@ fn local_files_are_read_before_machines_are_made() {
     let mut missing = toml("[[files]]\nguest_path = '/a'\nlocal_path = 'gone'").config;
     assert_eq!(
         missing.inline(|path| Err(path.to_owned())),
-        Err(("files[0].local_path".to_owned(), "gone".to_owned()))
+        Err(InlineError::Read {
+            key: "files[0].local_path".to_owned(),
+            error: "gone".to_owned()
+        })
     );
 }
 
@@ -156,4 +159,35 @@ fn machines_that_do_one_thing_serve_nobody() {
         assert_eq!(machine.restart.unwrap().policy.as_deref(), Some("no"));
         assert_eq!(machine.dns.unwrap().skip_registration, Some(true));
     }
+}
+
+#[test]
+fn a_compose_file_becomes_containers_of_every_machine() {
+    let text = "[build.compose]\n[env]\nA = 'app'\n[http_service]\ninternal_port = 80\n";
+    let reading = toml(text);
+    assert!(reading.is_valid(), "{:?}", reading.problems);
+    let mut config = reading.config;
+    config
+        .inline(|path| match path {
+            "docker-compose.yml" => Ok(b"services:\n  proxy: {image: nginx}\n  web: {build: ., environment: {A: own, B: b}}\n".to_vec()),
+            other => Err(other.to_owned()),
+        })
+        .unwrap();
+    let mut machine = config.machine_config("app", None).unwrap();
+    config.put_image(&mut machine, "registry/app:1");
+    let machine = serde_json::to_value(machine).unwrap();
+    assert_eq!(machine["image"], "registry/app:1");
+    assert_eq!(
+        machine["containers"],
+        json!([
+            { "name": "proxy", "image": "nginx" },
+            { "name": "web", "image": "registry/app:1", "env": { "A": "app", "B": "b" } },
+        ])
+    );
+    let mut wrong = toml(text).config;
+    let refused =
+        wrong.inline(|_| Ok::<_, ()>(b"services:\n  a: {image: x, privileged: true}\n".to_vec()));
+    assert!(
+        matches!(refused, Err(InlineError::Compose(problems)) if problems[0].path == "services.a.privileged")
+    );
 }
