@@ -13,6 +13,7 @@ mod crash;
 mod fault_loop;
 mod handover;
 mod isolation;
+mod launch;
 mod lifecycle;
 mod names;
 mod one_server;

@@ -1,0 +1,62 @@
+//! From sources to a running app by what `launch` wrote and said.
+
+use std::fs;
+
+use mayfly_conformance::Stage;
+use mayfly_testing::wait_until;
+
+#[test]
+fn what_a_launch_says_comes_next_runs_the_app() {
+    let stage = Stage::set();
+    let cli = stage.cloud.cli();
+    let sources = cli.home().join("shop");
+    fs::create_dir_all(sources.join("shop")).unwrap();
+    for (path, text) in [
+        ("requirements.txt", "django\n"),
+        ("manage.py", ""),
+        ("shop/wsgi.py", ""),
+    ] {
+        fs::write(sources.join(path), text).unwrap();
+    }
+    let path = sources.to_str().expect("a plain path");
+    let run = |line: &str| cli.run(line.split(' ').map(|word| word.replace("HERE", path)));
+
+    let launched = run("launch --path HERE --name shop --yes --internal-port 8080");
+    assert!(launched.ok().contains("Created app shop"), "{launched:?}");
+    assert!(sources.join("Dockerfile").is_file());
+    run("config validate --strict --config HERE").ok();
+    let known = run("config show --local --config HERE").json();
+    assert_eq!(known["app"], "shop");
+    assert!(run("apps list").ok().contains("shop"));
+
+    // Launched again from an image, it is the same app with the settings it has.
+    let again = run("launch --path HERE --image hello:latest --yes");
+    let said = again.ok();
+    assert!(!said.contains("Created app"), "{said}");
+    let line = said
+        .lines()
+        .find(|line| line.contains(" machine run "))
+        .expect("a launch says how the first machine is started");
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    cli.run(words).ok();
+    wait_until("the app answers", || {
+        stage
+            .cloud
+            .visit("shop", "/")
+            .is_ok_and(|answer| answer.status == 200)
+    });
+
+    // What its machine is comes back as a configuration, into the file without its comments' loss.
+    let remote = run("config show --app shop").json();
+    assert_eq!(remote["http_service"]["internal_port"], 8080, "{remote}");
+    let file = sources.join("fly.toml");
+    fs::write(
+        &file,
+        format!("# Kept.\n{}", fs::read_to_string(&file).unwrap()),
+    )
+    .unwrap();
+    run("config save --app shop --config HERE --yes").ok();
+    let saved = fs::read_to_string(&file).unwrap();
+    assert!(saved.starts_with("# Kept.\n"), "{saved}");
+    run("config validate --config HERE").ok();
+}
