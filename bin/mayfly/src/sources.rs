@@ -1,10 +1,11 @@
 //! Reading a project's files for the scanners, within limits: a home directory is not read by accident.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 
 use mayfly_appconfig::{AppConfig, Facts};
-use mayfly_launch::{SourceTree, detect, exposed_ports, is_skipped, is_wanted};
+use mayfly_launch::{MARKS, SourceTree, detect, exposed_ports, is_skipped, is_wanted};
 
 /// Directories below the root that are looked into.
 const DEPTH_MAX: usize = 5;
@@ -13,32 +14,39 @@ const FILES_MAX: usize = 20_000;
 const CONTENT_BYTES_MAX: u64 = 256 << 10;
 const CONTENTS_BYTES_MAX: u64 = 32 << 20;
 
-/// The files below `root`. What cannot be read is as if it were not there; links are not followed.
+/// The files below `root`, those near it first. What cannot be read is as if it were not there; links are not followed.
 pub(crate) fn read_sources(root: &Path) -> SourceTree {
     let mut files = Vec::new();
-    let mut open = vec![(root.to_owned(), String::new(), 0)];
+    let mut open = VecDeque::from([(root.to_owned(), String::new(), 0)]);
     let mut bytes = 0;
-    while let Some((directory, prefix, depth)) = open.pop() {
+    while let Some((directory, prefix, depth)) = open.pop_front() {
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
         let mut entries: Vec<_> = entries.flatten().collect();
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
-            let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            let (name, kind) = (entry.file_name(), entry.file_type());
+            let (Some(name), Ok(kind)) = (name.to_str(), kind) else {
                 continue;
             };
             let path = format!("{prefix}{name}");
-            let Ok(kind) = entry.file_type() else {
-                continue;
-            };
             if kind.is_dir() && depth < DEPTH_MAX && !is_skipped(&path) {
-                open.push((entry.path(), format!("{path}/"), depth + 1));
+                open.push_back((entry.path(), format!("{path}/"), depth + 1));
             }
-            if kind.is_file() && files.len() < FILES_MAX {
+            if kind.is_file() {
                 let content = content(&entry.path(), &path, &mut bytes);
                 files.push((path, content));
             }
+            if files.len() >= FILES_MAX {
+                return SourceTree::new(files);
+            }
+        }
+    }
+    // Directories that are not looked into can be told by one file.
+    for mark in MARKS {
+        if root.join(mark).is_file() {
+            files.push((mark.to_owned(), None));
         }
     }
     SourceTree::new(files)

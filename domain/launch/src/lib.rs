@@ -17,4 +17,4 @@ pub mod workflow;
 pub use dockerfile::exposed as exposed_ports;
 pub use family::detect;
 pub use project::{Backing, Check, GeneratedFile, Mount, Project, SecretSource, WantedSecret};
-pub use tree::{SourceTree, is_skipped, is_wanted};
+pub use tree::{MARKS, SourceTree, is_skipped, is_wanted};

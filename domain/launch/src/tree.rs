@@ -26,6 +26,9 @@ const SKIPPED: [&str; 16] = [
     ".fly",
 ];
 
+/// Files in skipped directories whose presence decides something.
+pub const MARKS: [&str; 1] = ["vendor/modules.txt"];
+
 /// Files whose content decides something.
 const WANTED: [&str; 44] = [
     "package.json",

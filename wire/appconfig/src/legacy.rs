@@ -114,15 +114,15 @@ fn autostop_tables(root: &mut Node, problems: &mut Vec<Problem>) {
         "min_machines_running",
     ] {
         if let Some(mut entry) = root.take(key) {
-            let mut problem = Problem::warning(
-                key,
-                "is a key of services; it was read as if it stood in every one of them",
-            )
-            .remedy(format!(
-                "Move it into [http_service] or [[services]]: {key} = …"
-            ));
-            problem.path = key.to_owned();
-            problems.push(problem);
+            problems.push(
+                Problem::warning(
+                    key,
+                    "is a key of services; it was read as if it stood in every one of them",
+                )
+                .remedy(format!(
+                    "Move it into [http_service] or [[services]]: {key} = …"
+                )),
+            );
             if let Some(least) = entry.node.take("min_machines_running") {
                 found.push(least);
             }

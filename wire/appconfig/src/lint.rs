@@ -8,7 +8,6 @@ mod storage;
 use crate::Reading;
 use crate::config::AppConfig;
 use crate::problem::Problem;
-use crate::source::Source;
 
 /// What is known of an app beside its configuration. Everything may be unknown.
 #[derive(Clone, Debug, Default)]
@@ -109,13 +108,9 @@ impl Reading {
         let mut problems = lint(&self.config, facts);
         let allowed = self.source.allowed_rules();
         problems.retain(|problem| problem.rule.is_none_or(|rule| !allowed.contains(&rule)));
-        locate(&self.source, &mut problems);
+        self.source.locate(&mut problems);
         problems
     }
-}
-
-fn locate(source: &Source, problems: &mut [Problem]) {
-    source.locate(problems);
 }
 
 /// The likely mistakes of a configuration that has no file.

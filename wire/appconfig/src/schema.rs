@@ -65,7 +65,7 @@ pub(crate) enum Bare {
     Milliseconds,
 }
 
-/// What a size without a unit counts, and what it is at least and at most a whole number of.
+/// What a size without a unit counts; gigabytes come in whole numbers within bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Megabytes,

@@ -107,6 +107,5 @@ pub(super) fn django(tree: &SourceTree) -> Option<Project> {
         ];
     }
     project.console_command = Some("python /code/manage.py shell".to_owned());
-    project.check = None;
     Some(project)
 }

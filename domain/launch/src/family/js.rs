@@ -47,7 +47,6 @@ pub(super) fn framework(tree: &SourceTree) -> Option<Project> {
     if known.is_none() && !package.has_script("start") {
         return None;
     }
-    // A workspace's root is no app.
     Some(project(tree, &package, known))
 }
 

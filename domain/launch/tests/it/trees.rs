@@ -358,6 +358,16 @@ pub(crate) const PROJECTS: &[(&str, &str, &[File])] = &[
         ],
     ),
     (
+        "go-vendored",
+        "Go",
+        &[
+            ("go.mod", "module x\ngo 1.22\n"),
+            ("go.sum", ""),
+            ("main.go", "package main\n"),
+            ("vendor/modules.txt", ""),
+        ],
+    ),
+    (
         "go-plain",
         "Go",
         &[

@@ -128,7 +128,7 @@ pub(super) fn own_path(config: &AppConfig, group: &str, field: &str) -> String {
                 }
                 None => (path.clone(), rest),
             };
-            return format!("{path}{}", rest.replace("limit_type", "type"));
+            return format!("{path}{rest}");
         }
     }
     if field.starts_with("guest") {
