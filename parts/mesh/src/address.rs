@@ -21,6 +21,17 @@ pub(crate) fn network_prefix(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80))
 }
 
+/// The part that all addresses of one machine share: 112 bits.
+pub(crate) fn machine_prefix(address: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() >> 16 << 16)
+}
+
+/// Bits of [`machine_prefix`].
+pub(crate) const MACHINE_PREFIX_LENGTH: u8 = 112;
+
+/// Where machines find the API, at `_api.internal`.
+pub const API_PORT: u16 = 4280;
+
 /// The IPv4 addresses one daemon gives to its machines: outbound traffic is translated, nobody else sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ipv4Pool {

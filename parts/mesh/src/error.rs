@@ -36,6 +36,8 @@ pub enum MeshError {
     Peers(#[source] io::Error),
     #[error("list interfaces")]
     List(#[source] io::Error),
+    #[error("enforce policies and sources of machines")]
+    Traffic(#[source] io::Error),
     #[error("answer for addresses of apps")]
     Local(#[source] io::Error),
 }

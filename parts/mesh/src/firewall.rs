@@ -4,20 +4,23 @@
 //! machine are set elements, sent by netlink. A machine without elements reaches nothing, so the order of an
 //! interrupted attachment never opens anything. The rules, each proved by a test of this crate:
 //!
-//! - a packet must carry the address of the machine whose interface it came through;
+//! - a packet must carry an address of the machine whose interface it came through;
 //! - addresses of the host are refused before any port forwarding of the host could rewrite them;
 //! - machine to machine only over IPv6 and only inside one network;
 //! - from outside only answers; the host itself reaches every machine;
-//! - of the host, a machine reaches the server of names and nothing else;
+//! - of the host, a machine reaches the server of names, the API, its own network's addresses of apps and what the whole
+//!   world reaches, and nothing else;
+//! - policies decide about whoever begins a conversation, each time it says something;
 //! - a user's device speaks as the addresses it was given, into its own network.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
 
-use crate::address::{Ipv4Pool, network_prefix};
+use crate::address::{API_PORT, Ipv4Pool, machine_prefix, network_prefix};
 use crate::netlink::{ACK, CREATE, DUMP, EXCL, Message, Socket, attributes};
+use crate::traffic::{Address, Guard, Traffic, pieces};
 
 const SUBSYSTEM: u16 = 10;
 const NEW_TABLE: u16 = SUBSYSTEM << 8;
@@ -33,7 +36,7 @@ const BATCH_HEADER: [u8; 4] = [0, 0, 0, SUBSYSTEM as u8];
 /// Interface names fill this much of a key: `IFNAMSIZ`.
 const NAME_BYTES: usize = 16;
 
-/// The sets of the table, each keyed by interface and address.
+/// The sets of the table that admit machines and devices, each keyed by interface and address.
 const SETS: [&str; 4] = ["sources6", "sources4", "networks6", PEERS];
 /// Keyed by interface, first address of a device's range, and network.
 const PEERS: &str = "peers6";
@@ -57,7 +60,7 @@ impl Admission<'_> {
             key
         };
         [
-            (SETS[0], key(&self.private_ip.octets())),
+            (SETS[0], key(&machine_prefix(self.private_ip).octets())),
             (SETS[1], key(&self.ipv4.octets())),
             (SETS[2], key(&network_prefix(self.private_ip).octets())),
         ]
@@ -115,6 +118,7 @@ fn rules(table: &str, prefix: &str, pools: &[Ipv4Pool], names: Ipv6Addr) -> Stri
         .replace("PREFIX", prefix)
         .replace("POOL", &format!("{{ {} }}", pools.join(", ")))
         .replace("NAMES", &names.to_string())
+        .replace("API", &API_PORT.to_string())
 }
 
 pub(crate) fn admit(socket: &mut Socket, table: &str, who: &Admission<'_>) -> io::Result<()> {
@@ -214,15 +218,173 @@ fn keys(socket: &mut Socket, table: &str, set: &str) -> io::Result<Vec<Vec<u8>>>
     Ok(keys)
 }
 
+/// Brings policies, sources and public addresses into the wanted form, as one transaction: there is no moment between
+/// the old and the new.
+pub(crate) fn load_traffic(
+    socket: &mut Socket,
+    table: &str,
+    traffic: &Traffic,
+    interface: impl Fn(mayfly_types::MachineId) -> String,
+) -> io::Result<()> {
+    let mut sets: Vec<(&str, Vec<Element>)> = Vec::new();
+    let v4 = |ips: &BTreeSet<IpAddr>| -> Vec<Element> {
+        let of_family = ips.iter().filter(|ip| ip.is_ipv4());
+        of_family.map(|ip| Element::of(ip_bytes(*ip))).collect()
+    };
+    let v6 = |ips: &BTreeSet<IpAddr>| -> Vec<Element> {
+        let of_family = ips.iter().filter(|ip| ip.is_ipv6());
+        of_family.map(|ip| Element::of(ip_bytes(*ip))).collect()
+    };
+    sets.push(("public4", v4(&traffic.public)));
+    sets.push(("public6", v6(&traffic.public)));
+    sets.push(("outward4", v4(&traffic.outward)));
+    sets.push(("outward6", v6(&traffic.outward)));
+    let doors = |is_v4: bool| -> Vec<Element> {
+        let of_family = traffic.doors.iter().filter(|door| door.is_ipv4() == is_v4);
+        let key = |door: &std::net::SocketAddr| {
+            let mut key = ip_bytes(door.ip());
+            padded(&mut key, &door.port().to_be_bytes());
+            Element::of(key)
+        };
+        of_family.map(key).collect()
+    };
+    sets.push(("doors4", doors(true)));
+    sets.push(("doors6", doors(false)));
+    let machines = traffic.machines.iter();
+    let sources4 = machines.clone().filter_map(|(_, one)| one.source4);
+    let sources4 = sources4.map(|(from, to)| Element {
+        data: Some(to.octets().to_vec()),
+        ..Element::of(from.octets().to_vec())
+    });
+    sets.push(("egress4", sources4.collect()));
+    let sources6 = machines.clone().filter_map(|(_, one)| one.source6);
+    let sources6 = sources6.map(|(from, to)| Element {
+        data: Some(to.octets().to_vec()),
+        ..Element::of(machine_prefix(from).octets().to_vec())
+    });
+    sets.push(("egress6", sources6.collect()));
+    for (names, choose) in [
+        (
+            OUTBOUND,
+            (|one| &one.outbound) as fn(&crate::MachineTraffic) -> &Guard,
+        ),
+        (INBOUND, |one| &one.inbound),
+    ] {
+        let mut lists: [Vec<Element>; 5] = Default::default();
+        for (machine, one) in machines.clone() {
+            let (name, guard) = (name_key(&interface(*machine)), choose(one));
+            if guard.only_allowed {
+                lists[0].push(Element::of(name.clone()));
+            }
+            flows::<Ipv4Addr>(&mut lists[1], &name, &guard.allow);
+            flows::<Ipv6Addr>(&mut lists[2], &name, &guard.allow);
+            flows::<Ipv4Addr>(&mut lists[3], &name, &guard.deny);
+            flows::<Ipv6Addr>(&mut lists[4], &name, &guard.deny);
+        }
+        sets.extend(names.into_iter().zip(lists));
+    }
+    let mut messages = Vec::new();
+    for (set, elements) in &sets {
+        // Without a list, the whole set.
+        messages.push(
+            Message::new(DELETE_ELEMENT, ACK, &HEADER)
+                .text(1, table)
+                .text(2, set),
+        );
+        for some in elements.chunks(ELEMENTS_PER_MESSAGE) {
+            let add = Message::new(NEW_ELEMENT, ACK | CREATE, &HEADER);
+            messages.push(add.text(1, table).text(2, set).nested(3, |list| {
+                some.iter().fold(list, |list, element| element.write(list))
+            }));
+        }
+    }
+    batch(socket, messages)
+}
+
+/// Attributes of a netlink message have 16 bits for their length; an element has at most 150 bytes.
+const ELEMENTS_PER_MESSAGE: usize = 400;
+
+const OUTBOUND: [&str; 5] = [
+    "out_guarded",
+    "out_allow4",
+    "out_allow6",
+    "out_deny4",
+    "out_deny6",
+];
+const INBOUND: [&str; 5] = [
+    "in_guarded",
+    "in_allow4",
+    "in_allow6",
+    "in_deny4",
+    "in_deny6",
+];
+
+/// An element of a set or map.
+struct Element {
+    key: Vec<u8>,
+    /// Of a range: its last key.
+    last: Option<Vec<u8>>,
+    data: Option<Vec<u8>>,
+}
+
+impl Element {
+    fn of(key: Vec<u8>) -> Element {
+        Element {
+            key,
+            last: None,
+            data: None,
+        }
+    }
+
+    fn write(&self, list: Message) -> Message {
+        list.nested(1, |element| {
+            let element = element.nested(1, |key| key.attribute(1, &self.key));
+            let element = match &self.data {
+                Some(data) => element.nested(2, |value| value.attribute(1, data)),
+                None => element,
+            };
+            match &self.last {
+                Some(last) => element.nested(10, |key| key.attribute(1, last)),
+                None => element,
+            }
+        })
+    }
+}
+
+fn flows<A: Address>(list: &mut Vec<Element>, name: &[u8], flows: &[crate::Flow]) {
+    for piece in pieces::<A>(flows) {
+        let key = |address: A, protocol: u8, port: u16| {
+            let mut key = name.to_vec();
+            key.extend(address.bytes());
+            padded(&mut key, &[protocol]);
+            padded(&mut key, &port.to_be_bytes());
+            key
+        };
+        list.push(Element {
+            last: Some(key(piece.addresses.1, piece.protocols.1, piece.ports.1)),
+            ..Element::of(key(piece.addresses.0, piece.protocols.0, piece.ports.0))
+        });
+    }
+}
+
+/// Fields of a key begin at multiples of four bytes.
+fn padded(key: &mut Vec<u8>, field: &[u8]) {
+    key.extend(field);
+    key.resize(key.len().next_multiple_of(4), 0);
+}
+
+fn ip_bytes(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
 fn element(kind: u16, flags: u16, table: &str, set: &str, key: &[u8]) -> Message {
     Message::new(kind, flags, &HEADER)
         .text(1, table)
         .text(2, set)
-        .nested(3, |list| {
-            list.nested(1, |element| {
-                element.nested(1, |data| data.attribute(1, key))
-            })
-        })
+        .nested(3, |list| Element::of(key.to_vec()).write(list))
 }
 
 fn batch(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {

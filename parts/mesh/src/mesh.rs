@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mayfly_types::{MachineId, Region};
 use tracing::{info, warn};
 
-use crate::address::Ipv4Pool;
+use crate::address::{Ipv4Pool, MACHINE_PREFIX_LENGTH, machine_prefix};
 use crate::error::MeshError;
 use crate::firewall::{self, Admission};
 use crate::forwarding;
@@ -18,8 +18,9 @@ use crate::instance::Instance;
 use crate::namespace;
 use crate::netlink::Socket;
 use crate::route::{self, GATEWAY_V4, GATEWAY_V6, Link, Scope};
+use crate::traffic::Traffic;
 
-/// A machine's place in the network.
+/// A machine's place in the network. All 2¹⁶ addresses that share the first 112 bits of `private_ip` lead to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attachment {
     pub machine_id: MachineId,
@@ -172,6 +173,15 @@ impl Mesh {
             .map_err(failed)
     }
 
+    /// Enforces policies, sources and public addresses as wished, from now on and whatever was enforced before. The
+    /// kernel keeps them while no daemon runs.
+    pub async fn set_traffic(&self, traffic: Arc<Traffic>) -> Result<(), MeshError> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || inner.set_traffic(&traffic))
+            .await
+            .map_err(MeshError::Traffic)
+    }
+
     /// Every machine of which this daemon's network holds anything.
     pub async fn machines(&self) -> Result<Vec<MachineId>, MeshError> {
         let inner = Arc::clone(&self.0);
@@ -231,6 +241,7 @@ impl Inner {
             IpAddr::from(attachment.private_ip),
             IpAddr::from(attachment.ipv4),
         );
+        let prefix = machine_prefix(attachment.private_ip);
         let inside = route::find_link(&mut guest, GUEST_INTERFACE)?
             .ok_or(io::ErrorKind::NotFound)?
             .index;
@@ -239,6 +250,7 @@ impl Inner {
             route::set_up(inside, None),
             route::address(inside, private_ip, 128, Scope::Universe),
             route::address(inside, ipv4, 32, Scope::Universe),
+            route::own(prefix, MACHINE_PREFIX_LENGTH),
             route::route_to(inside, GATEWAY_V6.into()),
             route::route_to(inside, GATEWAY_V4.into()),
             route::default_route(inside, GATEWAY_V6.into()),
@@ -249,6 +261,12 @@ impl Inner {
             route::address(link.index, GATEWAY_V6.into(), 64, Scope::Link),
             route::address(link.index, GATEWAY_V4.into(), 32, Scope::Link),
             route::route_to(link.index, private_ip),
+            route::route_by(
+                link.index,
+                prefix,
+                MACHINE_PREFIX_LENGTH,
+                attachment.private_ip,
+            ),
             route::route_to(link.index, ipv4),
         ])?;
         let admission = Admission {
@@ -326,6 +344,11 @@ impl Inner {
             );
         }
         Ok(machines.into_iter().collect())
+    }
+
+    fn set_traffic(&self, traffic: &Traffic) -> io::Result<()> {
+        let interface = |machine| self.interface(machine);
+        firewall::load_traffic(&mut Socket::netfilter()?, &self.table, traffic, interface)
     }
 
     fn sweep_elements(&self) -> io::Result<usize> {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt;
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send,
     socket_with,
@@ -22,6 +23,9 @@ const TYPE_DONE: u16 = 3;
 const NESTED: u16 = 0x8000;
 /// The kernel cuts dumps into datagrams of at most this size for a reader that offers as much.
 const RECEIVE_BYTES: usize = 32 * 1024;
+
+/// A hundred thousand elements of sets at once.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// One request under construction.
 pub(crate) struct Message(Vec<u8>);
@@ -105,6 +109,11 @@ impl Socket {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+        if protocol.is_some() {
+            // A batch travels as one datagram, and all acknowledgements of it wait in the other direction.
+            sockopt::set_socket_send_buffer_size_force(&socket, BATCH_BYTES)?;
+            sockopt::set_socket_recv_buffer_size_force(&socket, BATCH_BYTES)?;
+        }
         Ok(Socket {
             socket,
             sequence: 0,

@@ -31,6 +31,8 @@ const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_INET_CONF: u16 = 1;
+const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_MODE_NONE: u8 = 1;
 
@@ -84,14 +86,21 @@ pub(crate) fn new_pair(name: &str, peer: &str, namespace: BorrowedFd<'_>) -> Mes
         })
 }
 
-/// Brings a link up without any address of its own making, under an alias if one is given.
+/// Brings a link up without any address of its own making, under an alias if one is given. It answers for its own
+/// addresses only, not for every address of the host as the kernel would otherwise (`arp_ignore`, ip-sysctl).
 pub(crate) fn set_up(index: i32, alias: Option<&str>) -> Message {
     let message = Message::new(SET_LINK, ACK, &link_header(index, FLAG_UP)).nested(
         IFLA_AF_SPEC,
         |families| {
-            families.nested(u16::from(AF_INET6), |ipv6| {
-                ipv6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE])
-            })
+            families
+                .nested(u16::from(AF_INET), |ipv4| {
+                    ipv4.nested(IFLA_INET_CONF, |settings| {
+                        settings.attribute(IPV4_DEVCONF_ARP_IGNORE, &1u32.to_ne_bytes())
+                    })
+                })
+                .nested(u16::from(AF_INET6), |ipv6| {
+                    ipv6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE])
+                })
         },
     );
     match alias {
@@ -185,6 +194,19 @@ pub(crate) fn default_route(index: i32, gateway: IpAddr) -> Message {
     route(REPLACE, family, 0, 0, UNICAST, ONLINK)
         .attribute(5, &bytes)
         .attribute(4, &index.to_ne_bytes())
+}
+
+/// A route to a range of addresses by one that is on the link: whoever is there answers for itself only.
+pub(crate) fn route_by(index: i32, first: Ipv6Addr, length: u8, gateway: Ipv6Addr) -> Message {
+    route(REPLACE, AF_INET6, length, 0, 1, ONLINK)
+        .attribute(1, &first.octets())
+        .attribute(5, &gateway.octets())
+        .attribute(4, &index.to_ne_bytes())
+}
+
+/// Makes a whole range of addresses one's own, as often as wished.
+pub(crate) fn own(first: Ipv6Addr, length: u8) -> Message {
+    local_route(NEW_ROUTE, ACK | CREATE | REPLACE, first.into(), length)
 }
 
 /// A route that refuses, so that addresses nobody has are not looked for elsewhere.

@@ -4,10 +4,15 @@
 
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use mayfly_mesh::{Attachment, InterfaceShape, Mesh, private_ip, shape_interface};
+use mayfly_mesh::{
+    Attachment, Flow, Guard, InterfaceShape, MachineTraffic, Mesh, Traffic, private_ip,
+    shape_interface,
+};
 use mayfly_types::{HostId, MachineId, NetworkId};
 
 use crate::world::{
@@ -378,4 +383,209 @@ fn an_interface_gets_exactly_the_wanted_shape_and_nothing_else() {
     };
     let error = inside(&world.namespace, || shape_interface(&absent).unwrap_err());
     assert_eq!(error.to_string(), "shape the interface nowhere");
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_machine_lead_to_it_and_may_be_used() {
+    let cloud = Cloud::new();
+    let (a, b) = (cloud.machine(1, 1).await, cloud.machine(1, 2).await);
+    let second = Ipv6Addr::from_bits(a.private_ip.to_bits() | 0xffff);
+    let _web = cloud.listen(a, Ipv6Addr::UNSPECIFIED.into());
+    assert!(cloud.reaches(b, (second, 8080)));
+    assert!(connects((second, 8080).into()), "from the host");
+    let path = |machine: Attachment| cloud.mesh().namespace_path(machine.machine_id);
+    ip_inside(&path(a), &format!("addr add {second}/128 dev eth0 nodad"));
+    assert!(receives(&path(a), b.private_ip, &path(b), second));
+    let stranger = cloud.machine(2, 3).await;
+    assert!(cloud.misses(stranger, (second, 8080)));
+}
+
+fn tcp(range: &str, port: u16) -> Flow {
+    Flow {
+        range: range.parse().unwrap(),
+        protocols: (6, 6),
+        ports: (port, port),
+    }
+}
+
+#[tokio::test]
+async fn policies_hold_for_one_machine_and_end_what_they_forbid() {
+    let cloud = Cloud::new();
+    let (guarded, free) = (cloud.machine(1, 1).await, cloud.machine(1, 2).await);
+    let internet = Internet::new();
+    let server = inside(&internet.namespace, || {
+        TcpListener::bind((internet.world_v4, 80)).unwrap()
+    });
+    let inner = cloud.listen(free, Ipv6Addr::UNSPECIFIED.into());
+    let world = SocketAddr::from((internet.world_v4, 80));
+    let mate = SocketAddr::from((free.private_ip, 8080));
+    let enforce = async |guard: Guard| {
+        let machine = MachineTraffic {
+            outbound: guard,
+            ..MachineTraffic::default()
+        };
+        let traffic = Traffic {
+            machines: BTreeMap::from([(guarded.machine_id, machine)]),
+            ..Traffic::default()
+        };
+        cloud.mesh().set_traffic(Arc::new(traffic)).await.unwrap();
+    };
+    assert!(cloud.reaches(guarded, world) && cloud.reaches(guarded, mate));
+
+    let world_only = Guard {
+        only_allowed: true,
+        // Overlapping on purpose.
+        allow: vec![
+            tcp("198.18.0.0/15", 80),
+            tcp("0.0.0.0/0", 80),
+            tcp("::/0", 443),
+        ],
+        deny: Vec::new(),
+    };
+    enforce(world_only).await;
+    assert!(cloud.reaches(guarded, world));
+    assert!(cloud.misses(guarded, mate));
+    assert!(cloud.reaches(free, mate), "another machine");
+    // A restart of the daemon changes nothing.
+    let _again = Mesh::start(cloud.directory.path(), &[]).unwrap();
+    assert!(cloud.reaches(guarded, world) && cloud.misses(guarded, mate));
+
+    enforce(Guard {
+        deny: vec![tcp("0.0.0.0/0", 80)],
+        ..Guard::default()
+    })
+    .await;
+    assert!(cloud.misses(guarded, world));
+    assert!(cloud.reaches(guarded, mate));
+
+    // What was allowed before ends as well.
+    enforce(Guard::default()).await;
+    let path = cloud.mesh().namespace_path(guarded.machine_id);
+    let mut stream = inside(&path, || std::net::TcpStream::connect(world).unwrap());
+    server.set_nonblocking(true).unwrap();
+    let mut accepted = loop {
+        match server.accept() {
+            Ok((stream, _)) if stream.peer_addr().is_ok() => break stream,
+            _ => {}
+        }
+    };
+    accepted.set_nonblocking(false).unwrap();
+    enforce(Guard {
+        only_allowed: true,
+        ..Guard::default()
+    })
+    .await;
+    std::io::Write::write_all(&mut stream, b"x").unwrap();
+    accepted
+        .set_read_timeout(Some(std::time::Duration::from_millis(700)))
+        .unwrap();
+    let read = std::io::Read::read(&mut accepted, &mut [0; 1]);
+    // Earlier connections of this test were accepted first and have ended: those read nothing.
+    assert!(!matches!(read, Ok(1)), "{read:?}");
+    drop(inner);
+
+    // Towards a machine: by whoever begins.
+    let machine = MachineTraffic {
+        inbound: Guard {
+            only_allowed: true,
+            allow: vec![tcp(&format!("{}/128", guarded.private_ip), 8080)],
+            deny: Vec::new(),
+        },
+        ..MachineTraffic::default()
+    };
+    let third = cloud.machine(1, 3).await;
+    let _inner = cloud.listen(free, Ipv6Addr::UNSPECIFIED.into());
+    let traffic = Traffic {
+        machines: BTreeMap::from([(free.machine_id, machine)]),
+        ..Traffic::default()
+    };
+    cloud.mesh().set_traffic(Arc::new(traffic)).await.unwrap();
+    assert!(cloud.reaches(guarded, mate));
+    assert!(cloud.misses(third, mate));
+    assert!(cloud.reaches(free, world), "answers to what it begins");
+}
+
+#[tokio::test]
+async fn a_machine_leaves_as_the_address_it_was_given() {
+    let cloud = Cloud::new();
+    let (chosen, other) = (cloud.machine(1, 1).await, cloud.machine(1, 2).await);
+    let internet = Internet::new();
+    let (outside4, outside6) = internet.more_of_the_host();
+    let machine = MachineTraffic {
+        source4: Some((chosen.ipv4, outside4)),
+        source6: Some((chosen.private_ip, outside6)),
+        ..MachineTraffic::default()
+    };
+    let traffic = Traffic {
+        machines: BTreeMap::from([(chosen.machine_id, machine)]),
+        outward: BTreeSet::from([outside4.into(), outside6.into()]),
+        ..Traffic::default()
+    };
+    cloud.mesh().set_traffic(Arc::new(traffic)).await.unwrap();
+    for (world, given, usual) in [
+        (
+            IpAddr::from(internet.world_v4),
+            IpAddr::from(outside4),
+            IpAddr::from(internet.host_v4),
+        ),
+        (
+            internet.world_v6.into(),
+            outside6.into(),
+            internet.host_v6.into(),
+        ),
+    ] {
+        let server = inside(&internet.namespace, || {
+            TcpListener::bind((world, 80)).unwrap()
+        });
+        for (machine, seen_as) in [(chosen, given), (other, usual)] {
+            assert!(cloud.reaches(machine, (world, 80)), "{world}");
+            assert_eq!(server.accept().unwrap().1.ip(), seen_as);
+        }
+        // Nothing of the host is reached by an address that is for leaving.
+        let listener = TcpListener::bind(("::", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let usual = SocketAddr::new(usual, port);
+        assert!(inside(&internet.namespace, || connects(usual)), "control");
+        let given = SocketAddr::new(given, port);
+        assert!(inside(&internet.namespace, || is_shut(given)), "{given}");
+    }
+}
+
+#[tokio::test]
+async fn machines_reach_of_the_host_what_the_world_reaches() {
+    let cloud = Cloud::new();
+    let machine = cloud.machine(1, 1).await;
+    let internet = Internet::new();
+    let (app4, app6) = internet.more_of_the_host();
+    let door = TcpListener::bind((internet.host_v4, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let _edge = TcpListener::bind(("::", door.port())).unwrap();
+    let of_app = [IpAddr::from(app4), app6.into()].map(|ip| TcpListener::bind((ip, 0)).unwrap());
+    let of_app = of_app
+        .each_ref()
+        .map(|listener| listener.local_addr().unwrap());
+    for address in [door, of_app[0], of_app[1]] {
+        assert!(cloud.misses(machine, address), "{address}");
+    }
+    let traffic = Traffic {
+        public: BTreeSet::from([app4.into(), app6.into()]),
+        doors: BTreeSet::from([door]),
+        ..Traffic::default()
+    };
+    cloud.mesh().set_traffic(Arc::new(traffic)).await.unwrap();
+    for address in [door, of_app[0], of_app[1]] {
+        assert!(cloud.reaches(machine, address), "{address}");
+    }
+    // Not what listens everywhere, by an app's address; not another port of the edge's.
+    let everywhere = TcpListener::bind(("::", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let _everywhere = TcpListener::bind(("::", everywhere)).unwrap();
+    for address in [IpAddr::from(app4), app6.into(), internet.host_v4.into()] {
+        assert!(cloud.misses(machine, (address, everywhere)), "{address}");
+    }
 }

@@ -139,6 +139,23 @@ impl Internet {
         internet
     }
 
+    /// A second address of the host that the world knows a way to, of each family.
+    pub(crate) fn more_of_the_host(&self) -> (Ipv4Addr, Ipv6Addr) {
+        let (v4, v6) = self.second();
+        let name = &self.name;
+        shell(&format!(
+            "ip addr add {v4}/32 dev {name} && ip addr add {v6}/128 dev lo nodad &&
+             ip -n {name} route add {v4}/32 dev wan && ip -n {name} route add {v6}/128 via {}",
+            self.host_v6
+        ));
+        (v4, v6)
+    }
+
+    fn second(&self) -> (Ipv4Addr, Ipv6Addr) {
+        let v4 = Ipv4Addr::from_bits(self.host_v4.to_bits() - 1);
+        (v4, Ipv6Addr::from_bits(self.host_v6.to_bits() + 0x10))
+    }
+
     /// Lets the world know a way to a machine's addresses, so that only the firewall keeps it out.
     pub(crate) fn route_back(&self, v6: &str, v4: &str) {
         let Internet {
@@ -155,6 +172,10 @@ impl Internet {
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        shell(&format!("ip link del {0}; ip netns del {0}", self.name));
+        let (_, v6) = self.second();
+        shell(&format!(
+            "ip link del {0}; ip addr del {v6}/128 dev lo 2>/dev/null; ip netns del {0}",
+            self.name
+        ));
     }
 }
