@@ -1,11 +1,12 @@
 //! The few kernel calls that no safe crate offers: forking, namespaces of one's own, signals as a descriptor, seccomp
-//! filters, mount attributes, loop devices, tunnel interfaces.
+//! filters, mount attributes, loop devices, tunnel interfaces, datagrams by the dozen.
 //!
 //! This is the only crate of Mayfly that may hold `unsafe` code. Every block says why it is sound and why no safe call
 //! would do; every function is run by a test of this crate or, where it needs a machine around it, by the tests in
 //! `bin/mayfly-init/tests`. What rustix offers safely is used from there and not repeated here.
 
 mod arguments;
+mod datagrams;
 mod descriptors;
 mod fork;
 mod listen_fds;
@@ -17,6 +18,7 @@ mod signals;
 mod tun;
 
 pub use arguments::replace_arguments;
+pub use datagrams::{Arrivals, Departures};
 pub use descriptors::close_inherited;
 pub use fork::{Fork, Namespaces, fork, unshare};
 pub use listen_fds::take_listen_fds;
