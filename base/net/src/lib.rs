@@ -21,4 +21,4 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, head
 pub use probe::{ProbeAnswer, ProbeError, ProbeRequest, ProbeTls, Prober};
 pub use request::Request;
 pub use response::{Response, Upgraded};
-pub use serve::{PeerAddr, ServeConfig, serve};
+pub use serve::{Listener, MarkedSocket, PeerAddr, ServeConfig, serve};

@@ -9,7 +9,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mayfly_runtime::{Backoff, Stop, TaskSet};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 use tracing::{debug, warn};
@@ -17,6 +18,41 @@ use tracing::{debug, warn};
 /// Who opened the connection; an extension of every request that [`serve`] hands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
+
+/// A bound socket that [`serve`] accepts from. Every connection comes with what its requests carry as an extension.
+pub trait Listener: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Mark: Clone + Send + Sync + 'static;
+
+    fn accept(&self) -> impl Future<Output = std::io::Result<(Self::Stream, Self::Mark)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+    type Mark = PeerAddr;
+
+    async fn accept(&self) -> std::io::Result<(TcpStream, PeerAddr)> {
+        let (stream, peer) = TcpListener::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, PeerAddr(peer)))
+    }
+}
+
+/// A Unix socket; whoever connects is known by the socket they found.
+pub struct MarkedSocket<T> {
+    pub listener: UnixListener,
+    pub mark: T,
+}
+
+impl<T: Clone + Send + Sync + 'static> Listener for MarkedSocket<T> {
+    type Stream = UnixStream;
+    type Mark = T;
+
+    async fn accept(&self) -> std::io::Result<(UnixStream, T)> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok((stream, self.mark.clone()))
+    }
+}
 
 /// Limits of a listener. Limits on bodies belong to the routes, which differ in what they accept.
 #[derive(Clone, Debug)]
@@ -52,8 +88,9 @@ const ACCEPT_BACKOFF: Backoff = Backoff {
 /// `config.drain`, and returns. True if all of them did.
 ///
 /// Upgrades (WebSockets) work; an upgraded connection belongs to its handler and is not waited for.
-pub async fn serve<S, B>(listener: TcpListener, service: S, config: ServeConfig, stop: Stop) -> bool
+pub async fn serve<L, S, B>(listener: L, service: S, config: ServeConfig, stop: Stop) -> bool
 where
+    L: Listener,
     S: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -71,7 +108,7 @@ where
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let (stream, peer, place) = match accepted {
+        let (stream, mark, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "accept failed");
@@ -84,9 +121,9 @@ where
             }
         };
         failures = 0;
-        let service = WithPeer {
+        let service = Marked {
             service: service.clone(),
-            peer: PeerAddr(peer),
+            mark,
         };
         let config = config.clone();
         connections
@@ -100,22 +137,22 @@ where
     connections.shut_down(config.drain).await
 }
 
-async fn accept(
-    listener: &TcpListener,
+async fn accept<L: Listener>(
+    listener: &L,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> std::io::Result<(L::Stream, L::Mark, tokio::sync::OwnedSemaphorePermit)> {
     let place = places
         .clone()
         .acquire_owned()
         .await
         .expect("the semaphore is never closed");
-    let (stream, peer) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, peer, place))
+    let (stream, mark) = listener.accept().await?;
+    Ok((stream, mark, place))
 }
 
-async fn serve_connection<S, B>(stream: TcpStream, service: S, config: &ServeConfig, stop: Stop)
+async fn serve_connection<T, S, B>(stream: T, service: S, config: &ServeConfig, stop: Stop)
 where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -143,16 +180,17 @@ where
     }
 }
 
-/// Adds [`PeerAddr`] to the requests of one connection.
+/// Adds what is known of a connection to its requests.
 #[derive(Clone)]
-struct WithPeer<S> {
+struct Marked<S, T> {
     service: S,
-    peer: PeerAddr,
+    mark: T,
 }
 
-impl<S> Service<hyper::Request<Incoming>> for WithPeer<S>
+impl<S, T> Service<hyper::Request<Incoming>> for Marked<S, T>
 where
     S: Service<hyper::Request<Incoming>>,
+    T: Clone + Send + Sync + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -166,7 +204,7 @@ where
     }
 
     fn call(&mut self, mut request: hyper::Request<Incoming>) -> S::Future {
-        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.mark.clone());
         self.service.call(request)
     }
 }

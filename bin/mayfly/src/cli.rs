@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     apps, auth, certs, checks, cloud, cloud_status, completion, config, docs, events, image, info,
-    ips, launch, logs, machine, man, orgs, platform, status, trust, version,
+    ips, launch, logs, machine, man, network_policies, orgs, platform, status, trust, version,
 };
 use crate::context::Context;
 use crate::program;
@@ -86,6 +86,9 @@ enum Command {
     Machine(machine::MachineCommand),
     /// Write the manual pages
     Man(man::Man),
+    /// Manage what machines of an app may begin, and who may begin something with them
+    #[command(subcommand, alias = "network-policy")]
+    NetworkPolicies(network_policies::NetworkPoliciesCommand),
     /// Open an app in the browser
     Open(apps::open::Open),
     /// Manage organizations
@@ -132,6 +135,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Launch(command) => command.run(&context).await?,
         Command::Logs(command) => command.run(&context).await?,
         Command::Machine(command) => return Box::pin(command.run(&context)).await,
+        Command::NetworkPolicies(command) => command.run(&context).await?,
         Command::Man(command) => command.run(&context)?,
         Command::Open(command) => command.run(&context).await?,
         Command::Orgs(command) => command.run(&context).await?,

@@ -13,6 +13,7 @@ mod ips;
 mod log_page;
 mod machine;
 mod machines;
+mod network_policies;
 mod orgs;
 mod secrets;
 
@@ -34,6 +35,7 @@ pub(crate) use ips::{AllocateIp, Ip};
 pub(crate) use log_page::{LogFilter, LogLine};
 pub(crate) use machine::Machine;
 pub(crate) use machines::{Launch, Stop};
+pub(crate) use network_policies::NetworkPolicy;
 pub(crate) use orgs::{Org, ReplayGrants};
 
 /// Answers are documents about one app or host; a longer one is a mistake.

@@ -17,6 +17,7 @@ pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod man;
+pub(crate) mod network_policies;
 pub(crate) mod orgs;
 pub(crate) mod platform;
 pub(crate) mod status;

@@ -32,6 +32,8 @@ pub(crate) fn pools(configured: &Addresses, edges: &[EdgeAddress], tag: &str) ->
             IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
             _ => None,
         }),
+        egress_v4: configured.egress_v4,
+        egress_v6: configured.egress_v6,
     }
 }
 
@@ -77,6 +79,9 @@ impl AnsweredFor {
     fn update(&mut self) -> Result<(), MeshError> {
         let directory = self.directory.borrow_and_update().clone();
         let mut wanted = self.pools.clone();
+        // A neighbour that answers has to find somebody at the address it was spoken to from.
+        let outward = directory.apps.iter().flat_map(|app| &app.egress);
+        wanted.extend(outward.map(|address| IpRange::from(address.ip)));
         for address in directory.apps.iter().flat_map(|app| &app.addresses) {
             if address.ip.is_ipv6() && address.reach != Reach::Shared {
                 wanted.insert(address.ip.into());

@@ -1,4 +1,5 @@
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
 use mayfly_image::ImageStore;
 use mayfly_machine::MachineState;
+use mayfly_mesh::API_PORT;
 use mayfly_names::{ChallengeServer, NameServer, NamesConfig, Sources};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy, TaskSet};
 use mayfly_types::{HostId, MachineId};
@@ -23,9 +25,11 @@ use crate::addresses::{self, AnsweredFor};
 use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
 use crate::control_plane::{ControlPlane, Plan, StoreAccess};
+use crate::doors::Doors;
 use crate::host_places::{self, HostPlace};
 use crate::private_names::AskedForCallers;
 use crate::readiness::Readiness;
+use crate::traffic::{self, TrafficKeeper};
 use crate::waker::HostWaker;
 
 const DNS_PORT: u16 = 53;
@@ -36,6 +40,9 @@ pub(crate) struct Cloud {
     control: ControlPlane,
     hosts: Vec<Host>,
     catalogs: Catalogs,
+    doors: Doors,
+    traffic: TrafficKeeper,
+    inner_listener: TcpListener,
     keeper: Keeper,
     driver: ContainerDriver,
     images: ImageStore,
@@ -138,11 +145,13 @@ impl Cloud {
             hosts.push(built);
         }
 
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let catalogs = Catalogs::of(hosts.iter().map(Host::catalog).collect());
         let resolvers = server.nameservers.iter();
         let names = NamesConfig {
-            listen: (driver.names_address(), DNS_PORT).into(),
+            listen: SocketAddrV6::new(driver.names_address(), DNS_PORT, 0, 0),
+            cores,
             upstreams: resolvers
                 .map(|address| (*address, DNS_PORT).into())
                 .collect(),
@@ -177,7 +186,6 @@ impl Cloud {
             Arc::new(waker),
             &*entropy,
         );
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let statics: Arc<dyn StaticFiles> = Arc::new(ImageFiles(hosts.clone()));
         let mut edges: Vec<Edge> = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
@@ -227,10 +235,20 @@ impl Cloud {
         let answered_for = AnsweredFor::open(&config.data_dir, &pools, directory.subscribe())
             .context("answer for the addresses of apps")?;
 
+        let directory_of_traffic = directory.subscribe();
         let requests = Stop::new();
         let control_config = ControlConfig {
             settings: Settings {
                 domain: config.domain.clone(),
+                api_url: match &config.api_url {
+                    Some(url) => url.clone(),
+                    None => format!(
+                        "http://{}",
+                        listener
+                            .local_addr()
+                            .context("read the API's own address")?
+                    ),
+                },
                 edges: edge_addresses.clone(),
                 addresses: pools,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -262,8 +280,44 @@ impl Cloud {
         };
         let control = ControlPlane::new(plan, store).await?;
 
+        let inner = SocketAddr::from((driver.names_address(), API_PORT));
+        let inner_listener = TcpListener::bind(inner)
+            .await
+            .with_context(|| format!("listen on {inner} for machines' requests to the API"))?;
+        let local: BTreeSet<HostId> = hosts.iter().map(Host::host_id).collect();
+        let doors = Doors {
+            data_dir: config.data_dir.clone(),
+            catalog: catalogs.subscribe(),
+            hosts: local.clone(),
+            router: control.router(),
+        };
+
+        let known_by = [
+            config.certificates.settings.public_addresses.clone(),
+            config
+                .addresses
+                .shared_v4
+                .map(IpAddr::V4)
+                .into_iter()
+                .collect(),
+        ]
+        .concat();
+        let listeners = edge_addresses
+            .iter()
+            .flat_map(|edge| [edge.address, edge.https]);
+        let traffic = TrafficKeeper {
+            driver: driver.clone(),
+            catalog: catalogs.subscribe(),
+            hosts: local,
+            directory: directory_of_traffic,
+            doors: traffic::doors(listeners, &known_by),
+        };
+
         Ok(Self {
             listener,
+            doors,
+            traffic,
+            inner_listener,
             control,
             hosts,
             catalogs,
@@ -322,8 +376,14 @@ impl Cloud {
                 })
                 .await;
         }
+        let traffic = self.traffic;
+        tasks.spawn("traffic", |stop| traffic.run(stop)).await;
+        let doors = self.doors;
+        tasks.spawn("doors", |stop| doors.run(stop)).await;
         let api = TaskSet::new();
         self.control.serve(self.listener, &api).await;
+        // With limits of its own: machines cannot take the places of those who manage them.
+        self.control.serve(self.inner_listener, &api).await;
         self.control.spawn(&tasks).await;
         Running {
             api,

@@ -28,6 +28,8 @@ pub(crate) struct Config {
     /// The default region first; empty leaves it at those there were.
     pub(crate) regions: Vec<Region>,
     pub(crate) api_listen: SocketAddr,
+    /// Where the world reaches the API, without a slash at the end; `None` is where it listens.
+    pub(crate) api_url: Option<String>,
     /// Where the edge of the default region listens.
     pub(crate) edge_listen: SocketAddr,
     pub(crate) edge_https_listen: SocketAddr,
@@ -111,6 +113,7 @@ struct File {
 #[serde(deny_unknown_fields, default)]
 struct Api {
     listen: Option<SocketAddr>,
+    public_url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -147,6 +150,10 @@ pub(crate) struct Addresses {
     #[serde(deserialize_with = "range")]
     pub(crate) v6: Option<IpRange>,
     pub(crate) shared_v4: Option<Ipv4Addr>,
+    #[serde(deserialize_with = "range")]
+    pub(crate) egress_v4: Option<IpRange>,
+    #[serde(deserialize_with = "range")]
+    pub(crate) egress_v6: Option<IpRange>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -246,6 +253,7 @@ impl Config {
                 .api_listen
                 .or(file.api.listen)
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4280))),
+            api_url: file.api.public_url.map(api_url).transpose()?,
             edge_https_listen: overrides
                 .https_listen
                 .or(file.edge.https_listen)
@@ -323,6 +331,19 @@ impl Config {
     }
 }
 
+/// Others compare it letter by letter, as the issuer of tokens.
+fn api_url(text: String) -> anyhow::Result<String> {
+    let url = text.trim_end_matches('/');
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    anyhow::ensure!(
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['?', '#', ' '])),
+        "api.public_url `{text}`: expected an address like https://api.example.com"
+    );
+    Ok(url.to_owned())
+}
+
 /// The command line before the file; `region` is `regions` with one.
 fn regions(
     overrides: &Overrides,
@@ -380,6 +401,18 @@ fn checked_addresses(addresses: Addresses) -> anyhow::Result<Addresses> {
     anyhow::ensure!(
         addresses.v6.is_none_or(|range| range.first().is_ipv6()),
         "addresses.v6 must be a range of IPv6 addresses, such as 2001:db8::/64"
+    );
+    anyhow::ensure!(
+        addresses
+            .egress_v4
+            .is_none_or(|range| range.first().is_ipv4()),
+        "addresses.egress_v4 must be a range of IPv4 addresses, such as 198.51.100.0/28"
+    );
+    anyhow::ensure!(
+        addresses
+            .egress_v6
+            .is_none_or(|range| range.first().is_ipv6()),
+        "addresses.egress_v6 must be a range of IPv6 addresses, such as 2001:db8:1::/64"
     );
     Ok(addresses)
 }
@@ -523,6 +556,7 @@ mod tests {
                 "images.logins.\"ghcr.io\".password_file /nowhere",
             ),
             ("[api]\nlisten = \"here\"", "listen"),
+            ("[api]\npublic_url = \"api.test\"", "api.public_url"),
             ("region = \"Frankfurt\"", "three letters"),
             ("regions = [\"fra\", \"fra\"]", "fra twice"),
             ("region = \"fra\"\nregions = [\"iad\"]", "cannot both"),
@@ -552,6 +586,10 @@ mod tests {
             ),
             ("[edge]\ndrain = 10", "drain"),
             ("[addresses]\nv4 = \"::/64\"", "addresses.v4"),
+            (
+                "[addresses]\negress_v6 = \"10.0.0.0/8\"",
+                "addresses.egress_v6",
+            ),
             ("[latency.round_trips]\niad = \"9ms\"", "pair of regions"),
             (
                 "[latency.round_trips]\niad-fra = \"9\"",

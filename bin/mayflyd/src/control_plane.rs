@@ -3,6 +3,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use mayfly_control::{ApiLimits, Control, ControlConfig, ControlDeps, LateRouter};
 use mayfly_control_store::ControlStore;
 use mayfly_net::{ServeConfig, serve};
@@ -119,13 +120,19 @@ impl ControlPlane {
         self.present.subscribe()
     }
 
-    /// Starts to answer on `listener`, while there is no control plane with the reason why not.
-    pub(crate) async fn serve(&self, listener: TcpListener, tasks: &TaskSet) {
-        let router = match (self.control.get(), &self.waiting) {
+    /// The API; while there is no control plane it answers with the reason why not. Each call makes one with limits of
+    /// its own.
+    pub(crate) fn router(&self) -> Router {
+        match (self.control.get(), &self.waiting) {
             (Some(control), _) => control.router(),
             (None, Some((_, late))) => late.router(),
             (None, None) => unreachable!("whoever has no control plane waits for one"),
-        };
+        }
+    }
+
+    /// Starts to answer on `listener`.
+    pub(crate) async fn serve(&self, listener: TcpListener, tasks: &TaskSet) {
+        let router = self.router();
         tasks
             .spawn("api", |stop| async move {
                 if !serve(listener, router, ServeConfig::default(), stop).await {

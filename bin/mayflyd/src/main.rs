@@ -8,6 +8,7 @@ mod certificates;
 mod cloud;
 mod config;
 mod control_plane;
+mod doors;
 mod edge_limits;
 mod halt;
 mod host_places;
@@ -15,6 +16,7 @@ mod images;
 mod lock;
 mod private_names;
 mod readiness;
+mod traffic;
 mod waker;
 
 use std::fs::DirBuilder;

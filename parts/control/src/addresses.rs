@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use mayfly_control_store::{Address, AddressKind, AddressSource, NewAddress, StoreError};
+use mayfly_control_store::{
+    Address, AddressKind, AddressSource, NewAddress, NewEgress, StoreError,
+};
 use mayfly_types::OrgId;
-use mayfly_wire::{AllocateIp, IpAssignment, IpAssignments, IpNetwork};
+use mayfly_wire::{AllocateIp, IpAssignment, IpAssignments, IpNetwork, IpPair};
 use std::collections::BTreeMap;
 
 use crate::access::AppAccess;
@@ -37,6 +39,9 @@ pub(crate) async fn allocate(
     access: AppAccess,
     JsonBody(request): JsonBody<AllocateIp>,
 ) -> Result<Json<IpAssignment>, ApiError> {
+    if let Some(kind) = Egress::asked_for(&request) {
+        return allocate_egress(&cloud, access, request, kind).await;
+    }
     let kind: AddressKind = request
         .kind
         .as_deref()
@@ -45,7 +50,7 @@ pub(crate) async fn allocate(
         .map_err(|_| {
             let given = request.kind.as_deref().unwrap_or_default();
             ApiError::invalid(format!(
-                "type must be one of v4, v6, shared_v4, private_v6, got \"{given}\""
+                "type must be one of v4, v6, shared_v4, private_v6, egress_v4, egress_v6, egress_pair, got \"{given}\""
             ))
         })?;
     let new = NewAddress {
@@ -63,15 +68,92 @@ pub(crate) async fn allocate(
         }) => Err(ApiError::invalid(format!(
             "network: there is no network called \"{network}\" in that organization"
         ))),
-        Err(StoreError::NoAddress) => Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!(
-                "no address of type {kind} is free; release one or make addresses.{kind} larger"
-            ),
-        )
-        .coded("insufficient_capacity")),
+        Err(StoreError::NoAddress) => Err(used_up(kind.as_str())),
         Err(error) => Err(error.into()),
     }
+}
+
+fn used_up(kind: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("no address of type {kind} is free; release one or make addresses.{kind} larger"),
+    )
+    .coded("insufficient_capacity")
+}
+
+fn none_configured(kind: &str) -> ApiError {
+    ApiError::invalid(format!(
+        "type: this cloud has no addresses of type {kind}; its configuration names none (addresses.{kind})"
+    ))
+}
+
+/// What machines shall leave by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Egress {
+    V4,
+    V6,
+    Pair,
+}
+
+impl Egress {
+    fn asked_for(request: &AllocateIp) -> Option<Egress> {
+        match request.kind.as_deref() {
+            Some("egress_v4") => Some(Egress::V4),
+            Some("egress_v6") => Some(Egress::V6),
+            Some("egress_pair") => Some(Egress::Pair),
+            _ => None,
+        }
+    }
+}
+
+/// Addresses to leave by, for the machines of one region.
+async fn allocate_egress(
+    cloud: &Cloud,
+    access: AppAccess,
+    request: AllocateIp,
+    kind: Egress,
+) -> Result<Json<IpAssignment>, ApiError> {
+    let code = request.region.as_deref().unwrap_or_default();
+    if code.is_empty() {
+        return Err(ApiError::invalid(
+            "region: addresses to leave by belong to one region; name it",
+        ));
+    }
+    let region = cloud.regions.find(code);
+    let region = region.map_err(|text| ApiError::invalid(format!("region: {text}")))?;
+    let pools = &cloud.settings.addresses;
+    let v4 = pools.egress_v4.ok_or_else(|| none_configured("egress_v4"));
+    let v6 = pools.egress_v6.ok_or_else(|| none_configured("egress_v6"));
+    let new = NewEgress {
+        app_id: access.app.id,
+        region,
+        ranges: match kind {
+            Egress::V4 => vec![v4?],
+            Egress::V6 => vec![v6?],
+            Egress::Pair => vec![v4?, v6?],
+        },
+        start: u128::from_be_bytes(cloud.entropy.bytes()),
+    };
+    let made = match cloud
+        .store
+        .allocate_egress(new, access.caller.by(cloud))
+        .await
+    {
+        Err(StoreError::NoAddress) => return Err(used_up("egress_v4 or egress_v6")),
+        made => made?,
+    };
+    let mut made: Vec<IpAssignment> = made.into_iter().map(view).collect();
+    let last = made.pop().unwrap_or_default();
+    Ok(Json(match made.pop() {
+        None => last,
+        Some(first) => IpAssignment {
+            ip_pair: Some(Box::new(IpPair {
+                v4: first,
+                v6: last,
+            })),
+            ..IpAssignment::default()
+        },
+    }))
 }
 
 /// `DELETE /v1/apps/<app>/ip_assignments/<ip>`.
@@ -125,11 +207,7 @@ fn source(
 ) -> Result<AddressSource, ApiError> {
     let network = network(access, request, kind)?;
     let pools = &cloud.settings.addresses;
-    let none = || {
-        ApiError::invalid(format!(
-            "type: this cloud has no addresses of type {kind}; its configuration names none (addresses.{kind})"
-        ))
-    };
+    let none = || none_configured(kind.as_str());
     let range = match kind {
         AddressKind::V4 => pools.v4,
         AddressKind::V6 => pools.v6,
@@ -137,6 +215,8 @@ fn source(
             let ip = pools.shared_v4.ok_or_else(none)?;
             return Ok(AddressSource::Shared(ip.into()));
         }
+        AddressKind::EgressV4 => pools.egress_v4,
+        AddressKind::EgressV6 => pools.egress_v6,
         AddressKind::PrivateV6 => {
             return Ok(AddressSource::Private {
                 network,
@@ -197,10 +277,12 @@ fn view(address: Address) -> IpAssignment {
             .map_or_else(|| "global".to_owned(), |region| region.to_string()),
         service_name: address.service_name,
         shared: address.kind == AddressKind::SharedV4,
+        egress: matches!(address.kind, AddressKind::EgressV4 | AddressKind::EgressV6),
         created_at: Some(address.created_at),
         network: address.network.map(|network| IpNetwork {
             name: network.name,
             org_slug: network.org_slug.to_string(),
         }),
+        ip_pair: None,
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn create(
     let digest = Sha256::digest(serde_json::to_vec(&request).unwrap_or_default());
     let key = idempotency_key(
         &cloud,
-        format!("{}:apps", caller.user.id),
+        format!("{}:apps", caller.key()),
         &headers,
         request.idempotency_key.as_deref(),
         Digest::from_sha256(digest.into()),

@@ -157,9 +157,10 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::NotFound { .. } | StoreError::NoLease => Self::not_found(error.to_string()),
-            StoreError::Taken { .. } | StoreError::NotEmpty { .. } | StoreError::KeyReused(_) => {
-                Self::invalid(error.to_string())
-            }
+            StoreError::Taken { .. }
+            | StoreError::NotEmpty { .. }
+            | StoreError::Full { .. }
+            | StoreError::KeyReused(_) => Self::invalid(error.to_string()),
             StoreError::VersionMoved { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, error.to_string())
             }

@@ -46,7 +46,8 @@ pub(crate) async fn create(
     caller: Caller,
     JsonBody(request): JsonBody<CreateOrg>,
 ) -> Result<(StatusCode, Json<Organization>), ApiError> {
-    if caller.token.org_id.is_some() {
+    let (user, token) = caller.user()?;
+    if token.org_id.is_some() {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "this token opens one organization and cannot make others",
@@ -73,7 +74,7 @@ pub(crate) async fn create(
     };
     let created = cloud
         .store
-        .create_org(new, caller.user.id, caller.by(&cloud))
+        .create_org(new, user.id, caller.by(&cloud))
         .await;
     match created {
         Ok(org) => Ok((StatusCode::CREATED, Json(view(&org)))),

@@ -58,7 +58,7 @@ pub(crate) async fn remove(
 }
 
 async fn admins_only(cloud: &Cloud, caller: &Caller, org: &Org) -> Result<(), ApiError> {
-    match cloud.store.role(org.id, caller.user.id).await? {
+    match cloud.store.role(org.id, caller.user()?.0.id).await? {
         Some(Role::Admin) => Ok(()),
         _ => Err(ApiError::new(
             StatusCode::FORBIDDEN,

@@ -10,14 +10,15 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::guard::{Guard, guard};
 use crate::http::request_id::{RequestIds, identify};
+use crate::inside::keep_door;
 use crate::limits::{Limiter, limit};
 use crate::machines::{
     create, destroy, exec, exec_stream, lease, lifecycle, list, memory, metadata, observe, update,
     wait,
 };
 use crate::{
-    addresses, apps, certificates, event_log, images, logs, orgs, platform, private,
-    replay_sources, secrets, status, tokens,
+    addresses, apps, certificates, event_log, images, logs, network_policies, oidc, orgs, platform,
+    private, replay_sources, secrets, status, tokens,
 };
 
 /// Every path of the API.
@@ -40,6 +41,18 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route(
             "/v1/apps/{app}/ip_assignments/{ip}",
             delete(addresses::release),
+        )
+        .route(
+            "/v1/apps/{app}/network_policies",
+            get(network_policies::list).post(network_policies::put),
+        )
+        .route(
+            "/v1/apps/{app}/network_policies/",
+            get(network_policies::list).post(network_policies::put),
+        )
+        .route(
+            "/v1/apps/{app}/network_policies/{policy}",
+            get(network_policies::show).delete(network_policies::delete),
         )
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
         .route(
@@ -72,6 +85,13 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/platform/vm_sizes", get(platform::vm_sizes))
         .route("/v1/platform/placements", post(platform::placements))
         .route("/v1/tokens/current", get(tokens::current))
+        .route("/v1/tokens/oidc", post(oidc::create))
+        .route("/v1/orgs/{slug}/oidc_keys", post(oidc::rotate))
+        .route(
+            "/oidc/{slug}/.well-known/openid-configuration",
+            get(oidc::discovery),
+        )
+        .route("/oidc/{slug}/.well-known/jwks", get(oidc::keys))
         .route("/v1/events", get(event_log::read))
         .route("/v1/images", get(images::list).post(images::import))
         .route("/v1/images/show", get(images::show))
@@ -85,7 +105,8 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/api/v1/organizations/{slug}", get(orgs::show_wrapped))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .with_state(cloud)
+        .with_state(cloud.clone())
+        .layer(middleware::from_fn_with_state(cloud, keep_door))
         .layer(middleware::from_fn_with_state(limiter, limit))
         .layer(middleware::from_fn_with_state(Guard::new(), guard))
         .layer(middleware::from_fn_with_state(ids, identify))

@@ -22,6 +22,9 @@ pub struct AddressPools {
     pub v6: Option<IpRange>,
     /// The address where edges tell apps apart by host name.
     pub shared_v4: Option<Ipv4Addr>,
+    /// Addresses that machines leave by; routed to this cloud, and nobody is reached there.
+    pub egress_v4: Option<IpRange>,
+    pub egress_v6: Option<IpRange>,
 }
 
 /// What the control plane is told about the cloud it serves.
@@ -29,6 +32,8 @@ pub struct AddressPools {
 pub struct Settings {
     /// Apps are reached as `<app>.<domain>`.
     pub domain: String,
+    /// Where the world reaches the API, without a slash at the end.
+    pub api_url: String,
     /// The HTTP listener of each edge, for addresses shown to users; the first is that of the default region.
     pub edges: Vec<EdgeAddress>,
     pub addresses: AddressPools,
@@ -40,6 +45,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Who signs for the machines of an organization.
+    pub(crate) fn oidc_issuer(&self, org: &str) -> String {
+        format!("{}/oidc/{org}", self.api_url)
+    }
+
     pub(crate) fn hostname(&self, app: &str) -> String {
         format!("{app}.{}", self.domain)
     }

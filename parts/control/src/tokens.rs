@@ -3,9 +3,11 @@ use mayfly_control_store::OrgKind;
 use serde_json::{Value, json};
 
 use crate::access::Caller;
+use crate::error::ApiError;
 
 /// `GET /v1/tokens/current`: whose token this is and what it opens.
-pub(crate) async fn current(caller: Caller) -> Json<Value> {
+pub(crate) async fn current(caller: Caller) -> Result<Json<Value>, ApiError> {
+    let (user, token) = caller.user()?;
     let orgs: Vec<Value> = caller
         .orgs
         .iter()
@@ -17,18 +19,18 @@ pub(crate) async fn current(caller: Caller) -> Json<Value> {
             })
         })
         .collect();
-    Json(json!({
+    Ok(Json(json!({
         "user": {
-            "id": caller.user.id,
-            "email": caller.user.email,
-            "name": caller.user.name,
+            "id": user.id,
+            "email": user.email,
+            "name": user.name,
         },
         "token": {
-            "id": caller.token.id,
-            "name": caller.token.name,
-            "created_at": caller.token.created_at,
-            "expires_at": caller.token.expires_at,
+            "id": token.id,
+            "name": token.name,
+            "created_at": token.created_at,
+            "expires_at": token.expires_at,
         },
         "organizations": orgs,
-    }))
+    })))
 }

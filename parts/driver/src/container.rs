@@ -13,7 +13,7 @@ use mayfly_host_api::{
     ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo,
 };
 use mayfly_machine::Signal;
-use mayfly_mesh::{Ipv4Pool, Mesh, MeshError};
+use mayfly_mesh::{Ipv4Pool, Mesh, MeshError, Traffic};
 use mayfly_runtime::{Clock, TaskSet};
 use mayfly_types::{LaunchId, MachineId};
 use tracing::info;
@@ -104,6 +104,11 @@ impl ContainerDriver {
     /// The network of this server's machines, for the gateways of users' devices.
     pub fn mesh(&self) -> &Mesh {
         &self.0.mesh
+    }
+
+    /// Enforces policies and sources of machines: see [`Mesh::set_traffic`].
+    pub async fn set_traffic(&self, traffic: Arc<Traffic>) -> Result<(), MeshError> {
+        self.0.mesh.set_traffic(traffic).await
     }
 
     /// Four characters that tell this data directory's things in the kernel from those of others.

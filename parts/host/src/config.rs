@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +58,14 @@ impl HostConfig {
     pub(crate) fn kept_log_dir(&self, machine: MachineId) -> PathBuf {
         self.journal_dir.join("logs").join(machine.as_str())
     }
+}
+
+/// The directory that a machine sees as `/.fly`. Whoever serves the API to machines keeps a socket `api` in it.
+pub fn door_dir(data_dir: &Path, machine: MachineId) -> PathBuf {
+    data_dir
+        .join("machines")
+        .join(machine.as_str())
+        .join("door")
 }
 
 /// Whether the memory promised to running machines may exceed the server's.

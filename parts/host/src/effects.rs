@@ -11,6 +11,7 @@ use mayfly_machine::{Body, Effect, Event, Exit, Fault, GuestRef, Machine};
 use mayfly_runtime::report;
 use mayfly_types::{InstanceId, LaunchId, MachineId};
 
+use crate::config::door_dir;
 use crate::host::Shared;
 use crate::{launch, runner_log};
 
@@ -167,6 +168,10 @@ impl Performing {
                 self.clean().await.map_err(failure)?;
             }
         }
+        let door = door_dir(&self.shared.config.data_dir, id);
+        tokio::fs::create_dir_all(&door)
+            .await
+            .map_err(|error| (Fault::Host, format!("make {}: {error}", door.display())))?;
         let now = self.shared.now();
         runner_log::write(
             &self.shared.config,

@@ -2,7 +2,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mayfly_driver::{Body, Launch};
 use mayfly_guest::{
-    ContainerLaunch, FileEntry, LaunchSpec, ProcessLaunch, RestartRule, RootLaunch,
+    ContainerLaunch, FileEntry, LaunchSpec, MountEntry, ProcessLaunch, RestartRule, RootLaunch,
 };
 use mayfly_image::{ImageConfig, Pinned};
 use mayfly_machine::{
@@ -12,10 +12,14 @@ use mayfly_machine::{
 use mayfly_runtime::report;
 use mayfly_types::{ImageRef, LaunchId};
 
+use crate::config::door_dir;
 use crate::host::Shared;
 
 /// The container of a machine that has only one.
 const MAIN: &str = "main";
+
+/// As upstream, whose programs open `/.fly/api`.
+const DOOR: &str = "/.fly";
 
 const FILE_MODE_DEFAULT: u32 = 0o644;
 
@@ -132,7 +136,7 @@ impl Maker<'_> {
             root: unset_root(),
             processes,
             files: self.files(&spec.files)?,
-            mounts: Vec::new(),
+            mounts: vec![self.door()],
             restart: RestartRule::Never,
             stop_signal: spec.stop.signal.number(),
             stop_patience_ms: millis(spec.stop.patience),
@@ -171,7 +175,7 @@ impl Maker<'_> {
                 Some(process),
             )?],
             files,
-            mounts: Vec::new(),
+            mounts: vec![self.door()],
             restart,
             stop_signal: stop.signal.number(),
             stop_patience_ms: millis(stop.patience),
@@ -228,6 +232,18 @@ impl Maker<'_> {
             image: image.to_string(),
             reason: report(&error),
         })
+    }
+
+    /// Where programs find the API's socket, see [`door_dir`].
+    fn door(&self) -> MountEntry {
+        MountEntry {
+            source: door_dir(
+                &self.shared.config.data_dir,
+                self.machine.identity.machine_id,
+            ),
+            guest_path: DOOR.to_owned(),
+            read_only: true,
+        }
     }
 
     fn files(&self, files: &[FileSpec]) -> Result<Vec<FileEntry>, LaunchError> {

@@ -25,7 +25,7 @@ mod report;
 mod runner_log;
 mod server;
 
-pub use config::{HostConfig, HostDeps, Overcommit};
+pub use config::{HostConfig, HostDeps, Overcommit, door_dir};
 pub use error::BuildError;
 pub use host::Host;
 pub use housemates::Housemates;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// How long a TCP connection may wait for its next question (RFC 7766, 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
 const CONNECTIONS_MAX: usize = 1024;
-const DRAIN: Duration = Duration::from_secs(1);
+pub(crate) const DRAIN: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The longest message that fits behind a length.
 pub(crate) const TCP_MAX: usize = u16::MAX as usize;
@@ -37,9 +37,9 @@ pub(crate) enum Outcome {
 #[derive(Debug, thiserror::Error)]
 #[error("listen on {address} for questions about names")]
 pub struct ListenError {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     #[source]
-    source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 impl ListenError {
@@ -113,7 +113,7 @@ async fn serve_udp<D: Answers>(desk: Arc<D>, socket: UdpSocket, stop: Stop) {
     forwards.shut_down(DRAIN).await;
 }
 
-async fn serve_tcp<D: Answers>(desk: Arc<D>, listener: TcpListener, stop: Stop) {
+pub(crate) async fn serve_tcp<D: Answers>(desk: Arc<D>, listener: TcpListener, stop: Stop) {
     let connections = TaskSet::new();
     let free = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {

@@ -1,14 +1,16 @@
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+mod udp;
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
 use mayfly_edge_api::Directory;
 use mayfly_host_api::Catalog;
-use mayfly_runtime::{Entropy, Stop};
+use mayfly_runtime::{Entropy, Stop, TaskSet};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
 use crate::forward::Forwarder;
-use crate::listener::{Answers, ListenError, Outcome, TCP_MAX, bind, serve};
+use crate::listener::{Answers, DRAIN, ListenError, Outcome, TCP_MAX, serve_tcp};
 use crate::message::{
     Authority, Content, Query, Rcode, TYPE_AAAA, TYPE_ANY, TYPE_PTR, TYPE_TXT, Unreadable, answer,
     refusal,
@@ -21,15 +23,17 @@ const TTL: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct NamesConfig {
     /// Port 0 chooses a free one, the same for UDP and TCP.
-    pub listen: SocketAddr,
+    pub listen: SocketAddrV6,
+    /// Sockets that questions by UDP are spread over; one per core is plenty.
+    pub cores: usize,
     /// Resolvers for every name that is not ours, asked in this order.
     pub upstreams: Vec<SocketAddr>,
 }
 
 /// A bound server of names; nothing is answered before [`NameServer::run`].
 pub struct NameServer {
-    address: SocketAddr,
-    udp: UdpSocket,
+    address: SocketAddrV6,
+    udp: Vec<UdpSocket>,
     tcp: TcpListener,
     desk: Arc<Desk>,
     sources: Sources,
@@ -42,13 +46,24 @@ pub struct Sources {
 }
 
 impl NamesConfig {
-    /// Binds both sockets.
+    /// Binds all sockets.
     pub async fn build(
         self,
         sources: Sources,
         entropy: Arc<dyn Entropy>,
     ) -> Result<NameServer, ListenError> {
-        let (address, udp, tcp) = bind(self.listen).await?;
+        let failed = |source| ListenError {
+            address: self.listen.into(),
+            source,
+        };
+        let first = udp::bind_shared(self.listen).map_err(failed)?;
+        let mut address = self.listen;
+        address.set_port(first.local_addr().map_err(failed)?.port());
+        let mut udp = vec![first];
+        while udp.len() < self.cores {
+            udp.push(udp::bind_shared(address).map_err(failed)?);
+        }
+        let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let desk = Arc::new(Desk {
             names: watch::Sender::new(Arc::new(sources.read())),
             forwarder: Forwarder::new(self.upstreams, Arc::clone(&entropy)),
@@ -72,7 +87,7 @@ impl Sources {
 
 impl NameServer {
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.address.into()
     }
 
     /// Where others of this process ask, on behalf of somebody outside.
@@ -89,11 +104,22 @@ impl NameServer {
             sources,
             ..
         } = self;
+        let tasks = TaskSet::new();
         let follower = Arc::clone(&desk);
-        tokio::join!(
-            follow(follower, sources, stop.clone()),
-            serve(desk, udp, tcp, stop)
-        );
+        tasks
+            .spawn("names.follow", move |stop| follow(follower, sources, stop))
+            .await;
+        for socket in udp {
+            let desk = Arc::clone(&desk);
+            tasks
+                .spawn("names.udp", move |stop| udp::serve(desk, socket, stop))
+                .await;
+        }
+        tasks
+            .spawn("names.tcp", move |stop| serve_tcp(desk, tcp, stop))
+            .await;
+        stop.cancelled().await;
+        tasks.shut_down(DRAIN).await;
     }
 }
 
@@ -136,7 +162,7 @@ impl NamesDesk {
 
     /// Answers a DNS message as it would be answered over TCP; `None` if it is none.
     pub async fn ask(&self, asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
-        match self.0.answer(message, Some(asker), true) {
+        match self.0.answer(message, Some(asker), true).0 {
             Outcome::Answer(answer) => Some(answer),
             Outcome::Forward => self.0.forward(message, true).await,
             Outcome::Ignore => None,
@@ -151,6 +177,18 @@ struct Desk {
     entropy: Arc<dyn Entropy>,
 }
 
+/// Whether an answer to the same question from the same network is the same while names stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// It depends on who asks, or on others, or is not whole.
+    Once,
+    Fixed,
+    /// But for the order of its address records, which begin behind the question of so many bytes.
+    Shuffled {
+        question: usize,
+    },
+}
+
 impl Desk {
     fn asker(&self, address: IpAddr) -> Option<Asker> {
         match address {
@@ -160,17 +198,26 @@ impl Desk {
     }
 
     /// Strangers are refused.
-    fn answer(&self, bytes: &[u8], asker: Option<&Asker>, by_tcp: bool) -> Outcome {
+    fn answer(&self, bytes: &[u8], asker: Option<&Asker>, by_tcp: bool) -> (Outcome, Shape) {
         let query = match Query::parse(bytes) {
             Ok(query) => query,
-            Err(Unreadable::Ignore) => return Outcome::Ignore,
+            Err(Unreadable::Ignore) => return (Outcome::Ignore, Shape::Once),
             Err(Unreadable::Refuse { id, flags, rcode }) => {
-                return Outcome::Answer(refusal(id, flags, rcode));
+                return (Outcome::Answer(refusal(id, flags, rcode)), Shape::Once);
             }
         };
         let limit = if by_tcp { TCP_MAX } else { query.payload() };
         let say = |rcode, content: &Content, zone: Option<&Authority<'_>>| {
-            Outcome::Answer(answer(&query, rcode, content, zone, TTL, limit))
+            let message = answer(&query, rcode, content, zone, TTL, limit);
+            let is_cut = message[2] & 2 != 0;
+            let shape = match content {
+                _ if zone.is_none() || is_cut => Shape::Once,
+                Content::Addresses(_) => Shape::Shuffled {
+                    question: query.question.len(),
+                },
+                _ => Shape::Fixed,
+            };
+            (Outcome::Answer(message), shape)
         };
         if query.has_bad_version() {
             return say(Rcode::NoError, &Content::Nothing, None);
@@ -189,12 +236,13 @@ impl Desk {
             _ => Kind::Other,
         };
         let Some(found) = names.find(asker, &query.name, kind) else {
-            return match self.forwarder.remembered(&query) {
+            let outcome = match self.forwarder.remembered(&query) {
                 Some(answer) if answer.len() <= limit => Outcome::Answer(answer),
                 Some(_) => Outcome::Answer(cut(&query)),
                 None if query.wants_recursion() => Outcome::Forward,
-                None => say(Rcode::Refused, &Content::Nothing, None),
+                None => return say(Rcode::Refused, &Content::Nothing, None),
             };
+            return (outcome, Shape::Once);
         };
         let zone = Authority {
             zone: match query.name.rsplit('.').next() {
@@ -209,7 +257,8 @@ impl Desk {
                 say(Rcode::NoError, &content, Some(&zone))
             }
             Found::Ordered(addresses) => {
-                say(Rcode::NoError, &Content::Addresses(addresses), Some(&zone))
+                let content = Content::Addresses(addresses);
+                (say(Rcode::NoError, &content, Some(&zone)).0, Shape::Once)
             }
             Found::Text(text) => say(Rcode::NoError, &Content::Texts(vec![text]), Some(&zone)),
             Found::Pointer(name) => say(Rcode::NoError, &Content::Pointer(name), Some(&zone)),
@@ -218,9 +267,14 @@ impl Desk {
         }
     }
 
+    /// Where a chain of pseudo-random numbers may begin; never 0.
+    fn seed(&self) -> u64 {
+        u64::from_le_bytes(self.entropy.bytes()) | 1
+    }
+
     /// Many clients take the first address only.
     fn shuffled(&self, mut addresses: Vec<Ipv6Addr>) -> Vec<Ipv6Addr> {
-        let mut state = u64::from_le_bytes(self.entropy.bytes()) | 1;
+        let mut state = self.seed();
         for left in (1..addresses.len()).rev() {
             // xorshift: fair enough, and one look at the source of randomness per answer.
             state ^= state << 13;
@@ -235,7 +289,7 @@ impl Desk {
 
 impl Answers for Desk {
     fn reply(&self, bytes: &[u8], asker: IpAddr, by_tcp: bool) -> Outcome {
-        self.answer(bytes, self.asker(asker).as_ref(), by_tcp)
+        self.answer(bytes, self.asker(asker).as_ref(), by_tcp).0
     }
 
     async fn forward(&self, bytes: &[u8], by_tcp: bool) -> Option<Vec<u8>> {

@@ -127,23 +127,37 @@ impl Names {
         }
     }
 
-    /// The machine or device that has this address.
+    /// The machine or device that has this address. Of a machine's, the last 16 bits do not matter.
     pub fn asker(&self, address: Ipv6Addr) -> Option<Asker> {
-        if let Some(machine) = self.askers.get(&address) {
+        if let Some(peer) = self.peers.get(&first_of_range(address)) {
             return Some(Asker {
-                network: machine.network,
-                region: machine.region.clone(),
-                host_id: Some(machine.host_id),
-                spread: address.to_bits(),
+                network: peer.network,
+                region: peer.region.clone(),
+                host_id: Some(peer.host_id),
+                spread: peer.ip.to_bits(),
             });
         }
-        let peer = self.peers.get(&first_of_range(address))?;
+        let machine = self.machine_at(address)?;
         Some(Asker {
-            network: peer.network,
-            region: peer.region.clone(),
-            host_id: Some(peer.host_id),
-            spread: peer.ip.to_bits(),
+            network: machine.network,
+            region: machine.region.clone(),
+            host_id: Some(machine.host_id),
+            spread: machine.private_ip.to_bits(),
         })
+    }
+
+    /// The network of the machine or device at an address.
+    pub(crate) fn network_at(&self, address: Ipv6Addr) -> Option<NetworkId> {
+        match self.peers.get(&first_of_range(address)) {
+            Some(peer) => Some(peer.network),
+            None => Some(self.machine_at(address)?.network),
+        }
+    }
+
+    fn machine_at(&self, address: Ipv6Addr) -> Option<&CatalogEntry> {
+        let known = self.askers.get(&address);
+        let known = known.or_else(|| self.askers.get(&main_address(address)));
+        known.map(Arc::as_ref)
     }
 
     /// What `name` (lower case, without the dot at the end) has for `asker`; `None` if it is not ours to answer.
@@ -162,6 +176,8 @@ impl Names {
         let labels: Vec<&str> = below.split('.').collect();
         Some(match labels.as_slice() {
             [] | [""] => Found::NoRecord,
+            ["_api"] if kind == Kind::Aaaa => Found::Addresses(vec![well_known(asker.network)]),
+            ["_api"] => Found::NoRecord,
             [special] if special.starts_with('_') => network.special(special, false, kind),
             ["all", special @ "_instances"] => network.special(special, true, kind),
             [peer, "_peer"] => network.peer(peer, kind),
@@ -186,6 +202,16 @@ impl Names {
             (Some(_), _) => Found::NoRecord,
         }
     }
+}
+
+/// The one of a machine's addresses that others are told.
+fn main_address(address: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() >> 16 << 16 | 2)
+}
+
+/// Number 3 of a network: the server of names and, at its own port, the API.
+fn well_known(network: NetworkId) -> Ipv6Addr {
+    Ipv6Addr::from_bits(0xfdaa << 112 | u128::from(network.0) << 80 | 3)
 }
 
 /// What stands before `zone` in `name`; empty for the zone itself.
@@ -246,8 +272,6 @@ impl Network {
             "_peer" => text_only(kind, || {
                 self.peers.keys().cloned().collect::<Vec<_>>().join(",")
             }),
-            // The internal API has no address of its own here yet.
-            "_api" => Found::NoRecord,
             _ => Found::NoName,
         }
     }
@@ -292,8 +316,7 @@ impl App {
                 machine
                     .metadata
                     .get("fly_process_group")
-                    .map(String::as_str)
-                    == Some(*group)
+                    .is_some_and(|own| own.eq_ignore_ascii_case(group))
             }),
             [value, key, "kv", "_metadata"] => self.started(kind, false, |machine| {
                 let matches = |(own, text): (&String, &String)| {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use mayfly_db::{DbError, Reader, Row, Tx, Value, args};
-use mayfly_edge_api::{AssignedAddress, Reach};
+use mayfly_edge_api::{AssignedAddress, EgressAddress, Reach};
 use mayfly_types::{AppId, InvalidName, IpRange, NetworkId, OrgId, OrgSlug, Region, Timestamp};
 use serde_json::json;
 
@@ -26,6 +26,10 @@ words!(
         SharedV4 = "shared_v4",
         /// IPv6 that only the machines of one network reach (Flycast).
         PrivateV6 = "private_v6",
+        /// IPv4 that machines of one region leave by.
+        EgressV4 = "egress_v4",
+        /// IPv6 that machines of one region leave by.
+        EgressV6 = "egress_v6",
     }
 );
 
@@ -55,6 +59,16 @@ pub struct NewAddress {
     pub source: AddressSource,
     pub region: Option<Region>,
     pub service_name: String,
+}
+
+/// Addresses that an app's machines in one region shall leave by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEgress {
+    pub app_id: AppId,
+    pub region: Region,
+    /// One is taken of each; a free one is looked for from number `start` on.
+    pub ranges: Vec<IpRange>,
+    pub start: u128,
 }
 
 /// Where an address comes from.
@@ -137,14 +151,7 @@ impl ControlStore {
                     first_free(tx, numbers.map(|number| private(network, number)), insert)?
                 }
                 AddressSource::Pool { range, start } => {
-                    let taken: HashSet<String> = tx
-                        .rows(TAKEN, args![kind.as_str()])?
-                        .iter()
-                        .map(|row| row.get("ip"))
-                        .collect::<Result<_, _>>()?;
-                    let free = usable(range, start)
-                        .take(taken.len() + TRIES)
-                        .filter(|ip| !taken.contains(&ip.to_string()));
+                    let free = not_taken(tx, range, start, kind)?;
                     first_free(tx, free, insert)?
                 }
             };
@@ -157,6 +164,47 @@ impl ControlStore {
             let subject = Subject::app(app.org_id, app.id, &app.name);
             append(tx, &by, "address.allocate", &subject, NOTHING, Some(&after))?;
             one(tx, new.app_id, ip)
+        })
+        .await
+    }
+
+    /// Gives an app addresses to leave by, all or none.
+    ///
+    /// # Errors
+    /// `NotFound` for the app; `NoAddress` if a range has none that is free.
+    pub async fn allocate_egress(
+        &self,
+        new: NewEgress,
+        by: By,
+    ) -> Result<Vec<Address>, StoreError> {
+        self.write(move |tx| {
+            let app = by_id(tx, new.app_id)?;
+            let mut made = Vec::with_capacity(new.ranges.len());
+            for range in &new.ranges {
+                let kind = if range.first().is_ipv4() {
+                    AddressKind::EgressV4
+                } else {
+                    AddressKind::EgressV6
+                };
+                let free = not_taken(tx, *range, new.start, kind)?;
+                let ip = first_free(tx, free, |tx, ip| {
+                    let values = args![
+                        ip.to_string(),
+                        new.app_id.as_str(),
+                        kind.as_str(),
+                        new.region.as_str(),
+                        None::<i64>,
+                        "",
+                        by.at,
+                    ];
+                    Ok(tx.execute(INSERT, values)? > 0)
+                })?;
+                let after = json!({ "ip": ip, "type": kind.as_str(), "region": new.region });
+                let subject = Subject::app(app.org_id, app.id, &app.name);
+                append(tx, &by, "address.allocate", &subject, NOTHING, Some(&after))?;
+                made.push(one(tx, new.app_id, ip)?);
+            }
+            Ok(made)
         })
         .await
     }
@@ -192,6 +240,23 @@ impl ControlStore {
 
 /// More places than can be taken by others between reading and writing.
 const TRIES: usize = 64;
+
+/// Addresses of a range that are probably free.
+fn not_taken(
+    reader: &mut Reader<'_>,
+    range: IpRange,
+    start: u128,
+    kind: AddressKind,
+) -> Result<impl Iterator<Item = IpAddr> + use<>, StoreError> {
+    let taken: HashSet<String> = reader
+        .rows(TAKEN, args![kind.as_str()])?
+        .iter()
+        .map(|row| row.get("ip"))
+        .collect::<Result<_, _>>()?;
+    Ok(usable(range, start)
+        .take(taken.len() + TRIES)
+        .filter(move |ip| !taken.contains(&ip.to_string())))
+}
 
 /// The first and the last address of an IPv4 network mean the network, the first of an IPv6 one its routers
 /// (RFC 4291, 2.6.1).
@@ -232,11 +297,14 @@ pub(crate) fn release_all(tx: &mut Tx<'_>, app: AppId) -> Result<(), DbError> {
     tx.execute(RELEASE_ALL, args![app.as_str()]).map(drop)
 }
 
+/// Where an app is reached, and what it leaves by.
+pub(crate) type Assigned = (Vec<AssignedAddress>, Vec<EgressAddress>);
+
 /// Addresses as edges find them, by app, of all apps or of some; those of one app in the order of their text.
 pub(crate) fn assigned(
     reader: &mut Reader<'_>,
     only: Option<&[AppId]>,
-) -> Result<BTreeMap<AppId, Vec<AssignedAddress>>, StoreError> {
+) -> Result<BTreeMap<AppId, Assigned>, StoreError> {
     let (condition, values) = match only {
         None => (String::new(), Vec::new()),
         Some(apps) => {
@@ -246,10 +314,20 @@ pub(crate) fn assigned(
             (format!(" WHERE app_address.app_id IN ({places})"), values)
         }
     };
-    let mut found: BTreeMap<AppId, Vec<AssignedAddress>> = BTreeMap::new();
+    let mut found: BTreeMap<AppId, Assigned> = BTreeMap::new();
     let sql = format!("{SELECT}{condition} ORDER BY app_address.ip");
     for row in &reader.rows(&sql, &values)? {
         let address = from_row(row)?;
+        let of_app = found.entry(row.parse("app_id")?).or_default();
+        if let (AddressKind::EgressV4 | AddressKind::EgressV6, Some(region)) =
+            (address.kind, &address.region)
+        {
+            of_app.1.push(EgressAddress {
+                ip: address.ip,
+                region: region.clone(),
+            });
+            continue;
+        }
         let reach = match (address.kind, &address.network) {
             (AddressKind::SharedV4, _) => Reach::Shared,
             (AddressKind::PrivateV6, Some(network)) => Reach::Private(network.id),
@@ -260,10 +338,7 @@ pub(crate) fn assigned(
             reach,
             region: address.region,
         };
-        found
-            .entry(row.parse("app_id")?)
-            .or_default()
-            .push(assigned);
+        of_app.0.push(assigned);
     }
     Ok(found)
 }

@@ -10,7 +10,7 @@ use crate::organization::words;
 use crate::store::next_number;
 use crate::{
     By, ControlStore, IdempotencyKey, StoreError, address, app_secret, hostname, idempotency,
-    network, organization,
+    network, network_policy, organization,
 };
 
 /// A named set of machines.
@@ -229,6 +229,7 @@ impl ControlStore {
             app_secret::forget_app(tx, id)?;
             tx.execute(DELETE, args![id.as_str(), by.at])?;
             address::release_all(tx, id)?;
+            network_policy::delete_all(tx, id)?;
             let before = json!({ "id": id, "name": app.name, "status": app.status.as_str() });
             let subject = Subject::app(app.org_id, id, &app.name);
             append(tx, &by, "app.delete", &subject, Some(&before), NOTHING)

@@ -4,7 +4,7 @@ use mayfly_types::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
     pub at: Timestamp,
-    /// `user:<id>`, `host:<id>` or `platform`.
+    /// `user:<id>`, `machine:<id>`, `host:<id>` or `platform`.
     pub actor: String,
     /// The id of the request or of the event that led to this.
     pub cause: Option<String>,
@@ -17,6 +17,15 @@ impl By {
             at,
             actor: "platform".to_owned(),
             cause: None,
+        }
+    }
+
+    /// A machine that speaks for itself.
+    pub fn machine(at: Timestamp, machine: mayfly_types::MachineId, cause: Option<String>) -> By {
+        By {
+            at,
+            actor: format!("machine:{machine}"),
+            cause,
         }
     }
 

@@ -4,7 +4,7 @@ use mayfly_db::{Reader, Row, Value, args};
 use mayfly_edge_api::{DirectoryApp, ReplaySource};
 use mayfly_types::{AppId, NetworkId, OrgId};
 
-use crate::{ControlStore, StoreError, address, replay_source};
+use crate::{ControlStore, StoreError, address, network_policy, replay_source};
 
 /// Apps asked for in one statement; SQLite and PostgreSQL both take far more placeholders.
 const BATCH: usize = 500;
@@ -62,11 +62,14 @@ fn apps(
     let rows = reader.rows(&format!("{APPS}{condition}"), &values)?;
     let mut addresses = address::assigned(reader, only)?;
     let sources = replay_source::all(reader)?;
+    let of_apps = condition.replacen(" AND id IN", " WHERE app_id IN", 1);
+    let mut policies = network_policy::by_app(reader, &of_apps, &values)?;
     let apps = rows.iter().map(from_row);
     let mut apps: BTreeMap<AppId, DirectoryApp> = apps
         .map(|app| {
             let mut app = app?;
-            app.addresses = addresses.remove(&app.app_id).unwrap_or_default();
+            (app.addresses, app.egress) = addresses.remove(&app.app_id).unwrap_or_default();
+            app.policies = policies.remove(&app.app_id).unwrap_or_default();
             let granted = sources.get(&app.org_id).into_iter().flatten();
             app.replay_sources = granted.copied().map(ReplaySource::Organization).collect();
             Ok((app.app_id, app))
@@ -90,5 +93,7 @@ fn from_row(row: &Row) -> Result<DirectoryApp, StoreError> {
         hostnames: Vec::new(),
         addresses: Vec::new(),
         replay_sources: Vec::new(),
+        egress: Vec::new(),
+        policies: Vec::new(),
     })
 }

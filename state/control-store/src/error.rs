@@ -4,6 +4,8 @@ use mayfly_types::{ErrorKind, InstanceId, MachineId, Timestamp};
 /// Why the store does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    #[error("there are {most} {what} already, and no more are possible")]
+    Full { what: &'static str, most: i64 },
     #[error("{what} `{name}` does not exist")]
     NotFound { what: &'static str, name: String },
     #[error("{what} `{name}` has already been taken")]
@@ -43,7 +45,7 @@ impl StoreError {
             | StoreError::VersionMoved { .. }
             | StoreError::Destroyed(_)
             | StoreError::LastAdmin => ErrorKind::Conflict,
-            StoreError::KeyReused(_) => ErrorKind::Invalid,
+            StoreError::KeyReused(_) | StoreError::Full { .. } => ErrorKind::Invalid,
             StoreError::NoAddress => ErrorKind::Exhausted,
             StoreError::Db(error) => error.kind(),
         }

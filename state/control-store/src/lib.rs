@@ -25,6 +25,8 @@ mod idempotency;
 mod machine;
 mod machine_event;
 mod network;
+mod network_policy;
+mod oidc_key;
 mod organization;
 mod reality;
 mod replay_source;
@@ -36,7 +38,7 @@ mod user;
 mod wireguard_peer;
 
 pub use acme::PendingOrder;
-pub use address::{Address, AddressKind, AddressNetwork, AddressSource, NewAddress};
+pub use address::{Address, AddressKind, AddressNetwork, AddressSource, NewAddress, NewEgress};
 pub use app::{App, AppFilter, AppStatus, NewApp};
 pub use app_secret::{AppSecret, MachineSecrets, SealedSecret, SecretChange, SecretSet};
 pub use bootstrap::FirstStart;
@@ -53,6 +55,8 @@ pub use machine::{
 };
 pub use machine_event::MachineEvent;
 pub use network::Network;
+pub use network_policy::StoredPolicy;
+pub use oidc_key::OidcKey;
 pub use organization::{Member, NewOrg, Org, OrgKind, Role};
 pub use reality::Applied;
 pub use retention::{Expired, Keep};

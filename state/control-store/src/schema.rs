@@ -31,4 +31,14 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "replay_sources",
         sql: include_str!("schema/0006_replay_sources.sql"),
     },
+    Migration {
+        version: 7,
+        name: "oidc",
+        sql: include_str!("schema/0007_oidc.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "network policies",
+        sql: include_str!("schema/0008_network_policies.sql"),
+    },
 ];

@@ -4,6 +4,7 @@
 //! from the last of each, and asks nobody while it serves.
 
 mod gateway;
+mod network_policy;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,6 +13,10 @@ use mayfly_types::{AppId, AppName, HostId, NetworkId, OrgId, PeerKey, Region, Se
 use serde::{Deserialize, Serialize};
 
 pub use gateway::{GatewayApi, GatewayInfo, PeerReport, peer_range};
+pub use network_policy::{
+    NetworkPolicy, PolicyAction, PolicyDirection, PolicyPort, PolicyProtocol, PolicyRule,
+    PolicySelector,
+};
 
 /// Everything at one moment; a new value at every change. Parts that did not change stay the same allocation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +41,11 @@ pub struct DirectoryApp {
     pub addresses: Vec<AssignedAddress>,
     /// Apps and organizations outside of its own that may replay requests to this app.
     pub replay_sources: Vec<ReplaySource>,
+    /// By which its machines leave.
+    #[serde(default)]
+    pub egress: Vec<EgressAddress>,
+    #[serde(default)]
+    pub policies: Vec<NetworkPolicy>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +69,13 @@ pub struct DirectoryPeer {
     pub public_key: PeerKey,
     /// It may use every address of the /120 around this one.
     pub ip: Ipv6Addr,
+}
+
+/// An address that machines of one region leave by, and nobody arrives at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressAddress {
+    pub ip: IpAddr,
+    pub region: Region,
 }
 
 /// Who can reach an address.

@@ -6,7 +6,7 @@ use crate::optional_fields::optional_fields;
 optional_fields! {
     /// Body of an address's allocation.
     pub struct AllocateIp {
-        /// `v4`, `v6`, `shared_v4` or `private_v6`.
+        /// `v4`, `v6`, `shared_v4`, `private_v6`, `egress_v4`, `egress_v6` or `egress_pair`.
         #[serde(rename = "type")]
         pub kind: String,
         pub region: String,
@@ -27,10 +27,24 @@ pub struct IpAssignment {
     pub region: String,
     pub service_name: String,
     pub shared: bool,
+    /// Whether machines leave by it instead of being reached.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
     pub created_at: Option<Timestamp>,
     /// Who reaches a private address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<IpNetwork>,
+    /// The answer to asking for an `egress_pair`, instead of everything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_pair: Option<Box<IpPair>>,
+}
+
+/// Addresses of both families that machines leave by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IpPair {
+    pub v4: IpAssignment,
+    pub v6: IpAssignment,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,8 @@ mod ip_assignment;
 mod lease;
 mod machine;
 mod machine_event;
+mod network_policy;
+mod oidc;
 mod optional_fields;
 mod platform;
 mod read;
@@ -40,10 +42,15 @@ pub use config::{
 pub use duration::{GoDuration, InvalidDuration};
 pub use error::ErrorBody;
 pub use event::{EventPage, LoggedEvent};
-pub use ip_assignment::{AllocateIp, IpAssignment, IpAssignments, IpNetwork};
+pub use ip_assignment::{AllocateIp, IpAssignment, IpAssignments, IpNetwork, IpPair};
 pub use lease::{Lease, LeaseData, TakeLease};
 pub use machine::{CheckStatus, ContainerStatus, Machine, MachineImage, MachineLease, Version};
 pub use machine_event::{ExitEvent, MachineEvent, MachineRequest};
+pub use network_policy::{
+    NetworkPolicy, NetworkPolicyMachine, NetworkPolicyPort, NetworkPolicyRule,
+    NetworkPolicySelector,
+};
+pub use oidc::CreateOidcToken;
 pub use platform::{RegionInfo, Regions, VmSize};
 pub use read::{InvalidBody, read, read_value};
 pub use request::{

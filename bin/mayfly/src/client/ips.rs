@@ -29,6 +29,8 @@ impl Ip {
     pub(crate) fn kind(&self) -> &str {
         let ip = self.address();
         match self.text("type") {
+            "" if self.0["egress"] == true && ip.contains(':') => "egress_v6",
+            "" if self.0["egress"] == true => "egress_v4",
             "" if self.0["shared"] == true => "shared_v4",
             "" if ip.starts_with("fdaa:") => "private_v6",
             "" if ip.contains(':') => "v6",
@@ -81,6 +83,18 @@ impl Api {
             }
         }
         Ok(Ip(self.post(&path(app)).json(body).send().await?))
+    }
+
+    /// A pair of addresses that machines of one region leave by.
+    pub(crate) async fn allocate_egress(
+        &self,
+        app: &str,
+        region: &str,
+    ) -> Result<Vec<Ip>, ApiError> {
+        let body = json!({ "type": "egress_pair", "region": region });
+        let answer = self.post(&path(app)).json(body).send().await?;
+        let pair = ["v4", "v6"].map(|family| Ip(answer["ip_pair"][family].clone()));
+        Ok(pair.into())
     }
 
     pub(crate) async fn release_ip(&self, app: &str, ip: &str) -> Result<(), ApiError> {

@@ -1,4 +1,5 @@
 mod allocate;
+mod egress;
 mod list;
 mod private;
 mod release;
@@ -18,6 +19,10 @@ pub(crate) enum IpsCommand {
     AllocateV4(allocate::AllocateV4),
     /// Allocate an IPv6 address
     AllocateV6(allocate::AllocateV6),
+    /// Allocate a pair of addresses, IPv4 and IPv6, that machines of one region leave by
+    AllocateEgress(egress::AllocateEgress),
+    /// Release addresses that machines leave by
+    ReleaseEgress(egress::ReleaseEgress),
     /// Release addresses of an app
     Release(release::Release),
     /// List the private addresses of an app's machines
@@ -31,6 +36,8 @@ impl IpsCommand {
             IpsCommand::Allocate(command) => command.run(context).await,
             IpsCommand::AllocateV4(command) => command.run(context).await,
             IpsCommand::AllocateV6(command) => command.run(context).await,
+            IpsCommand::AllocateEgress(command) => command.run(context).await,
+            IpsCommand::ReleaseEgress(command) => command.run(context).await,
             IpsCommand::Release(command) => command.run(context).await,
             IpsCommand::Private(command) => command.run(context).await,
         }

@@ -94,3 +94,27 @@ fn private_addresses_are_those_of_machines() {
     assert_eq!(listed[0]["ID"], sample::ID);
     assert!(user.run("ips private -a web").ok().contains(sample::ID));
 }
+
+#[test]
+fn addresses_to_leave_by_come_in_pairs() {
+    let server = cloud();
+    let pair = json!({ "ip_pair": {
+        "v4": { "ip": "198.51.100.9", "type": "egress_v4", "region": "fra", "egress": true },
+        "v6": { "ip": "2001:db8::9", "type": "egress_v6", "region": "fra", "egress": true },
+    } });
+    server.says(&format!("POST {IPS}"), 200, pair);
+    let user = User::of(&server).with("FLY_APP", "web");
+    let made = user.run("ips allocate-egress -r fra -y");
+    for ip in ["198.51.100.9", "2001:db8::9"] {
+        let line = made.ok().lines().find(|line| line.contains(ip));
+        let line = line.unwrap_or_else(|| panic!("{ip} in {made:?}"));
+        assert!(line.contains("egress") && line.contains("fra"), "{line}");
+    }
+    let asked = server.asked_for(&format!("POST {IPS}"));
+    let body = json!({ "type": "egress_pair", "region": "fra" });
+    assert_eq!(asked.last().unwrap().json(), body);
+    // What leads to the app is not released by the wrong word.
+    let kept = user.run("ips release-egress 127.80.0.9");
+    assert!(kept.stderr.contains("ips release"), "{kept:?}");
+    assert!(user.run("ips allocate-egress").stderr.contains("--region"));
+}

@@ -10,6 +10,7 @@ mod images;
 mod ips;
 mod launch;
 mod names;
+mod network_policies;
 mod runner;
 mod sample;
 mod server;

@@ -1,29 +1,67 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::header;
 use http::request::Parts;
+use http::{StatusCode, header};
 use mayfly_control_store::{By, Org, Token, User};
-use mayfly_types::OrgId;
+use mayfly_types::{MachineId, OrgId};
 
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::request_id::RequestId;
+use crate::inside::unaccompanied;
 use crate::limits::charge_user;
 use crate::presented_token::{presented_tokens, token_hash};
 
 /// More tokens in one header than any client has.
 const TOKENS_MAX: usize = 32;
 
-/// The holder of a good token, and the organizations it opens.
+/// Who asks, and the organizations that are open to them.
 pub(crate) struct Caller {
-    pub(crate) user: User,
-    pub(crate) token: Token,
+    pub(crate) identity: Identity,
     pub(crate) orgs: Vec<Org>,
     request_id: Option<String>,
 }
 
+/// How a caller is known.
+pub(crate) enum Identity {
+    /// The holder of a good token.
+    User { user: User, token: Token },
+    /// A machine at its own door; what it may ask is decided there.
+    Machine(MachineId),
+}
+
 impl Caller {
+    /// The same for all requests of one caller.
+    pub(crate) fn key(&self) -> String {
+        match &self.identity {
+            Identity::User { user, .. } => user.id.to_string(),
+            Identity::Machine(machine) => machine.to_string(),
+        }
+    }
+
+    /// The caller as others are told.
+    pub(crate) fn name(&self) -> String {
+        match &self.identity {
+            Identity::User { user, .. } => user.email.clone(),
+            Identity::Machine(machine) => format!("machine {machine}"),
+        }
+    }
+
+    /// A person or robot.
+    ///
+    /// # Errors
+    /// 403 for a machine.
+    pub(crate) fn user(&self) -> Result<(&User, &Token), ApiError> {
+        match &self.identity {
+            Identity::User { user, token } => Ok((user, token)),
+            Identity::Machine(_) => Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "a token is required here: a machine's own door does not open this",
+            )),
+        }
+    }
+
     pub(crate) fn org(&self, id: OrgId) -> Option<&Org> {
         self.orgs.iter().find(|org| org.id == id)
     }
@@ -45,7 +83,11 @@ impl Caller {
 
     /// The first columns of what this request changes.
     pub(crate) fn by(&self, cloud: &Cloud) -> By {
-        By::user(cloud.now(), self.user.id, self.request_id.clone())
+        let (now, cause) = (cloud.now(), self.request_id.clone());
+        match &self.identity {
+            Identity::User { user, .. } => By::user(now, user.id, cause),
+            Identity::Machine(machine) => By::machine(now, *machine, cause),
+        }
     }
 }
 
@@ -53,6 +95,16 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
+        if let Some(machine) = unaccompanied(parts) {
+            let machine = cloud.store.machine(machine).await?;
+            charge_user(parts, machine.id.as_str())?;
+            return Ok(Caller {
+                identity: Identity::Machine(machine.id),
+                orgs: vec![cloud.store.org(machine.org_id).await?],
+                request_id,
+            });
+        }
         let header = parts
             .headers
             .get(header::AUTHORIZATION)
@@ -63,7 +115,6 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
             })?
             .to_str()
             .map_err(|_| ApiError::unauthorized("the Authorization header is not text"))?;
-        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
         for token in presented_tokens(header).take(TOKENS_MAX) {
             let known = cloud.store.caller(token_hash(token), cloud.now()).await?;
             let Some(known) = known else {
@@ -73,8 +124,10 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
             orgs.retain(|org| known.token.org_id.is_none_or(|only| only == org.id));
             charge_user(parts, &known.user.id.to_string())?;
             return Ok(Caller {
-                user: known.user,
-                token: known.token,
+                identity: Identity::User {
+                    user: known.user,
+                    token: known.token,
+                },
                 orgs,
                 request_id,
             });

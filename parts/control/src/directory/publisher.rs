@@ -28,7 +28,7 @@ const RETRY: Backoff = Backoff {
 };
 
 /// Kinds of events by which an app's entry can change.
-const OF_APPS: [&str; 3] = ["app.", "hostname.", "address."];
+const OF_APPS: [&str; 4] = ["app.", "hostname.", "address.", "network_policy."];
 
 /// Kinds of events by which the entries of all apps of an organization can change.
 const OF_ORGS: [&str; 1] = ["replay_source."];

@@ -80,10 +80,10 @@ impl Order {
             name,
             region,
             lease_ttl: lease_ttl(request.lease_ttl)?,
-            owner: caller.user.email.clone(),
+            owner: caller.name(),
             idempotency: idempotency_key(
                 cloud,
-                format!("{}:{}", access.caller.user.id, access.app.id),
+                format!("{}:{}", access.caller.key(), access.app.id),
                 headers,
                 request.idempotency_key.as_deref(),
                 body.digest,

@@ -79,7 +79,7 @@ pub(crate) async fn take(
     let renewal = access.nonce.is_some();
     let lease = NewLease {
         nonce: fresh_nonce(&cloud),
-        owner: access.caller.user.email.clone(),
+        owner: access.caller.name(),
         description,
         expires_at: cloud.now() + ttl,
     };

@@ -24,7 +24,7 @@ pub(crate) async fn update(
     access.may_change(&cloud)?;
     check_fixed(&access.machine, &body.request)?;
     let ttl = lease_ttl(body.request.lease_ttl)?;
-    let (machine_id, owner) = (access.machine.id, access.caller.user.email.clone());
+    let (machine_id, owner) = (access.machine.id, access.caller.name());
     let (nonce, by) = (access.nonce.clone(), access.caller.by(&cloud));
     let operation = Box::pin(carry_out(cloud.clone(), access, body));
     let machine = cloud.finish(operation).await?;

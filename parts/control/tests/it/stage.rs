@@ -123,6 +123,7 @@ impl Stage {
         let config = ControlConfig {
             settings: Settings {
                 domain: "test.localhost".to_owned(),
+                api_url: "https://api.test".to_owned(),
                 edges: vec![EdgeAddress {
                     region: "iad".parse().unwrap(),
                     address: "127.0.0.1:8080".parse().unwrap(),
@@ -132,6 +133,7 @@ impl Stage {
                     v4: Some("127.80.0.0/29".parse().unwrap()),
                     v6: Some("fd6d:6179::/64".parse().unwrap()),
                     shared_v4: Some("127.0.0.1".parse().unwrap()),
+                    ..AddressPools::default()
                 },
                 version: "1.2.3".to_owned(),
                 certificates: CertificateSettings {

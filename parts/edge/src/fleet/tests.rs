@@ -647,6 +647,8 @@ async fn names_follow_the_directory_and_load_lives_on_across_tables() {
             region: None,
         }],
         replay_sources: Vec::new(),
+        egress: Vec::new(),
+        policies: Vec::new(),
     };
     let publish = |hostnames: &[&str]| {
         stage.directory.send_replace(Arc::new(Directory {

@@ -62,6 +62,8 @@ impl TestEdge {
             hostnames: Vec::new(),
             addresses: addresses.collect(),
             replay_sources: Vec::new(),
+            egress: Vec::new(),
+            policies: Vec::new(),
         };
         self.directory
             .send_modify(|directory| Arc::make_mut(directory).apps = vec![Arc::new(app)]);

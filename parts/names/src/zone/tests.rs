@@ -59,6 +59,8 @@ fn names() -> Names {
             hostnames: Vec::new(),
             addresses,
             replay_sources: Vec::new(),
+            egress: Vec::new(),
+            policies: Vec::new(),
         })
     };
     let flycast = AssignedAddress {
@@ -100,7 +102,7 @@ fn devices_of_a_network_have_names_and_ask_as_it() {
     let names = names();
     // Clients use the first address of their range.
     let device = names.asker("fdaa:0:1::a00".parse().unwrap()).unwrap();
-    assert!(names.asker("fdaa:0:1::c02".parse().unwrap()).is_none());
+    assert!(names.asker("fdaa:0:1::c:2".parse().unwrap()).is_none());
     let found = |name: &str| names.find(&device, name, Kind::Aaaa);
     assert!(matches!(found("web.internal"), Some(Found::Addresses(all)) if all.len() == 3));
     assert_eq!(found("other.internal"), Some(Found::NoName));
@@ -142,6 +144,7 @@ fn each_form_of_a_name_has_its_machines() {
         (&format!("{id}.vm.web.internal"), vec![2]),
         ("db.internal", vec![6]),
         ("web.flycast", vec![15]),
+        ("_api.internal", vec![3]),
     ] {
         assert_eq!(numbers(name), expected, "{name}");
     }

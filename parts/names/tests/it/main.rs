@@ -40,6 +40,7 @@ impl TestNames {
         };
         let config = NamesConfig {
             listen: "[::1]:0".parse().unwrap(),
+            cores: 2,
             upstreams,
         };
         let server = config

@@ -62,6 +62,8 @@ fn words(kind: &str) -> (&'static str, &'static str) {
         "v4" => ("v4", "public (dedicated)"),
         "shared_v4" => ("v4", "public (shared)"),
         "private_v6" => ("v6", "private"),
+        "egress_v4" => ("v4", "egress"),
+        "egress_v6" => ("v6", "egress"),
         _ => ("v6", "public (dedicated)"),
     }
 }
