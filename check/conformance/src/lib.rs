@@ -2,13 +2,17 @@
 //! does. The tests are in `tests/it`.
 
 mod image;
+mod network;
 mod pebble;
+mod peers;
 mod stage;
 mod storage;
 mod websocket;
 
 pub use image::{echo_archive, hello_archive, tool};
+pub use network::inside;
 pub use pebble::Pebble;
+pub use peers::netprobe;
 pub use stage::{Exec, Stage, is_alive};
 pub use storage::Storage;
 pub use websocket::WebSocket;

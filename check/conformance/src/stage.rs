@@ -3,11 +3,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use mayfly_testing::{
-    Answer, CloudOptions, HttpError, Method, TestCloud, send, wait_for, wait_until,
+    Answer, CloudOptions, HttpError, Method, TestCloud, TestImage, send, wait_for, wait_until,
 };
 use serde_json::{Value, json};
 
-use crate::{echo_archive, hello_archive};
+use crate::{echo_archive, hello_archive, netprobe};
 
 /// A running cloud with the app `stage` and the image `hello`.
 pub struct Stage {
@@ -52,8 +52,9 @@ impl Stage {
         self.import(echo_archive(), "echo:latest");
     }
 
+    /// Gives an archive to the cloud under a name.
     #[track_caller]
-    fn import(&self, archive: &Path, name: &str) {
+    pub fn import(&self, archive: &Path, name: &str) {
         let archive = fs::read(archive).expect("the archive was built");
         let bearer = format!("Bearer {}", self.cloud.token());
         let headers = [
@@ -69,6 +70,19 @@ impl Stage {
         )
         .unwrap_or_else(|error| panic!("{error}"))
         .ok();
+    }
+
+    /// An image `probe:latest` with all of busybox and `netprobe` of `peers/` in `/bin`.
+    #[track_caller]
+    pub fn import_probe(&self) {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let archive = folder.path().join("probe.tar");
+        let program = fs::read(netprobe()).expect("netprobe was built");
+        TestImage::busybox()
+            .file("/bin/netprobe", 0o755, program)
+            .write_docker_archive(&archive, "probe:latest")
+            .expect("the archive can be written");
+        self.import(&archive, "probe:latest");
     }
 
     #[track_caller]

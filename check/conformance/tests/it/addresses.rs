@@ -49,7 +49,8 @@ fn the_host_answers_for_what_it_gives_out_until_it_halts() {
         !can_listen(ips[2])
     });
     stage.cloud.crash_and_restart();
-    assert!(can_listen(ips[1]));
+    // What was allocated a moment before the crash is read from the store again.
+    wait_until("the host answers for it again", || can_listen(ips[1]));
     stage.cloud.stop_daemon();
     let halted = Command::new(binaries().join("mayflyd"))
         .args(["halt", "--data-dir"])

@@ -1,7 +1,11 @@
 //! What machines find by name, asked from inside.
 
-use mayfly_conformance::Stage;
+use std::net::{Ipv6Addr, UdpSocket};
+use std::time::Duration;
+
+use mayfly_conformance::{Stage, inside};
 use mayfly_testing::wait_until;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 /// The addresses or texts that `nslookup` in the machine prints for a name; empty if there is none.
@@ -25,7 +29,7 @@ fn machines_find_each_other_within_their_network() {
     let (one, two) = (stage.start(Stage::sleeper()), stage.start(worker));
     let address = |stage: &Stage, id: &str| {
         let ip = stage.get(id)["private_ip"].as_str().unwrap().to_owned();
-        ip.parse::<std::net::Ipv6Addr>().unwrap().to_string()
+        ip.parse::<Ipv6Addr>().unwrap().to_string()
     };
     let (ip_one, ip_two) = (address(&stage, &one), address(&stage, &two));
     assert_eq!(
@@ -83,4 +87,64 @@ fn machines_find_each_other_within_their_network() {
         look_up(&stage, &foreigner, "txt", "_apps.internal"),
         ["foreign"]
     );
+}
+
+/// Milliseconds since the epoch, as the events of machines are dated.
+fn now() -> i64 {
+    let now = clock_gettime(ClockId::Realtime);
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+}
+
+#[test]
+fn names_follow_machines_within_a_tenth_of_a_second() {
+    const ROUNDS: usize = 7;
+    let stage = Stage::set();
+    let (asker, other) = (stage.start(Stage::sleeper()), stage.start(Stage::sleeper()));
+    let mut question = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in [other.as_str(), "vm", "stage", "internal", ""] {
+        question.push(u8::try_from(label.len()).unwrap());
+        question.extend(label.bytes());
+    }
+    question.extend([0, 28, 0, 1]);
+    // Asks without a pause until the number of answers is the wanted one; when that was.
+    let answered_at = |wanted: u8| {
+        inside(&stage.network_of(&asker), || {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            socket.connect("[fdaa::3]:53").unwrap();
+            let mut answer = [0; 512];
+            loop {
+                socket.send(&question).unwrap();
+                socket.recv(&mut answer).unwrap();
+                if answer[7] == wanted {
+                    return now();
+                }
+            }
+        })
+    };
+    answered_at(1);
+    let mut delays = Vec::new();
+    for _ in 0..ROUNDS {
+        for (action, kind, wanted) in [("stop", "exit", 0), ("start", "start", 1)] {
+            let at = std::thread::scope(|scope| {
+                let seen = scope.spawn(|| answered_at(wanted));
+                stage.act(&other, action, json!({}));
+                seen.join().unwrap()
+            });
+            stage.wait(&other, if wanted == 0 { "stopped" } else { "started" });
+            let events = stage.events(&other, kind);
+            let happened = events
+                .iter()
+                .filter(|event| kind == "exit" || event["status"] == "started")
+                .filter_map(|event| event["timestamp"].as_i64())
+                .max()
+                .unwrap();
+            delays.push(at - happened);
+        }
+    }
+    delays.sort_unstable();
+    println!("from the event to the answer, in ms: {delays:?}");
+    assert!(delays[delays.len() / 2] <= 100, "{delays:?}");
 }
