@@ -8,6 +8,8 @@ mod cloud;
 mod create;
 mod edge;
 mod memory;
+mod names;
+mod network;
 mod peer;
 mod routes;
 mod rows;
@@ -20,7 +22,7 @@ use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 8] = [
+const ALL: [Measurement; 10] = [
     (
         "start",
         "start of a stopped machine beside crun",
@@ -57,6 +59,16 @@ const ALL: [Measurement; 8] = [
         routes::run,
     ),
     (
+        "names",
+        "questions about names per CPU second, beside unbound and knot",
+        names::run,
+    ),
+    (
+        "network",
+        "a machine's network made and taken away, at 10 and at 500 machines",
+        network::run,
+    ),
+    (
         "edge",
         "CPU time per request and memory per connection, beside HAProxy and nginx",
         edge::run,
@@ -64,17 +76,20 @@ const ALL: [Measurement; 8] = [
 ];
 
 fn main() -> Result<()> {
-    let mut names: Vec<String> = std::env::args().skip(1).collect();
-    if names.first().is_some_and(|name| name == peer::ROLE) {
+    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted.first().is_some_and(|name| name == peer::ROLE) {
         return peer::serve();
     }
-    if names.first().is_some_and(|name| name == edge::ROLE) {
+    if wanted.first().is_some_and(|name| name == names::ROLE) {
+        return names::serve();
+    }
+    if wanted.first().is_some_and(|name| name == edge::ROLE) {
         return edge::serve();
     }
-    if names.is_empty() {
-        names = ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();
+    if wanted.is_empty() {
+        wanted = ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();
     }
-    for name in &names {
+    for name in &wanted {
         let Some((_, what, run)) = ALL.iter().find(|(known, _, _)| known == name) else {
             let known: Vec<&str> = ALL.iter().map(|(known, _, _)| *known).collect();
             bail!(
