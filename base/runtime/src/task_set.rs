@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, debug_span, error, info_span};
 
 /// Told to a task when it shall end; cheap to clone.
 pub type Stop = CancellationToken;
@@ -65,7 +65,8 @@ impl TaskSet {
         F: FnOnce(Stop) -> T,
         T: Future<Output = ()> + Send + 'static,
     {
-        let future = task(self.stop.clone()).instrument(info_span!("task", name));
+        // Shown from `debug` on only: a span is entered at each wake-up, and a busy edge has a hundred thousand a second.
+        let future = task(self.stop.clone()).instrument(debug_span!("task", name));
         let mut tasks = self.tasks.lock().await;
         while let Some(ended) = tasks.try_join_next() {
             log_panic(ended);
