@@ -7,6 +7,7 @@ mod bundle;
 mod cloud;
 mod create;
 mod edge;
+mod fleet;
 mod memory;
 mod names;
 mod network;
@@ -83,8 +84,8 @@ fn main() -> Result<()> {
     if wanted.first().is_some_and(|name| name == names::ROLE) {
         return names::serve();
     }
-    if wanted.first().is_some_and(|name| name == edge::ROLE) {
-        return edge::serve();
+    if let Some(play) = wanted.first().and_then(|name| edge::role(name)) {
+        return play();
     }
     if wanted.is_empty() {
         wanted = ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();

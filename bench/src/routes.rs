@@ -2,44 +2,23 @@
 //!
 //! The catalog's own entries are the host's and not counted.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use async_trait::async_trait;
-use mayfly_edge::{Fleet, FleetConfig, FleetSources, WakeError, Waker};
+use mayfly_edge::{Fleet, FleetConfig, FleetSources};
 use mayfly_edge_api::Directory;
-use mayfly_host_api::{Catalog, CatalogEntry};
-use mayfly_machine::{MachineState, Protocol, ServiceSpec};
+use mayfly_host_api::Catalog;
 use mayfly_runtime::{Stop, SystemEntropy};
-use mayfly_types::{AppId, HostId, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
 use tokio::sync::watch;
 
+use crate::fleet::{Nobody, entry_of};
 use crate::stats::{Spread, median};
 
 const FEW: usize = 100;
 const MANY: usize = 100_000;
 const LOOKUPS: usize = 200_000;
 const ROUNDS: usize = 15;
-
-/// Nothing is woken here.
-struct Nobody;
-
-#[async_trait]
-impl Waker for Nobody {
-    async fn start(&self, _: HostId, _: MachineId) -> Result<(), WakeError> {
-        Ok(())
-    }
-
-    async fn stop(&self, _: HostId, _: MachineId) -> Result<(), WakeError> {
-        Ok(())
-    }
-
-    async fn suspend(&self, _: HostId, _: MachineId) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
 
 pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -124,7 +103,7 @@ async fn changes(entries: Catalog) -> Result<Vec<f64>> {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let mut more = entries.to_vec();
             let number = entries.len() + round;
-            more.push(Arc::new(entry(number)?));
+            more.push(Arc::new(entry_of(&format!("app-{number}"), number)?));
             let more = Arc::new(more);
             let host = format!("app-{number}.bench.test");
             let began = Instant::now();
@@ -141,32 +120,8 @@ async fn changes(entries: Catalog) -> Result<Vec<f64>> {
 }
 
 fn entries(count: usize) -> Result<Catalog> {
-    let entries = (0..count).map(|number| entry(number).map(Arc::new));
+    let entries = (0..count).map(|number| entry_of(&format!("app-{number}"), number).map(Arc::new));
     Ok(Arc::new(entries.collect::<Result<_>>()?))
-}
-
-fn entry(number: usize) -> Result<CatalogEntry> {
-    let digits: [u8; 14] = std::array::from_fn(|place| (number >> (4 * place)) as u8);
-    Ok(CatalogEntry {
-        machine_id: MachineId::from_random(digits),
-        instance_id: InstanceId::new(Timestamp::default(), [0; 10]),
-        app_name: format!("app-{number}").parse()?,
-        region: "ams".parse()?,
-        ipv4: Ipv4Addr::LOCALHOST,
-        private_ip: Ipv6Addr::LOCALHOST,
-        state: MachineState::Started,
-        cordoned: false,
-        services: vec![ServiceSpec::new(Protocol::Tcp, 8080)],
-        app_id: AppId::from_random([1; 16]),
-        org_id: OrgId::from_random([1; 16]),
-        network: NetworkId(1),
-        host_id: HostId::from_random([1; 8]),
-        statics: Vec::new(),
-        metadata: Default::default(),
-        in_dns: true,
-        primary_region: None,
-        checks: Vec::new(),
-    })
 }
 
 /// Bytes of memory this process holds.

@@ -15,6 +15,8 @@ pub(super) struct Load {
     /// A connection per request.
     closes: bool,
     tls: bool,
+    /// To the port that takes bytes as they come.
+    raw: bool,
     /// Requests a second of each connection.
     rate: Option<u32>,
 }
@@ -51,6 +53,7 @@ impl Load {
             path,
             closes: false,
             tls: false,
+            raw: false,
             rate: None,
         }
     }
@@ -81,6 +84,15 @@ impl Load {
         Load { tls: true, ..self }
     }
 
+    pub(super) const fn raw(self) -> Load {
+        Load { raw: true, ..self }
+    }
+
+    /// Whether the proxy can do it.
+    pub(super) fn suits(self, proxy: &Proxy) -> bool {
+        !self.raw || proxy.tcp.is_some()
+    }
+
     pub(super) const fn rate(self, per_connection: u32) -> Load {
         Load {
             rate: Some(per_connection),
@@ -109,7 +121,9 @@ impl Load {
         if self.closes {
             command.args(["-H", "Connection: close"]);
         }
-        let url = if self.tls {
+        let url = if let (true, Some(tcp)) = (self.raw, proxy.tcp) {
+            format!("http://{tcp}{}", self.path)
+        } else if self.tls {
             format!("https://127.0.0.1:{}{}", proxy.tls, self.path)
         } else {
             format!("http://127.0.0.1:{}{}", proxy.plain, self.path)

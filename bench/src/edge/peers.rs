@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ pub(super) struct Proxy {
     pub(super) pid: u32,
     pub(super) plain: u16,
     pub(super) tls: u16,
+    /// Where it passes bytes on as they come.
+    pub(super) tcp: Option<SocketAddr>,
 }
 
 impl Proxy {
@@ -105,7 +107,7 @@ impl Peers {
         let directory = tempfile::tempdir()?;
         let at = directory.path();
         certificate(at, host)?;
-        let [a, b, c, d] = free_ports()?;
+        let [a, b, c, d, e] = free_ports()?;
         let dir = at.display();
         let haproxy = format!(
             "global\n  nbthread 2\n  maxconn 8000\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n\
@@ -113,7 +115,8 @@ impl Peers {
              http-reuse always\n  option forwardfor\n\
              frontend f\n  bind 127.0.0.1:{a}\n  bind 127.0.0.1:{b} ssl crt {dir}/both.pem alpn h2,http/1.1\n  \
              default_backend s\n\
-             backend s\n  server s {upstream}\n"
+             backend s\n  server s {upstream}\n\
+             listen t\n  mode tcp\n  bind 127.0.0.1:{e}\n  server s {upstream}\n"
         );
         std::fs::write(at.join("haproxy.cfg"), haproxy)?;
         let nginx = format!(
@@ -145,15 +148,17 @@ impl Peers {
             "nginx",
             &["-p", &path(""), "-e", &errors, "-c", &path("nginx.conf")],
         )?;
-        let proxy = |name, child: &Child, plain, tls| Proxy {
+        let proxy = |name, child: &Child, plain, tls, tcp: Option<u16>| Proxy {
             name,
             pid: child.id(),
             plain,
             tls,
+            tcp: tcp.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         };
         Ok(Peers {
-            haproxy: proxy("haproxy", &first, a, b),
-            nginx: proxy("nginx", &second, c, d),
+            haproxy: proxy("haproxy", &first, a, b, Some(e)),
+            // Debian's small nginx has no module for it.
+            nginx: proxy("nginx", &second, c, d, None),
             children: vec![first, second],
             _directory: directory,
         })
@@ -192,11 +197,11 @@ fn certificate(at: &Path, host: &str) -> Result<()> {
     Ok(std::fs::write(at.join("both.pem"), both)?)
 }
 
-fn free_ports() -> Result<[u16; 4]> {
-    let listeners: Vec<TcpListener> = (0..4)
+fn free_ports() -> Result<[u16; 5]> {
+    let listeners: Vec<TcpListener> = (0..5)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<std::io::Result<_>>()?;
-    let mut ports = [0; 4];
+    let mut ports = [0; 5];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
         *port = listener.local_addr()?.port();
     }
