@@ -127,15 +127,21 @@ impl Fleet {
         wish: &Wish,
         deadline: Instant,
     ) -> Result<Admission, Refusal> {
-        let mut service = Arc::clone(service);
+        match at_once(service, wish) {
+            Some(decided) => decided,
+            // What waiting takes is kept out of the room that every request takes.
+            None => Box::pin(self.wait(Arc::clone(service), wish, deadline)).await,
+        }
+    }
+
+    /// The same for a request that found no machine at once.
+    async fn wait(
+        &self,
+        mut service: Arc<Service>,
+        wish: &Wish,
+        deadline: Instant,
+    ) -> Result<Admission, Refusal> {
         loop {
-            if service.gate.is_idle() {
-                match service.gate.attempt(&service, wish, 1) {
-                    Attempt::Admitted(admission) => return Ok(admission),
-                    Attempt::Refused(refusal) => return Err(refusal),
-                    Attempt::Wait(_) => {}
-                }
-            }
             let Ok(mut ticket) = service.gate.enqueue(wish.clone()) else {
                 return Err(Refusal::Full {
                     app: service.app.to_string(),
@@ -144,14 +150,14 @@ impl Fleet {
             match timeout_at(deadline, &mut ticket.verdict).await {
                 Ok(Ok(Verdict::Admitted(admission))) => return Ok(admission),
                 Ok(Ok(Verdict::Refused(refusal))) => return Err(refusal),
-                Ok(Ok(Verdict::Again) | Err(_)) => match self.again(&service) {
-                    Some(newer) => service = newer,
-                    None => {
-                        return Err(Refusal::NoMachine {
-                            app: service.app.to_string(),
-                        });
+                Ok(Ok(Verdict::Again) | Err(_)) => {
+                    service = self.again(&service).ok_or_else(|| Refusal::NoMachine {
+                        app: service.app.to_string(),
+                    })?;
+                    if let Some(decided) = at_once(&service, wish) {
+                        return decided;
                     }
-                },
+                }
                 Err(_) => return Err(Refusal::late(&service, ticket.waits_on())),
             }
         }
@@ -170,5 +176,17 @@ impl Fleet {
             }),
         };
         found.cloned()
+    }
+}
+
+/// What can be decided about a request without waiting.
+fn at_once(service: &Arc<Service>, wish: &Wish) -> Option<Result<Admission, Refusal>> {
+    if !service.gate.is_idle() {
+        return None;
+    }
+    match service.gate.attempt(service, wish, 1) {
+        Attempt::Admitted(admission) => Some(Ok(admission)),
+        Attempt::Refused(refusal) => Some(Err(refusal)),
+        Attempt::Wait(_) => None,
     }
 }

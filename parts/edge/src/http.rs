@@ -8,7 +8,7 @@ pub(crate) mod attempt;
 pub(crate) mod body;
 mod channel;
 pub(crate) mod chunked;
-mod connection;
+pub(crate) mod connection;
 pub(crate) mod core;
 mod counters;
 mod delivery;
@@ -30,6 +30,7 @@ mod replaying;
 pub(crate) mod response_head;
 mod room;
 mod site;
+mod text;
 mod upstream;
 mod wanted;
 

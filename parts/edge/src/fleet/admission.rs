@@ -33,6 +33,11 @@ impl Admission {
         self.seat.addresses()
     }
 
+    /// The machine, beyond the end of the place.
+    pub(crate) fn backend(&self) -> Arc<Backend> {
+        Arc::clone(&self.seat.backend)
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.seat.port
     }

@@ -46,7 +46,8 @@ pub(crate) struct Backend {
     word: AtomicU32,
     /// Milliseconds of [`uptime`] at which it was last seen to become started.
     started_at: AtomicU64,
-    failures: Mutex<Failures>,
+    /// Most machines have none: nothing is kept for them.
+    failures: Mutex<Option<Box<Failures>>>,
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +136,7 @@ impl Backend {
         let began = runs && !is_running(before);
         if began {
             self.started_at.store(uptime().max(1), Ordering::Relaxed);
-            *self.failures() = Failures::default();
+            *self.failures() = None;
         }
         began
     }
@@ -230,7 +231,7 @@ impl Backend {
     }
 
     pub(crate) fn last_failure(&self) -> Option<WakeFailure> {
-        self.failures().last.clone()
+        self.failures().as_ref()?.last.clone()
     }
 
     /// Gives the machine nothing new. False if it is not running, or rests already.
@@ -291,19 +292,20 @@ impl Backend {
     }
 
     fn retry_is_due(&self) -> bool {
-        self.failures()
-            .retry_at
-            .is_none_or(|at| at <= Instant::now())
+        let failures = self.failures();
+        let retry_at = failures.as_ref().and_then(|failures| failures.retry_at);
+        retry_at.is_none_or(|at| at <= Instant::now())
     }
 
     fn remember(&self, failure: WakeFailure) {
-        let mut failures = self.failures();
+        let mut kept = self.failures();
+        let failures = kept.get_or_insert_default();
         failures.retry_at = Some(Instant::now() + START_AGAIN.pause(failures.count));
         failures.count = failures.count.saturating_add(1);
         failures.last = Some(failure);
     }
 
-    fn failures(&self) -> MutexGuard<'_, Failures> {
+    fn failures(&self) -> MutexGuard<'_, Option<Box<Failures>>> {
         self.failures.lock().expect("no holder of this lock panics")
     }
 

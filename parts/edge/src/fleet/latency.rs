@@ -45,7 +45,7 @@ impl Fleet {
     pub(crate) async fn travel(&self, from: &Region, to: &Region, round_trips: u32) {
         let way = self.latency.round_trip(from, to) * round_trips;
         if !way.is_zero() {
-            tokio::time::sleep(way).await;
+            Box::pin(tokio::time::sleep(way)).await;
         }
     }
 }

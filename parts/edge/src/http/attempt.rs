@@ -188,7 +188,7 @@ where
                 }
             }
         };
-        pulse.watch(both).await
+        pulse.watch(pin!(both)).await
     };
     match ended {
         Ok(Download::Answered { keep_machine }) => Attempt::Answered { keep_machine },
@@ -200,10 +200,8 @@ where
             from_machine.tunnel();
             let outward = pump_out(body, to_machine, moved);
             let inward = pump_in(from_machine, sink, moved);
-            match pulse
-                .watch(async { tokio::try_join!(outward, inward) })
-                .await
-            {
+            let both = Box::pin(async { tokio::try_join!(outward, inward) });
+            match pulse.watch(both).await {
                 Ok(Ok(_)) => Attempt::Answered {
                     keep_machine: false,
                 },
@@ -316,7 +314,8 @@ async fn download<K: AnswerSink, A: AnswerSource>(
             };
         }
         let passed = match coding {
-            Some(coding) => pass_coded(machine, sink, coding, moved).await,
+            // Rare, and large.
+            Some(coding) => Box::pin(pass_coded(machine, sink, coding, moved)).await,
             None => pass_body(machine, sink, form, moved).await,
         };
         return match passed {
@@ -413,7 +412,7 @@ pub(crate) async fn answer_from<K: AnswerSink, A: AnswerSource>(
     pulse.set(rules.idle);
     let moved = || pulse.set(rules.idle);
     let passed = download(head, sink, source, answer, rules, moved);
-    match pulse.watch(passed).await {
+    match pulse.watch(pin!(passed)).await {
         Ok(Download::Answered { .. }) => Ok(()),
         Ok(Download::Broken(broken)) => Err(broken),
         Ok(_) | Err(Expired) => Err(Broken::Idle),

@@ -20,9 +20,22 @@ const READ_BYTES: usize = 16 * 1024;
 const READ_BYTES_LARGE: usize = 64 * 1024;
 /// Buffers a thread keeps for the next reads: as many connections as are commonly busy at one moment.
 const SPARE_BUFFERS: usize = 64;
+/// The same of those that have grown, and the largest of them.
+const SPARE_GROWN: usize = 16;
+const GROWN_BYTES_MAX: usize = 2 * READ_BYTES_LARGE;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Spare> = const {
+        RefCell::new(Spare {
+            small: Vec::new(),
+            grown: Vec::new(),
+        })
+    };
+}
+
+struct Spare {
+    small: Vec<Vec<u8>>,
+    grown: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -99,6 +112,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         poll_fn(|context| self.poll_fill(context)).await
     }
 
+    /// Whether the other side has sent nothing that is not used, as far as is known without waiting.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        self.buffer.is_empty()
+            && poll_fn(|context| Poll::Ready(self.poll_fill(context).is_pending())).await
+    }
+
     /// A connection that waits holds no buffer: one is taken for the attempt to read and given back if none came.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.start > 0 {
@@ -125,19 +144,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
+/// A grown one if there is any: where bodies are large, the next one is too.
 fn take_spare() -> Vec<u8> {
     SPARE
-        .with_borrow_mut(Vec::pop)
+        .with_borrow_mut(|spare| spare.grown.pop().or_else(|| spare.small.pop()))
         .unwrap_or_else(|| Vec::with_capacity(READ_BYTES))
 }
 
 fn give_back(buffer: Vec<u8>) {
-    // One that has grown would make every idle reader's share large.
-    if buffer.capacity() <= 2 * READ_BYTES {
-        SPARE.with_borrow_mut(|spare| {
-            if spare.len() < SPARE_BUFFERS {
-                spare.push(buffer);
-            }
-        });
-    }
+    SPARE.with_borrow_mut(|spare| {
+        let (kept, most) = if buffer.capacity() <= READ_BYTES {
+            (&mut spare.small, SPARE_BUFFERS)
+        } else {
+            (&mut spare.grown, SPARE_GROWN)
+        };
+        if kept.len() < most && buffer.capacity() <= GROWN_BYTES_MAX {
+            kept.push(buffer);
+        }
+    });
 }

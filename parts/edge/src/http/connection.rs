@@ -21,23 +21,33 @@ use crate::transport::{ClientStream, ConnInfo};
 
 /// How long, and for how many bytes, a client that is being refused may go on sending: closing at once would reset the
 /// connection and could take the answer away before it is read (RFC 9112, 9.6).
-const LINGER_PATIENCE: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 * 1024;
+pub(crate) const LINGER_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_BYTES: usize = 256 * 1024;
 /// How long a new connection may bring its first request after a stop: its client could not know whether a connection
 /// that ends without a word may be tried again.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Serves requests until the client leaves, a request cannot be followed by another, or `stop` finds it idle.
-    pub(crate) async fn serve<S: ClientStream>(&self, stream: S, conn: ConnInfo, stop: Stop) {
+    pub(crate) async fn serve<S: ClientStream>(
+        &self,
+        client: Channel<S>,
+        conn: ConnInfo,
+        stop: Stop,
+    ) {
         self.counters.connections.add();
-        self.serve_all(Channel::new(stream), conn, stop).await;
+        self.serve_all(client, &conn, &stop).await;
         self.counters.connections_ended.add();
     }
 
-    async fn serve_all<S: ClientStream>(&self, mut client: Channel<S>, conn: ConnInfo, stop: Stop) {
+    async fn serve_all<S: ClientStream>(
+        &self,
+        mut client: Channel<S>,
+        conn: &ConnInfo,
+        stop: &Stop,
+    ) {
         if conn.tls.as_ref().is_some_and(|tls| tls.h2) {
-            return self.serve_h2(client, &conn, &stop).await;
+            return Box::pin(self.serve_h2(client, conn, stop)).await;
         }
         let pulse = self.ticker.pulse();
         let mut memory: Option<Box<Memory>> = None;
@@ -53,9 +63,10 @@ impl Core {
             pulse.set(idle);
             if client.reader.unread().is_empty() {
                 client.reader.rest();
+                let mut fill = pin!(client.reader.fill());
                 let read = tokio::select! {
                     biased;
-                    read = pulse.watch(client.reader.fill()) => read,
+                    read = pulse.watch(fill.as_mut()) => read,
                     () = async {
                         (&mut stopped).await;
                         if first {
@@ -69,13 +80,20 @@ impl Core {
             }
             pulse.set(head);
             if std::mem::take(&mut first) && greets_in_h2(&mut client.reader, &pulse).await {
-                return self.serve_h2(client, &conn, &stop).await;
+                return Box::pin(self.serve_h2(client, conn, stop)).await;
             }
             // Only a connection with a request holds what a request needs.
-            let served = Box::pin(self.serve_one(&mut client, &conn, &pulse, &mut memory, &stop));
-            if !served.await {
-                linger(&mut client, &pulse).await;
-                return;
+            let served = Box::pin(self.serve_one(&mut client, conn, &pulse, &mut memory, stop));
+            match served.await {
+                Next::Request => {}
+                Next::Nothing if client.reader.is_quiet().await => {
+                    // TLS has a goodbye of its own; a client that does not take it goes without.
+                    if conn.tls.is_some() {
+                        let _ = pulse.watch(pin!(client.writer.shutdown())).await;
+                    }
+                    return;
+                }
+                Next::Nothing | Next::Anything => return linger(&mut client, &pulse).await,
             }
         }
     }
@@ -83,10 +101,10 @@ impl Core {
     async fn serve_h2<S: ClientStream>(&self, client: Channel<S>, conn: &ConnInfo, stop: &Stop) {
         let (reader, writer, already_read) = client.into_parts();
         let stream = tokio::io::join(reader, writer);
-        Box::pin(http2::serve(self, stream, already_read, conn, stop)).await;
+        http2::serve(self, stream, already_read, conn, stop).await;
     }
 
-    /// Serves the request whose first byte has come; whether another may follow.
+    /// Serves the request whose first byte has come.
     async fn serve_one<S: ClientStream>(
         &self,
         client: &mut Channel<S>,
@@ -94,18 +112,18 @@ impl Core {
         pulse: &Arc<Pulse>,
         memory: &mut Option<Box<Memory>>,
         stop: &Stop,
-    ) -> bool {
+    ) -> Next {
         let mut head = RequestHead::default();
         let read = pulse
-            .watch(read_head(
+            .watch(pin!(read_head(
                 &mut client.reader,
                 &mut head,
                 self.settings.http.header_bytes,
-            ))
+            )))
             .await;
         let refused = match read {
             Ok(Ok(true)) => None,
-            Ok(Ok(false)) => return false,
+            Ok(Ok(false)) => return Next::Anything,
             Ok(Err(refused)) => Some(refused),
             Err(_) => Some(Refused {
                 status: 408,
@@ -122,7 +140,11 @@ impl Core {
             exchange.make_last();
         }
         let ended = serve_request(self, conn, &mut exchange).await;
-        ended == Ended::Answered && exchange.can_go_on() && !stop.is_cancelled()
+        match ended {
+            Ended::Answered if !head.keep_alive && exchange.has_read_all() => Next::Nothing,
+            Ended::Answered if exchange.can_go_on() && !stop.is_cancelled() => Next::Request,
+            _ => Next::Anything,
+        }
     }
 
     /// Answers a head that cannot be read; nothing after it can be trusted.
@@ -131,7 +153,7 @@ impl Core {
         client: &mut Channel<S>,
         refused: Refused,
         pulse: &Arc<Pulse>,
-    ) -> bool {
+    ) -> Next {
         let request_id = self.request_id();
         let problem = Problem::new(refused.status, "bad_request", refused.reason);
         let nothing = RequestHead::default();
@@ -149,10 +171,23 @@ impl Core {
         pulse.set(self.settings.http.idle_patience);
         // A client that is gone needs no answer.
         let _ = pulse
-            .watch(reply.send(&nothing, exchange.parts().sink, &request_id))
+            .watch(Box::pin(reply.send(
+                &nothing,
+                exchange.parts().sink,
+                &request_id,
+            )))
             .await;
-        false
+        Next::Anything
     }
+}
+
+/// What may come from the client after a request was served.
+enum Next {
+    Request,
+    /// It said that it sends nothing more.
+    Nothing,
+    /// Whatever it is, it is not served.
+    Anything,
 }
 
 /// Whether the client speaks HTTP/2 without having asked (RFC 9113, 3.3).
@@ -167,7 +202,7 @@ async fn greets_in_h2<R: AsyncRead + Unpin>(reader: &mut Reader<R>, pulse: &Puls
         if known == GREETING.len() {
             return true;
         }
-        if !matches!(pulse.watch(reader.fill()).await, Ok(Ok(1..))) {
+        if !matches!(pulse.watch(pin!(reader.fill())).await, Ok(Ok(1..))) {
             return false;
         }
     }
@@ -206,7 +241,7 @@ async fn read_head<R: AsyncRead + Unpin>(
 async fn linger<S: ClientStream>(client: &mut Channel<S>, pulse: &Pulse) {
     pulse.set(LINGER_PATIENCE);
     let Channel { reader, writer } = client;
-    let _ = pulse.watch(drain(reader, writer)).await;
+    let _ = pulse.watch(pin!(drain(reader, writer))).await;
 }
 
 async fn drain<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(

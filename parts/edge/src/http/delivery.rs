@@ -145,7 +145,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                 }
             };
             let machine = upstream.admission.machine;
-            let region = upstream.admission.region.clone();
+            let backend = upstream.admission.backend();
             let reused = upstream.reused;
             match self.attempt(target, upstream).await {
                 Attempt::Answered { .. } => return Ok(Delivered::Ended(Ended::Answered)),
@@ -153,7 +153,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                     return Ok(Delivered::Order {
                         body,
                         machine,
-                        region,
+                        region: backend.region.clone(),
                     });
                 }
                 Attempt::Failed(failure) => {

@@ -1,6 +1,9 @@
 //! Answers that need no machine: proofs of ownership and redirects.
 
+use std::sync::Arc;
+
 use mayfly_edge_api::{Challenge, Directory};
+use tokio::sync::watch;
 
 use super::head::RequestHead;
 use super::problem::Reply;
@@ -11,26 +14,34 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 /// The proof that a certificate authority asks for over plain HTTP (RFC 8555, 8.3).
 pub(crate) fn challenge(
-    directory: &Directory,
+    directory: &watch::Receiver<Arc<Directory>>,
     conn: &ConnInfo,
     head: &RequestHead,
 ) -> Option<Reply> {
+    let [_, target, _] = head.line();
+    if !target.starts_with(CHALLENGES.as_bytes()) {
+        return None;
+    }
     let wanted = head.path().strip_prefix(CHALLENGES)?;
     if conn.tls.is_some() {
         return None;
     }
-    directory.challenges.iter().find_map(|open| match open {
-        Challenge::Http01 {
-            hostname,
-            token,
-            response,
-        } if hostname == head.host() && token == wanted => Some(Reply {
-            status: 200,
-            fields: vec![("Content-Type", "application/octet-stream".to_owned())],
-            body: response.clone().into_bytes(),
-        }),
-        _ => None,
-    })
+    directory
+        .borrow()
+        .challenges
+        .iter()
+        .find_map(|open| match open {
+            Challenge::Http01 {
+                hostname,
+                token,
+                response,
+            } if hostname == head.host() && token == wanted => Some(Reply {
+                status: 200,
+                fields: vec![("Content-Type", "application/octet-stream".to_owned())],
+                body: response.clone().into_bytes(),
+            }),
+            _ => None,
+        })
 }
 
 /// Where a plain request goes that its service wants encrypted. Never on a private door: those have no https.

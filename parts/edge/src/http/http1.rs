@@ -76,8 +76,13 @@ impl<'a, R, W> Http1Exchange<'a, R, W> {
 
     /// Whether another request may follow: the answer said so and the body was read to its end.
     pub(crate) fn can_go_on(&mut self) -> bool {
+        self.has_read_all() && self.sink.keep_alive
+    }
+
+    /// Whether the body was read to its end.
+    pub(crate) fn has_read_all(&mut self) -> bool {
         self.body.body.settle(self.body.reader);
-        self.sink.keep_alive && self.body.body.is_done()
+        self.body.body.is_done()
     }
 
     /// From here on the answer says that it is the connection's last.

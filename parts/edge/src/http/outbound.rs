@@ -2,7 +2,6 @@
 //!
 //! Names and meanings: <https://fly.io/docs/networking/request-headers/>.
 
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use mayfly_machine::HttpOptions;
@@ -10,6 +9,7 @@ use mayfly_machine::HttpOptions;
 use super::field::{Kind, classify};
 use super::head::{Framing, RequestHead, Version};
 use super::response_head::ResponseHead;
+use super::text::{push_decimal, push_hex, push_ip};
 use crate::compress::{Compression, weak_etag};
 
 /// How the edge calls itself in `Via` and `Server`.
@@ -71,18 +71,19 @@ pub(crate) fn request(
 ) {
     let client = origin.peer.ip().to_canonical();
     let address = origin.address.to_canonical();
+    let [method, target, authority] = head.line();
     for part in [
-        head.method(),
-        " ",
-        extra.target.as_deref().unwrap_or(head.target()),
-        " HTTP/1.1\r\nHost: ",
+        method,
+        b" ",
+        extra.target.as_ref().map_or(target, String::as_bytes),
+        b" HTTP/1.1\r\nHost: ",
     ] {
-        out.extend_from_slice(part.as_bytes());
+        out.extend_from_slice(part);
     }
-    if head.authority().is_empty() {
-        let _ = write!(out, "{address}");
+    if authority.is_empty() {
+        push_ip(out, address);
     } else {
-        out.extend_from_slice(head.authority().as_bytes());
+        out.extend_from_slice(authority);
     }
     out.extend_from_slice(b"\r\n");
     let mut port_named = false;
@@ -112,30 +113,41 @@ pub(crate) fn request(
         out.extend_from_slice(value);
         out.extend_from_slice(b", ");
     }
-    let Origin {
-        port,
-        region,
-        request_id,
-        trace,
-        received_us,
-        ..
-    } = origin;
-    let (proto, ssl) = if origin.tls {
-        ("https", "on")
+    push_ip(out, client);
+    out.extend_from_slice(b", ");
+    push_ip(out, address);
+    let forwarded: &str = if origin.tls {
+        "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-SSL: on\r\n\
+         Fly-Forwarded-Proto: https\r\nFly-Forwarded-SSL: on\r\nX-Request-Start: t="
     } else {
-        ("http", "off")
+        "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-SSL: off\r\n\
+         Fly-Forwarded-Proto: http\r\nFly-Forwarded-SSL: off\r\nX-Request-Start: t="
     };
-    let version = head.version.number();
-    // Writing to memory cannot fail.
-    let _ = write!(
-        out,
-        "{client}, {address}\r\nX-Forwarded-Proto: {proto}\r\nX-Forwarded-SSL: {ssl}\r\n\
-         X-Request-Start: t={received_us}\r\nFly-Client-IP: {client}\r\nFly-Forwarded-Port: {port}\r\n\
-         Fly-Forwarded-Proto: {proto}\r\nFly-Forwarded-SSL: {ssl}\r\nFly-Region: {region}\r\n\
-         Fly-Request-Id: {request_id}\r\nFly-Traceparent: {trace}\r\nVia: {version} {PRODUCT}\r\n"
-    );
+    out.extend_from_slice(forwarded.as_bytes());
+    push_decimal(out, u64::try_from(origin.received_us).unwrap_or(0));
+    out.extend_from_slice(b"\r\nFly-Client-IP: ");
+    push_ip(out, client);
+    out.extend_from_slice(b"\r\nFly-Forwarded-Port: ");
+    push_decimal(out, origin.port.into());
+    for part in [
+        "\r\nFly-Region: ",
+        origin.region,
+        "\r\nFly-Request-Id: ",
+        origin.request_id,
+        "\r\nFly-Traceparent: ",
+        origin.trace,
+        "\r\nVia: ",
+        head.version.number(),
+        " ",
+        PRODUCT,
+        "\r\n",
+    ] {
+        out.extend_from_slice(part.as_bytes());
+    }
     if !port_named {
-        let _ = write!(out, "X-Forwarded-Port: {port}\r\n");
+        out.extend_from_slice(b"X-Forwarded-Port: ");
+        push_decimal(out, origin.port.into());
+        out.extend_from_slice(b"\r\n");
     }
     if let Some(machine) = preferred_unavailable {
         push_field(
@@ -240,7 +252,9 @@ impl Answer<'_> {
 
 /// Writes the head an HTTP/1 client gets, but for its last empty line.
 pub(crate) fn response(answer: &Answer<'_>, out: &mut Vec<u8>) {
-    let _ = write!(out, "HTTP/1.1 {} ", answer.head.status);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    push_decimal(out, answer.head.status.into());
+    out.push(b' ');
     out.extend_from_slice(answer.head.reason());
     out.extend_from_slice(b"\r\n");
     answer.each_field(|name, value| push_field(out, name, value));
@@ -268,7 +282,14 @@ pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3]) -> String {
     {
         return format!("{}{span:016x}{}", &text[..36], &text[52..]);
     }
-    format!("00-{:016x}{:016x}-{span:016x}-00", random[0] | 1, random[1])
+    let mut trace = Vec::with_capacity(55);
+    trace.extend_from_slice(b"00-");
+    push_hex(&mut trace, random[0] | 1);
+    push_hex(&mut trace, random[1]);
+    trace.push(b'-');
+    push_hex(&mut trace, span);
+    trace.extend_from_slice(b"-00");
+    String::from_utf8(trace).unwrap_or_default()
 }
 
 impl Version {

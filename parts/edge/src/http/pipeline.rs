@@ -68,7 +68,7 @@ impl Visit<'_> {
         scratch: &mut Scratch,
     ) -> Ended {
         let (core, conn, head) = (self.core, self.conn, parts.head);
-        let challenge = early::challenge(&core.directory.borrow(), conn, head);
+        let challenge = early::challenge(&core.directory, conn, head);
         if let Some(reply) = challenge {
             return self.answer(parts, &reply).await;
         }
@@ -96,8 +96,15 @@ impl Visit<'_> {
         if let Some(reply) = early::redirect(&site, conn, head, core.settings.https_port) {
             return self.answer(parts, &reply).await;
         }
-        if let Some(ended) = self.file(&site, parts, scratch).await {
-            return ended;
+        let mapped = site.app.statics();
+        if !mapped.is_empty()
+            && let Some(wanted) = statics::Wanted::by(mapped, head.method(), head.path())
+        {
+            // Rare, and large.
+            let served = Box::pin(self.file(wanted, &site, parts, scratch));
+            if let Some(ended) = served.await {
+                return ended;
+            }
         }
         let trace = continue_trace(
             head.get("traceparent"),
@@ -134,20 +141,20 @@ impl Visit<'_> {
         }
     }
 
-    /// Answers with a file of the app's image or of a bucket, if that is what the request means.
+    /// Answers with a file of the app's image or of a bucket, if it is there.
     async fn file<B: RequestBody, K: AnswerSink>(
         self,
+        wanted: statics::Wanted,
         site: &Site,
         parts: &mut Parts<'_, B, K>,
         scratch: &mut Scratch,
     ) -> Option<Ended> {
         let (core, head) = (self.core, parts.head);
-        let file = statics::Wanted::by(site.app.statics(), head.method(), head.path())?;
-        let unreadable = match &file.bucket {
+        let unreadable = match &wanted.bucket {
             None => {
                 let machines = site.app.machines_by_version();
                 let layers = statics::directories(&core.statics, machines)?;
-                match statics::serve(file, layers, head).await {
+                match statics::serve(wanted, layers, head).await {
                     Ok(found) => return Some(self.pass(&mut found?, site, parts, scratch).await),
                     Err(error) => {
                         tracing::error!(app = %site.app.name, error = %error, "a file of an image cannot be read");
@@ -157,7 +164,9 @@ impl Visit<'_> {
             }
             Some(bucket) => {
                 let now = core.clock.now();
-                let asked = core.buckets.serve(bucket, &file, &site.app.name, head, now);
+                let asked = core
+                    .buckets
+                    .serve(bucket, &wanted, &site.app.name, head, now);
                 match asked.await {
                     Ok(found) => return Some(self.pass(&mut found?, site, parts, scratch).await),
                     Err(error) => {
@@ -223,7 +232,7 @@ impl Visit<'_> {
         parts.pulse.set(self.core.settings.http.idle_patience);
         let pulse = Arc::clone(parts.pulse);
         let sent = reply.send(parts.head, parts.sink, self.request_id);
-        match pulse.watch(sent).await {
+        match pulse.watch(Box::pin(sent)).await {
             Ok(Ok(())) => Ended::Answered,
             _ => Ended::Broken,
         }

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::channel::Channel;
 
-/// Idle connections kept to one machine by one core; above it the oldest is closed.
-const IDLE_PER_MACHINE: usize = 64;
+/// Idle connections kept to one machine by one core; above it the oldest is closed. As many as are commonly busy at one
+/// moment: those that end a burst together would otherwise be opened anew for the next.
+const IDLE_PER_MACHINE: usize = 256;
 /// Shorter than the keep-alive limits common servers have (Node: 5 s), so that theirs rarely ends first.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 

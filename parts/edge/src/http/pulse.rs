@@ -1,7 +1,7 @@
 //! Deadlines that cost nothing per request: one coarse clock per core, moved by the core's sweeper.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
@@ -109,10 +109,14 @@ impl Pulse {
     }
 
     /// Waits for `future`, at most until the deadline, which may move meanwhile.
-    pub(crate) async fn watch<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
-        let mut future = pin!(future);
-        poll_fn(|context| {
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
+    ///
+    /// The caller pins it, because an `async fn` that takes a future keeps room for it twice.
+    pub(crate) fn watch<F: Future + Unpin>(
+        &self,
+        mut future: F,
+    ) -> impl Future<Output = Result<F::Output, Expired>> {
+        poll_fn(move |context| {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
                 return Poll::Ready(Ok(output));
             }
             if self.has_expired() {
@@ -127,12 +131,13 @@ impl Pulse {
             }
             Poll::Pending
         })
-        .await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -157,7 +162,11 @@ mod tests {
         let ((waited, took), ()) = tokio::join!(waiting, ticks);
         assert_eq!(waited, Err(Expired));
         assert!(took >= Duration::from_secs(4), "{took:?}");
-        assert_eq!(pulse.watch(async { 7 }).await, Ok(7), "what is ready wins");
+        assert_eq!(
+            pulse.watch(pin!(async { 7 })).await,
+            Ok(7),
+            "what is ready wins"
+        );
         pulse.clear();
         drop(pulse);
         ticker.tick();

@@ -40,7 +40,8 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
         // What is remembered belongs to the app that the client asked.
         let (entry, asked) = (site.clone(), wanted.clone());
         let rules = entry.options().replay_cache.as_slice();
-        let request = Request::of(self.parts.head);
+        let head = self.parts.head;
+        let request = || Request::of(head);
         let (mut site, mut wanted, mut extra) = (site, wanted, Extra::default());
         let (mut status, mut remembered) = (CacheStatus::Miss, None::<Box<Remembered>>);
         let bound = asked.force_instance.is_some() || asked.force_regions.is_some();
@@ -49,7 +50,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
             match self
                 .core
                 .replays
-                .look_up(entry.app.app_id, rules, request, now)
+                .look_up(entry.app.app_id, rules, request(), now)
             {
                 Lookup::Miss => {}
                 Lookup::Bypass => status = CacheStatus::Bypass,
@@ -64,7 +65,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                 },
             }
         }
-        let (mut hop, mut replays, mut may_replay) = (None::<Hop>, 0, true);
+        let (mut hop, mut replays, mut may_replay) = (None::<Box<Hop>>, 0, true);
         loop {
             let target = Target {
                 site: &site,
@@ -106,7 +107,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                         let learned = self.core.replays.learn(
                             entry.app.app_id,
                             rules,
-                            request,
+                            request(),
                             &replay,
                             machine,
                             now,
@@ -118,12 +119,12 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                     extra = changes(&replay, &by, status);
                     wanted = wish(&replay, machine);
                     let from = std::mem::replace(&mut site, to);
-                    hop = Some(Hop {
+                    hop = Some(Box::new(Hop {
                         from,
                         by,
                         replay,
                         began: Instant::now(),
-                    });
+                    }));
                 }
                 // The app knows better than what was remembered.
                 Err(_) if remembered.is_some() => {
@@ -133,15 +134,15 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                     (site, wanted, extra) = (entry.clone(), asked.clone(), Extra::default());
                 }
                 Err(Undelivered { problem, reason }) => {
-                    let Some(Hop {
+                    let Some(failed) = hop.take() else {
+                        return Err(problem);
+                    };
+                    let Hop {
                         from,
                         by,
                         replay,
                         began,
-                    }) = hop.take()
-                    else {
-                        return Err(problem);
-                    };
+                    } = *failed;
                     let Some(fallback) = replay.fallback else {
                         return Err(problem);
                     };

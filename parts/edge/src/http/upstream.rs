@@ -37,8 +37,9 @@ pub(crate) async fn connect(
     fresh: bool,
     deadline: Instant,
 ) -> Result<Upstream, (Admission, ConnectError)> {
+    // What is rare is kept out of the room that every request takes.
     let line = if h2 {
-        http2_line(core, &mut admission, fresh, deadline).await
+        Box::pin(http2_line(core, &mut admission, fresh, deadline)).await
     } else {
         http1_line(core, &mut admission, fresh, deadline).await
     };
@@ -84,7 +85,7 @@ async fn http1_line(
             }
         }
     }
-    let (stream, address) = admission.connect(deadline).await?;
+    let (stream, address) = Box::pin(admission.connect(deadline)).await?;
     Ok((Line::Http1(Channel::new(stream)), address, false))
 }
 

@@ -16,10 +16,11 @@ use http::Request;
 use mayfly_runtime::Stop;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::exchange::H2Exchange;
+use super::exchange::{H2Exchange, Reset};
 use super::gather::{Gathered, Outflow};
 use super::head::{Inbound, read_request};
 use super::meter::{FloodGauge, Metered};
+use crate::http::connection::{LINGER_BYTES, LINGER_PATIENCE};
 use crate::http::core::Core;
 use crate::http::exchange::Exchange;
 use crate::http::head::{Refused, RequestHead};
@@ -62,7 +63,7 @@ pub(crate) async fn serve<S>(
     let (metered, gauge) = Metered::new(gathered, already_read);
     pulse.set(GREETING_PATIENCE);
     let builder = builder(core.settings.http.header_bytes);
-    match pulse.watch(builder.handshake(metered)).await {
+    match pulse.watch(pin!(builder.handshake(metered))).await {
         Ok(Ok(connection)) => {
             let mut streams = Streams {
                 core,
@@ -163,14 +164,14 @@ impl<'a> Streams<'a> {
                         tracing::debug!(peer = %self.conn.peer, "most requests were given up at once");
                         drop(open);
                         outflow.gather(false);
-                        return self.calm(connection).await;
+                        return self.calm(connection, outflow).await;
                     }
                 }
                 turn = poll_fn(|cx| poll_turn(&mut connection, gauge, outflow, idle, cx)) => match turn {
                     Ok(Some(Ok((request, respond)))) => {
                         self.pulse.clear();
                         let pulse = self.pulses.pop().unwrap_or_else(|| self.core.ticker.pulse());
-                        open.push(serve_stream(self.core, self.conn, request, respond, pulse));
+                        open.push(Box::pin(self.open(request, respond, pulse)));
                     }
                     Ok(None) => return,
                     Ok(Some(Err(error))) => {
@@ -181,7 +182,7 @@ impl<'a> Streams<'a> {
                         tracing::debug!(peer = %self.conn.peer, "flood of HTTP/2 control frames");
                         drop(open);
                         outflow.gather(false);
-                        return self.calm(connection).await;
+                        return self.calm(connection, outflow).await;
                     }
                 },
                 () = &mut stopped, if !leaving => {
@@ -200,8 +201,25 @@ impl<'a> Streams<'a> {
         }
     }
 
+    /// Begins to serve a request: whether the client gave it up in the end, and the deadline for another.
+    fn open(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        pulse: Arc<Pulse>,
+    ) -> impl Future<Output = (bool, Arc<Pulse>)> + use<'a> {
+        let (core, conn) = (self.core, self.conn);
+        let (parts, body) = request.into_parts();
+        let (inbound, refused) = match read_request(&parts, body.is_end_stream(), || nonce(core)) {
+            Ok(inbound) => (inbound, None),
+            Err(refused) => (Inbound::default(), Some(refused)),
+        };
+        let (exchange, reset) = H2Exchange::new(inbound, body, respond, Arc::clone(&pulse));
+        serve_stream(core, conn, exchange, reset, refused, pulse)
+    }
+
     /// Ends a connection that is a burden.
-    async fn calm<S>(&self, mut connection: Connection<S>)
+    async fn calm<S>(&self, mut connection: Connection<S>, outflow: &Outflow<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -212,6 +230,10 @@ impl<'a> Streams<'a> {
             .pulse
             .watch(poll_fn(|cx| connection.poll_closed(cx)))
             .await;
+        drop(connection);
+        // Closing on what it still sends could cost it the reason.
+        self.pulse.set(LINGER_PATIENCE);
+        let _ = self.pulse.watch(pin!(outflow.linger(LINGER_BYTES))).await;
     }
 }
 
@@ -246,21 +268,15 @@ where
 async fn serve_stream(
     core: &Core,
     conn: &ConnInfo,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut exchange: H2Exchange,
+    reset: Reset,
+    refused: Option<Refused>,
     pulse: Arc<Pulse>,
 ) -> (bool, Arc<Pulse>) {
-    let (parts, body) = request.into_parts();
-    let (inbound, refused) = match read_request(&parts, body.is_end_stream(), || nonce(core)) {
-        Ok(inbound) => (inbound, None),
-        Err(refused) => (Inbound::default(), Some(refused)),
-    };
-    drop(parts);
-    let (mut exchange, reset) = H2Exchange::new(inbound, body, respond, Arc::clone(&pulse));
     let serving = async {
         match refused {
             None => serve_request(core, conn, &mut exchange).await,
-            Some(refused) => refuse(core, &mut exchange, refused).await,
+            Some(refused) => Box::pin(refuse(core, &mut exchange, refused)).await,
         }
     };
     let gave_up = tokio::select! {
@@ -286,7 +302,7 @@ async fn refuse(core: &Core, exchange: &mut H2Exchange, refused: Refused) -> End
     parts.pulse.set(core.settings.http.idle_patience);
     let nothing = RequestHead::default();
     let sent = reply.send(&nothing, parts.sink, &request_id);
-    match parts.pulse.watch(sent).await {
+    match parts.pulse.watch(pin!(sent)).await {
         Ok(Ok(())) => Ended::Answered,
         _ => Ended::Broken,
     }

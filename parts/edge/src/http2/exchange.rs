@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::header::SEC_WEBSOCKET_ACCEPT;
+use http::header::{HeaderName, SEC_WEBSOCKET_ACCEPT};
 use http::{Response, StatusCode};
 
 use super::frames::Frames;
@@ -20,6 +20,8 @@ use crate::http::exchange::{AnswerSink, Exchange, Parts, RequestBody};
 use crate::http::head::{Framing, RequestHead};
 use crate::http::outbound::Answer;
 use crate::http::pulse::Pulse;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("fly-request-id");
 
 /// A request on an HTTP/2 connection.
 #[derive(Debug)]
@@ -235,9 +237,11 @@ fn response(answer: &Answer<'_>) -> Response<()> {
     let headers = response.headers_mut();
     headers.reserve(16);
     answer.each_field(|name, value| {
-        if let Some((name, value)) = field(name, value)
+        if let Some((name, mut value)) = field(name, value)
             && !(switches && name == SEC_WEBSOCKET_ACCEPT)
         {
+            // New in every answer: indexed, it would push what repeats out of the table.
+            value.set_sensitive(name == REQUEST_ID);
             headers.append(name, value);
         }
     });

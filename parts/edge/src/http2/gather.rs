@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// Bytes gathered at most: a large piece of a body with its frames' heads.
 const FULL: usize = 72 * 1024;
@@ -64,6 +64,25 @@ impl<S: AsyncWrite + Unpin> Outflow<S> {
     /// Ready once everything has left.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         lock(&self.0).poll_flush(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Outflow<S> {
+    /// Ends our side, then passes over what the other side still sends until it ends its own, `most` bytes at most.
+    ///
+    /// Closing with bytes unread would reset the connection and could take away what was said last.
+    pub(super) async fn linger(&self, most: usize) {
+        let mut stream = Gathered(Arc::clone(&self.0));
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let (mut left, mut piece) = (most, vec![0; 16 * 1024]);
+        while left > 0 {
+            match stream.read(&mut piece).await {
+                Ok(count) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
     }
 }
 
@@ -158,7 +177,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
 

@@ -76,6 +76,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.flood.load(Ordering::Relaxed) {
+            // Nothing more is worked on: whoever holds the gauge decides.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = out.filled().len();
         if this.already_read.has_remaining() {
             let count = this.already_read.len().min(out.remaining());

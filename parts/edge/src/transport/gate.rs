@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
 use crate::fleet::{App, Service};
-use crate::http::Core;
+use crate::http::{Channel, Core};
 
 use super::postgres::{self, Opening};
 use super::proxy_protocol::{Ends, Header};
@@ -72,33 +72,35 @@ impl Gate {
     }
 
     async fn serve(&self, mut stream: TcpStream, peer: SocketAddr, door: Door, stop: Stop) {
-        let mut ends = Ends {
-            client: peer,
-            server: stream.local_addr().unwrap_or_else(|_| door.address()),
-        };
+        let mut told = None;
         if self.balancers.iter().any(|range| range.contains(peer.ip())) {
             match timeout(HEADER_PATIENCE, read_header(&mut stream)).await {
-                Ok(Ok(told)) => ends = told.unwrap_or(ends),
+                Ok(Ok(ends)) => told = ends,
                 Ok(Err(error)) => return tracing::debug!(%peer, error = %error, "no PROXY header"),
                 Err(_) => return tracing::debug!(%peer, "no PROXY header in time"),
             }
         }
+        if door.reach == Reach::Shared && door.port == 80 {
+            let conn = ConnInfo {
+                peer: told.map_or(peer, |ends| ends.client),
+                door,
+                tls: None,
+            };
+            return self.core.serve(Channel::new(stream), conn, stop).await;
+        }
+        let ends = told.unwrap_or_else(|| Ends {
+            client: peer,
+            server: stream.local_addr().unwrap_or_else(|_| door.address()),
+        });
         let peer = ends.client;
         let served = match door.reach {
-            Reach::Shared if door.port == 80 => {
-                let conn = ConnInfo {
-                    peer,
-                    door,
-                    tls: None,
-                };
-                return self.core.serve(stream, conn, stop).await;
-            }
-            Reach::Shared => self.serve_shared_tls(stream, ends, door, stop).await,
+            // Each way in memory of its own, so that the shortest one takes little.
+            Reach::Shared => Box::pin(self.serve_shared_tls(stream, ends, door, stop)).await,
             Reach::Private(network) if !is_inside(peer.ip(), network) => {
                 return tracing::debug!(%peer, address = %door.address(), "not of this network");
             }
             Reach::Dedicated | Reach::Private(_) => {
-                self.serve_alone(stream, ends, door, stop).await
+                Box::pin(self.serve_alone(stream, ends, door, stop)).await
             }
         };
         if let Err(error) = served {
@@ -134,10 +136,10 @@ impl Gate {
                 self.pass_on(&way, first, stream).await
             }
             (Some(way), Some(Treatment::Tls)) => {
-                let (stream, _) = self
+                let (client, _) = self
                     .end_tls(stream, greeting, Some(&way), Inside::Raw, begun)
                     .await?;
-                self.pass_decoded(&way, ends, stream).await
+                self.pass_decoded(&way, ends, client).await
             }
             (way, _) => {
                 // Whom a request is for, its own host name says: a client may use a connection for several names.
@@ -170,7 +172,7 @@ impl Gate {
                     door,
                     tls: None,
                 };
-                self.core.serve(stream, conn, stop).await;
+                self.core.serve(Channel::new(stream), conn, stop).await;
                 Ok(())
             }
             Treatment::Tls | Treatment::TlsHttp => {
@@ -186,10 +188,10 @@ impl Gate {
                         .serve_https(stream, greeting, Some(&way), whence, begun, stop)
                         .await;
                 }
-                let (stream, _) = self
+                let (client, _) = self
                     .end_tls(stream, greeting, Some(&way), Inside::Raw, begun)
                     .await?;
-                self.pass_decoded(&way, ends, stream).await
+                self.pass_decoded(&way, ends, client).await
             }
             Treatment::PgTls => {
                 let opening = timeout_at(begun + HANDSHAKE_PATIENCE, postgres::open(&mut stream));
@@ -201,10 +203,10 @@ impl Gate {
                     }
                     Opening::Tls => {
                         let greeting = self.greeting(&mut stream, begun).await?;
-                        let (stream, _) = self
+                        let (client, _) = self
                             .end_tls(stream, greeting, Some(&way), Inside::Postgres, begun)
                             .await?;
-                        self.pass_decoded(&way, ends, stream).await
+                        self.pass_decoded(&way, ends, client).await
                     }
                 }
             }
@@ -220,7 +222,7 @@ impl Gate {
         begun: Instant,
         stop: Stop,
     ) -> Result<(), GateError> {
-        let (stream, tls) = self
+        let (client, tls) = self
             .end_tls(stream, greeting, way, Inside::Http, begun)
             .await?;
         let conn = ConnInfo {
@@ -228,7 +230,7 @@ impl Gate {
             door,
             tls: Some(tls),
         };
-        self.core.serve(stream, conn, stop).await;
+        self.core.serve(client, conn, stop).await;
         Ok(())
     }
 
@@ -242,10 +244,10 @@ impl Gate {
         &self,
         way: &Way,
         ends: Ends,
-        stream: TlsStream<TcpStream>,
+        client: Channel<TlsStream<TcpStream>>,
     ) -> Result<(), GateError> {
         let machine = Machine::open(&self.core.fleet, &way.service, &way.header(ends)).await?;
-        Ok(machine.relay_decoded(stream).await?)
+        Ok(machine.relay_decoded(client).await?)
     }
 
     async fn greeting(
@@ -270,16 +272,17 @@ impl Gate {
         way: Option<&Way>,
         inside: Inside,
         begun: Instant,
-    ) -> Result<(TlsStream<TcpStream>, TlsInfo), HandshakeError> {
+    ) -> Result<(Channel<TlsStream<TcpStream>>, TlsInfo), HandshakeError> {
         let server_name = greeting.hello.server_name.as_deref().map(Arc::from);
         let default = TlsOptions::default();
         let options = way.map_or(&default, |way| &way.port().tls);
-        let shaken = self.tls.accept(stream, greeting, options, inside);
+        // What a handshake takes is given back after it.
+        let shaken = Box::pin(self.tls.accept(stream, greeting, options, inside));
         let stream = timeout_at(begun + HANDSHAKE_PATIENCE, shaken)
             .await
             .unwrap_or(Err(HandshakeError::Late))?;
         let tls = TlsInfo::of(stream.get_ref().1, server_name);
-        Ok((stream, tls))
+        Ok((Channel::new(stream), tls))
     }
 }
 

@@ -75,8 +75,11 @@ impl Machine {
     }
 
     /// The same for a client whose bytes the edge decodes.
-    pub(super) async fn relay_decoded<S: ClientStream>(self, client: S) -> Result<(), RawError> {
-        let (mut client, mut machine) = (Channel::new(client), Channel::new(self.stream));
+    pub(super) async fn relay_decoded<S: ClientStream>(
+        self,
+        mut client: Channel<S>,
+    ) -> Result<(), RawError> {
+        let mut machine = Channel::new(self.stream);
         tokio::try_join!(
             pass(&mut client.reader, &mut machine.writer),
             pass(&mut machine.reader, &mut client.writer)

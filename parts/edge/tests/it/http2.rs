@@ -531,7 +531,7 @@ async fn floods_are_told_to_calm_down() {
         ("settings", settings),
         ("priority", priority),
     ] {
-        assert_eq!(reason_for_flood(&edge, frame, 20_000).await, CALM, "{what}");
+        assert_eq!(reason_for_flood(&edge, frame, 10_000).await, CALM, "{what}");
     }
     assert_eq!(
         reason_for_flood(&edge, ping, 500).await,

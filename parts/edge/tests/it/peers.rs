@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::h2_backend::h2_entry;
 use super::http2::serve_each;
-use super::{TestEdge, entry, machine};
+use super::{Program, TestEdge, entry, machine, machine_of, ok};
 
 /// Long enough for a busy machine; a peer that hangs fails the test.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -72,10 +72,10 @@ fn hello(_: &str) -> Vec<u8> {
 #[tokio::test]
 async fn h2spec_finds_nothing() {
     let Some(peers) = go_peers() else { return };
-    let (listener, port) = machine().await;
-    let machine = serve_each(listener, hello);
+    // It reads a body before it answers: an answer that comes first would be right, and hide what is wrong with the body.
+    let (_program, port) = Program::listen(9, 0, |_| ok("hello\n")).await;
     // h2spec asks for the host it connects to: with this domain, 127.0.0.1 is an app.
-    let edge = TestEdge::start_as(vec![entry("127", port)], |config| {
+    let edge = TestEdge::start_as(vec![machine_of("127", 9, "iad", port)], |config| {
         config.domain = "0.0.1".to_owned();
     })
     .await;
@@ -105,7 +105,6 @@ async fn h2spec_finds_nothing() {
         let total: usize = count.split(' ').next().unwrap().parse().unwrap();
         assert!(total >= 144, "{count}");
     }
-    machine.abort();
     edge.end().await;
 }
 

@@ -294,7 +294,10 @@ async fn serve(
         };
         let length = field(head, "content-length").map_or(0, |value| value.parse().unwrap());
         let chunked = field(head, "transfer-encoding").is_some();
-        if body.len() < length || (chunked && !body.ends_with("0\r\n\r\n")) {
+        // The last chunk may have trailers behind it.
+        let ended =
+            body.ends_with("\r\n\r\n") && (body.starts_with("0\r\n") || body.contains("\r\n0\r\n"));
+        if body.len() < length || (chunked && !ended) {
             continue;
         }
         heard.lock().unwrap().push(text.clone());
