@@ -1,6 +1,7 @@
 //! The edge in a process by itself, in front of one server on loopback: for finding out what a change of the edge costs
 //! without building and starting a whole cloud.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mayfly_edge::{
-    EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSettings, Latency, Limit, Limits,
+    Buckets, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, HttpSettings, Latency, Limit, Limits,
 };
 use mayfly_edge_api::{AssignedAddress, Directory, DirectoryApp, Reach};
 use mayfly_host_api::CatalogEntry;
@@ -110,6 +111,8 @@ async fn run() -> Result<()> {
             region: None,
         }],
         replay_sources: Vec::new(),
+        egress: Vec::new(),
+        policies: Vec::new(),
     };
     let catalog = watch::Sender::new(Arc::new(vec![Arc::new(entry)]));
     let mut directory = Directory::default();
@@ -154,6 +157,7 @@ async fn run() -> Result<()> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         statics: Arc::new(()),
+        buckets: Buckets::new(BTreeMap::new(), None),
         inherited: Vec::new(),
     })?;
     println!("{} {}", edge.address().port(), edge.https_address().port());

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// The argument that makes this program serve as the upstream.
@@ -67,7 +67,11 @@ pub(crate) fn serve() -> Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).await?;
+        let socket = TcpSocket::new_v6()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv6Addr::UNSPECIFIED, PORT).into())?;
+        // A proxy that connects for all its clients at once shall not be measured waiting for a second try.
+        let listener = socket.listen(4096)?;
         let mut open = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await?;
