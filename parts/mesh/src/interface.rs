@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 
@@ -37,6 +38,10 @@ fn shape_now(shape: &InterfaceShape) -> io::Result<()> {
     let mut socket = Socket::route()?;
     let link = route::find_link(&mut socket, &shape.name)?.ok_or(io::ErrorKind::NotFound)?;
     let index = link.index;
+    let off = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", shape.name);
+    if fs::read_to_string(&off).is_ok_and(|value| value.trim() == "1") {
+        fs::write(&off, "0")?;
+    }
     socket.apply(vec![
         route::set_mtu(index, shape.mtu),
         route::set_up(index, None),

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use boringtun::noise::Tunn;
 use boringtun::noise::rate_limiter::RateLimiter;
+use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
 use mayfly_runtime::{Stop, TaskSet};
 use mayfly_sys::open_tun;
@@ -21,6 +21,7 @@ use crate::peer::{Peer, PeerConfig, PeerStatus};
 use crate::receive::Receiver;
 use crate::relay::Relay;
 use crate::table::Table;
+use crate::timers::MESSAGE_BYTES;
 use crate::transport::{Udp, Way};
 
 /// What an interface is from its opening to its end.
@@ -155,6 +156,26 @@ impl Interface {
     pub fn deliver(&self, receiver: &mut Receiver, datagram: &[u8], relay: &Relay) {
         let table = self.0.table();
         receiver.take(&self.0, &table, datagram, &Way::Relay(relay.clone()));
+        receiver.flush(&self.0);
+    }
+
+    /// Asks a peer for new keys now, where it was heard last. Nothing happens if it is unknown or was never heard.
+    pub fn call(&self, peer: &PeerKey) {
+        let table = self.0.table();
+        let Some((peer, way)) = table
+            .by_key
+            .get(peer)
+            .and_then(|peer| Some((peer, peer.way()?)))
+        else {
+            return;
+        };
+        let mut message = [0; MESSAGE_BYTES];
+        let made = peer
+            .tunnel()
+            .format_handshake_initiation(&mut message, true);
+        if let TunnResult::WriteToNetwork(datagram) = made {
+            self.0.send_datagram(peer, &way, datagram);
+        }
     }
 
     /// Moves packets until told to stop, or until the interface or the socket fails. One call per interface.

@@ -11,14 +11,18 @@
 
 mod allowed;
 mod batch;
+mod checksum;
 mod error;
 mod interface;
+mod join;
 mod key;
+mod offload;
 mod peer;
 mod receive;
 mod relay;
 mod send;
 mod table;
+mod tcp;
 mod timers;
 mod transport;
 

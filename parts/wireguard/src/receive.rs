@@ -12,6 +12,7 @@ use quinn_udp::RecvMeta;
 
 use crate::error::InterfaceError;
 use crate::interface::Inner;
+use crate::join::Joiner;
 use crate::peer::Peer;
 use crate::table::Table;
 use crate::transport::{UdpWay, Way};
@@ -25,12 +26,14 @@ const BUFFER_BYTES: usize = 65_535;
 #[derive(Debug)]
 pub struct Receiver {
     scratch: Vec<u8>,
+    joiner: Joiner,
 }
 
 impl Default for Receiver {
     fn default() -> Self {
         Receiver {
             scratch: vec![0; BUFFER_BYTES],
+            joiner: Joiner::default(),
         }
     }
 }
@@ -64,6 +67,7 @@ impl Inner {
                     receiver.take(self, &table, datagram, &way);
                 }
             }
+            receiver.flush(self);
             tokio::task::yield_now().await;
         }
     }
@@ -83,9 +87,9 @@ impl Inner {
 }
 
 impl Receiver {
-    /// Handles one datagram; what is not authentic leaves no trace.
+    /// Handles one datagram. Its packet may be held back until [`Receiver::flush`]; what is not authentic leaves no trace.
     pub(crate) fn take(&mut self, inner: &Inner, table: &Table, datagram: &[u8], way: &Way) {
-        let Receiver { scratch } = self;
+        let Receiver { scratch, joiner } = self;
         let packet = match inner
             .limiter
             .verify_packet(Some(way.ip()), datagram, scratch)
@@ -103,10 +107,10 @@ impl Receiver {
             TunnResult::Done => {}
             TunnResult::WriteToNetwork(answer) => inner.send_datagram(&peer, way, answer),
             TunnResult::WriteToTunnelV4(packet, from) => {
-                hand_over(inner, table, &peer, packet, from.into());
+                hand_over(inner, table, &peer, packet, from.into(), joiner);
             }
             TunnResult::WriteToTunnelV6(packet, from) => {
-                hand_over(inner, table, &peer, packet, from.into());
+                hand_over(inner, table, &peer, packet, from.into(), joiner);
             }
         }
         match packet {
@@ -127,11 +131,29 @@ impl Receiver {
     }
 }
 
+impl Receiver {
+    /// Gives the kernel what was held back.
+    pub(crate) fn flush(&mut self, inner: &Inner) {
+        self.joiner.flush(|bytes| write(inner, bytes));
+    }
+}
+
 /// Gives a packet to the kernel if its sender may use that source address.
-fn hand_over(inner: &Inner, table: &Table, peer: &Arc<Peer>, packet: &[u8], from: IpAddr) {
+fn hand_over(
+    inner: &Inner,
+    table: &Table,
+    peer: &Arc<Peer>,
+    packet: &[u8],
+    from: IpAddr,
+    joiner: &mut Joiner,
+) {
     let owner = table.by_address.get(from);
     if owner.is_some_and(|owner| Arc::ptr_eq(owner, peer)) {
-        // A full or vanished interface loses the packet, as a full queue would.
-        let _ = rustix::io::write(inner.tun.get_ref().as_fd(), packet);
+        joiner.push(packet, |bytes| write(inner, bytes));
     }
+}
+
+fn write(inner: &Inner, bytes: &[u8]) {
+    // A full or vanished interface loses the packet, as a full queue would.
+    let _ = rustix::io::write(inner.tun.get_ref().as_fd(), bytes);
 }

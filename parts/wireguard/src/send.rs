@@ -9,14 +9,13 @@ use tracing::debug;
 use crate::batch::Batch;
 use crate::error::InterfaceError;
 use crate::interface::Inner;
+use crate::offload::{PACKET_MAX, cut};
 use crate::peer::Peer;
 use crate::table::Table;
 use crate::transport::Way;
 
-/// The largest IP packet.
-const PACKET_BYTES: usize = 65_535;
-/// Packets moved before other tasks get their turn.
-const TURN: usize = 64;
+/// Reads before other tasks get their turn; one may hold as much as 64 KiB.
+const TURN: usize = 32;
 
 impl Inner {
     pub(crate) async fn send_packets(&self) -> Result<(), InterfaceError> {
@@ -25,16 +24,18 @@ impl Inner {
             source,
         };
         let mut batch = Batch::new();
-        let mut packet = vec![0; PACKET_BYTES];
+        let mut read = vec![0; PACKET_MAX];
+        let mut pieces = Pieces::default();
         loop {
             let mut ready = self.tun.readable().await.map_err(failed)?;
             let table = self.table();
             for _ in 0..TURN {
-                let read = ready.try_io(|tun| Ok(rustix::io::read(tun.as_fd(), &mut packet)?));
-                match read {
+                match ready.try_io(|tun| Ok(rustix::io::read(tun.as_fd(), &mut read)?)) {
                     Ok(Ok(length)) => {
-                        self.send_packet(&table, &packet[..length], &mut batch)
-                            .await
+                        pieces.cut(&mut read[..length]);
+                        for packet in pieces.iter() {
+                            self.send_packet(&table, packet, &mut batch).await;
+                        }
                     }
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(Err(error)) => return Err(failed(error)),
@@ -82,6 +83,45 @@ impl Inner {
                 relay.carry(datagram);
             }
         }
+    }
+}
+
+/// The packets of one read, back to back.
+struct Pieces {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    scratch: Vec<u8>,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Pieces {
+            bytes: Vec::with_capacity(2 * PACKET_MAX),
+            ends: Vec::with_capacity(64),
+            scratch: vec![0; PACKET_MAX],
+        }
+    }
+}
+
+impl Pieces {
+    fn cut(&mut self, read: &mut [u8]) {
+        let Pieces {
+            bytes,
+            ends,
+            scratch,
+        } = self;
+        bytes.clear();
+        ends.clear();
+        cut(read, scratch, |packet| {
+            bytes.extend_from_slice(packet);
+            ends.push(bytes.len());
+        });
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let ranges = starts.zip(self.ends.iter().copied());
+        ranges.map(|(start, end)| &self.bytes[start..end])
     }
 }
 

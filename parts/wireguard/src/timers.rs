@@ -11,7 +11,7 @@ use crate::peer::Peer;
 /// The precision of all times, as in other implementations in user space.
 const PERIOD: Duration = Duration::from_millis(250);
 /// Room for a handshake message.
-const MESSAGE_BYTES: usize = 256;
+pub(crate) const MESSAGE_BYTES: usize = 256;
 
 impl Inner {
     pub(crate) async fn keep_time(&self) {

@@ -66,7 +66,7 @@ async fn wireguard_go_and_wg_get_along_with_it() {
     let file = folder.path().join("wg.conf");
     std::fs::write(&file, config).unwrap();
     wire.right.shell(&format!(
-        "wg setconf {interface} {} && ip addr add {THEIRS}/128 dev {interface} && ip link set {interface} up mtu 1420 && \
+        "wg setconf {interface} {} && ip addr add {THEIRS}/128 dev {interface} nodad && ip link set {interface} up mtu 1420 && \
          ip route add fdaa:0:2::/48 dev {interface}",
         file.display()
     ));
