@@ -13,6 +13,7 @@ mod probe;
 mod request;
 mod response;
 mod serve;
+mod tls_server;
 
 pub use body::Body;
 pub use client::{ClientConfig, HttpClient};
@@ -22,3 +23,4 @@ pub use probe::{ProbeAnswer, ProbeError, ProbeRequest, ProbeTls, Prober};
 pub use request::Request;
 pub use response::{Response, Upgraded};
 pub use serve::{Listener, MarkedSocket, PeerAddr, ServeConfig, serve};
+pub use tls_server::{TlsServer, TlsServerError, TlsServerStream};

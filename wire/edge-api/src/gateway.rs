@@ -35,6 +35,16 @@ pub struct PeerReport {
     pub endpoint: Option<SocketAddr>,
 }
 
+/// How long keys are good: REJECT_AFTER_TIME of the WireGuard paper.
+const KEYS_LAST: Duration = Duration::from_secs(180);
+
+impl PeerReport {
+    /// Whether its keys are good still.
+    pub fn is_connected(&self) -> bool {
+        self.last_handshake.is_some_and(|ago| ago < KEYS_LAST)
+    }
+}
+
 /// A gateway that follows the directory.
 pub trait GatewayApi: Send + Sync + 'static {
     fn info(&self) -> GatewayInfo;

@@ -25,6 +25,7 @@ mod secret;
 mod shell;
 mod spec;
 mod suggest;
+mod wireguard;
 
 pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization};
 pub use certificate::{
@@ -61,3 +62,4 @@ pub use secret::{AppSecret, AppSecrets, SecretsVersion, SetSecret, SetSecrets, V
 pub use shell::{UnbalancedQuote, shell_split};
 pub use spec::InvalidConfig;
 pub use suggest::closest;
+pub use wireguard::{CreateWireguardPeer, CreatedWireguardPeer, WireguardPeer, WireguardPeers};
