@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{App, By, ControlStore, Machine, MachineFilter};
+use mayfly_edge_api::GatewayApi;
 use mayfly_host_api::{HostApi, HostError, MachineReport};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::{MachineId, Timestamp};
@@ -32,6 +33,8 @@ pub(crate) struct Cloud {
     pub(crate) uploads: Uploads,
     pub(crate) certificates: CertificateDeps,
     pub(crate) directory: DirectoryFeed,
+    /// The first is that of the default region.
+    pub(crate) gateways: Vec<Arc<dyn GatewayApi>>,
     pub(crate) names: Arc<dyn PrivateNames>,
     pub(crate) changes: Changes,
     pub(crate) loops: LoopBoard,

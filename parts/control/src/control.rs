@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use mayfly_control_store::{By, ControlStore, StoreError};
+use mayfly_edge_api::GatewayApi;
 use mayfly_host_api::HostApi;
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
@@ -23,6 +24,7 @@ use crate::router::router;
 use crate::settings::Settings;
 use crate::settle::{Doubts, settle};
 use crate::standby::Standbys;
+use crate::wireguard;
 
 /// What the control plane stands on.
 pub struct ControlDeps {
@@ -34,6 +36,8 @@ pub struct ControlDeps {
     pub certificates: CertificateDeps,
     /// What edges are told; subscribed to before anything is served.
     pub directory: DirectoryFeed,
+    /// Where users' devices enter private networks, that of the default region first. They follow the directory.
+    pub gateways: Vec<Arc<dyn GatewayApi>>,
     /// Resolves names on behalf of callers.
     pub names: Arc<dyn PrivateNames>,
     /// Where the loops of this process say what they do; shown by the status call.
@@ -98,12 +102,13 @@ impl ControlConfig {
             store: deps.store,
             clock: deps.clock,
             entropy: deps.entropy,
-            regions: Regions::new(hosts.regions()),
+            regions: Regions::new(hosts.regions(), wireguard::regions(&deps.gateways)),
             hosts,
             settings,
             uploads,
             certificates: deps.certificates,
             directory: deps.directory,
+            gateways: deps.gateways,
             names: deps.names,
             changes: Changes::default(),
             loops: deps.loops,
@@ -185,6 +190,15 @@ impl Control {
         };
         tasks
             .spawn("control.standbys", |stop| standbys.run(stop))
+            .await;
+        let devices = wireguard::Keeper {
+            store: cloud.store.clone(),
+            gateways: cloud.gateways.clone(),
+            clock: cloud.clock.clone(),
+            status: cloud.loops.loop_named("control.wireguard"),
+        };
+        tasks
+            .spawn("control.wireguard", |stop| devices.run(stop))
             .await;
         let expiry = Expiry {
             store: cloud.store.clone(),

@@ -46,6 +46,7 @@ mod standby;
 mod status;
 mod tokens;
 mod turn;
+mod wireguard;
 
 pub use bootstrap::{FirstToken, first_start, first_start_with, fresh_token};
 pub use certificates::{CertificateDeps, CertificateSettings};

@@ -24,12 +24,14 @@ struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Regions {
     served: Vec<Region>,
+    /// Those with a WireGuard gateway.
+    gateways: Vec<Region>,
 }
 
 impl Regions {
     /// `served` must name at least one region; the first is the default.
-    pub(crate) fn new(served: Vec<Region>) -> Self {
-        Self { served }
+    pub(crate) fn new(served: Vec<Region>, gateways: Vec<Region>) -> Self {
+        Self { served, gateways }
     }
 
     pub(crate) fn default_region(&self) -> &Region {
@@ -83,7 +85,7 @@ impl Regions {
                 name: place.map_or(region.as_str(), |place| place.name).to_owned(),
                 latitude: place.map_or(0.0, |place| place.latitude),
                 longitude: place.map_or(0.0, |place| place.longitude),
-                gateway_available: false,
+                gateway_available: self.gateways.contains(region),
                 requires_paid_plan: false,
                 deprecated: place.is_some_and(|place| place.successor.is_some()),
                 capacity: 0,
@@ -130,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_region_without_hosts_is_refused_with_the_nearest() {
-        let regions = Regions::new(vec!["iad".parse().unwrap(), "fra".parse().unwrap()]);
+        let regions = Regions::new(
+            vec!["iad".parse().unwrap(), "fra".parse().unwrap()],
+            Vec::new(),
+        );
         assert_eq!(regions.find("fra").unwrap().as_str(), "fra");
         let waw = regions.find("waw").unwrap_err();
         assert!(waw.contains("use one of iad, fra"), "{waw}");

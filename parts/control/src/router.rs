@@ -18,7 +18,7 @@ use crate::machines::{
 };
 use crate::{
     addresses, apps, certificates, event_log, images, logs, network_policies, oidc, orgs, platform,
-    private, replay_sources, secrets, status, tokens,
+    private, replay_sources, secrets, status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -73,6 +73,14 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/orgs", get(orgs::list).post(orgs::create))
         .route("/v1/orgs/{slug}", get(orgs::show))
         .route("/v1/orgs/{slug}/machines", get(list::of_org))
+        .route(
+            "/v1/orgs/{slug}/wireguard_peers",
+            get(wireguard::list).post(wireguard::create),
+        )
+        .route(
+            "/v1/orgs/{slug}/wireguard_peers/{name}",
+            get(wireguard::show).delete(wireguard::remove),
+        )
         .route("/v1/orgs/{slug}/connect", get(private::connect))
         .route("/v1/orgs/{slug}/dns", post(private::dns))
         .route("/v1/orgs/{slug}/ping", post(private::ping))

@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::fake_gateway::FakeGateway;
 use crate::fake_host::FakeHost;
 use crate::fake_names::FakeNames;
 use mayfly_testing::FakeDns;
@@ -154,6 +155,7 @@ impl Stage {
                 entropy: Arc::new(SystemEntropy),
                 certificates: certificates(directory.path(), &clock, dns.address()),
                 directory: directory_feed.clone(),
+                gateways: vec![FakeGateway::following(directory_feed.subscribe())],
                 names: Arc::new(FakeNames),
                 loops: LoopBoard::default(),
                 stop: tasks.stop_token(),
