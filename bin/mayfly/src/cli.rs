@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::commands::{
     apps, auth, certs, checks, cloud, cloud_status, completion, config, docs, events, image, info,
     ips, launch, logs, machine, man, network_policies, orgs, platform, status, trust, version,
+    wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -105,6 +106,9 @@ enum Command {
     Up(cloud::UpArgs),
     /// Show the version of this program
     Version(version::Version),
+    /// Manage WireGuard peers: devices that reach the private network
+    #[command(subcommand, visible_alias = "wg")]
+    Wireguard(wireguard::WireguardCommand),
 }
 
 /// The whole command line under the name it was called by.
@@ -148,6 +152,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Trust(command) => command.run(&context).await?,
         Command::Up(args) => cloud::up(&context, args).await?,
         Command::Version(command) => command.run(&context)?,
+        Command::Wireguard(command) => command.run(&context).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

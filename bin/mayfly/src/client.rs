@@ -16,6 +16,7 @@ mod machines;
 mod network_policies;
 mod orgs;
 mod secrets;
+mod wireguard;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub(crate) use machine::Machine;
 pub(crate) use machines::{Launch, Stop};
 pub(crate) use network_policies::NetworkPolicy;
 pub(crate) use orgs::{Org, ReplayGrants};
+pub(crate) use wireguard::{NewWireguardPeer, WireguardPeer};
 
 /// Answers are documents about one app or host; a longer one is a mistake.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

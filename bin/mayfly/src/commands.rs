@@ -23,3 +23,4 @@ pub(crate) mod platform;
 pub(crate) mod status;
 pub(crate) mod trust;
 pub(crate) mod version;
+pub(crate) mod wireguard;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use mayfly_control::{ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings};
 use mayfly_driver::{ContainerConfig, ContainerDriver};
 use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper, StaticFiles};
+use mayfly_gateway::Gateway;
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::HostApi;
 use mayfly_host_store::HostStore;
@@ -26,6 +27,7 @@ use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
 use crate::control_plane::{ControlPlane, Plan, StoreAccess};
 use crate::doors::Doors;
+use crate::gateways;
 use crate::host_places::{self, HostPlace};
 use crate::private_names::AskedForCallers;
 use crate::readiness::Readiness;
@@ -50,6 +52,7 @@ pub(crate) struct Cloud {
     answered_for: AnsweredFor,
     edge_patience: Duration,
     edge_addresses: Vec<EdgeAddress>,
+    gateways: Vec<Gateway>,
     names: NameServer,
     challenges: Option<ChallengeServer>,
     requests: Stop,
@@ -236,6 +239,8 @@ impl Cloud {
             .context("answer for the addresses of apps")?;
 
         let directory_of_traffic = directory.subscribe();
+        let gateways = gateways::open(config, &places, &hosts, &driver, &directory).await?;
+
         let requests = Stop::new();
         let control_config = ControlConfig {
             settings: Settings {
@@ -259,6 +264,7 @@ impl Cloud {
         };
         let (members, stop) = (hosts.clone(), requests.clone());
         let asked = Arc::new(AskedForCallers(names.desk()));
+        let entrances: Vec<_> = gateways.iter().map(Gateway::handle).collect();
         let plan = Plan {
             access,
             config: control_config,
@@ -273,6 +279,7 @@ impl Cloud {
                 entropy: entropy.clone(),
                 certificates: certificates.clone(),
                 directory: directory.clone(),
+                gateways: entrances.clone(),
                 names: asked.clone(),
                 loops: board.clone(),
                 stop: stop.clone(),
@@ -329,6 +336,7 @@ impl Cloud {
             // What is still open then is cut off by the edge itself.
             edge_patience: config.edge_drain + Duration::from_secs(2),
             edge_addresses,
+            gateways,
             names,
             challenges,
             requests,
@@ -359,6 +367,9 @@ impl Cloud {
         tasks.spawn("names", |stop| names.run(stop)).await;
         if let Some(challenges) = self.challenges {
             tasks.spawn("challenges", |stop| challenges.run(stop)).await;
+        }
+        for gateway in self.gateways {
+            tasks.spawn("gateway", |stop| gateway.run(stop)).await;
         }
         let answered_for = self.answered_for;
         tasks

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use crate::buckets::{StaticsSection, buckets};
 use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
 use crate::edge_limits::{EdgeLimitsSection, http_settings};
+use crate::gateways::{GatewaySection, GatewaySettings};
 use crate::images::{ImagesSection, store_config};
 
 /// Fly.io looks "every few minutes".
@@ -40,6 +41,7 @@ pub(crate) struct Config {
     /// Addresses of the edges of other regions; their ports are those of the first.
     pub(crate) edge_addresses: BTreeMap<Region, IpAddr>,
     pub(crate) addresses: Addresses,
+    pub(crate) gateway: GatewaySettings,
     pub(crate) domain: String,
     pub(crate) certificates: CertificatesConfig,
     /// How often machines without work are looked for.
@@ -83,6 +85,9 @@ pub(crate) struct Overrides {
     /// Address and port where requests for apps arrive over TLS.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) https_listen: Option<SocketAddr>,
+    /// Address and port where users' devices connect by WireGuard (UDP, and TCP for WebSockets).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) gateway_listen: Option<SocketAddr>,
     /// Apps are reached as <app>.<domain>.
     #[arg(long)]
     pub(crate) domain: Option<String>,
@@ -100,6 +105,7 @@ struct File {
     acme: AcmeSection,
     dns: DnsSection,
     addresses: Addresses,
+    gateway: GatewaySection,
     latency: LatencySection,
     store: Store,
     log: Log,
@@ -264,6 +270,7 @@ impl Config {
                 .iter()
                 .map(|text| text.parse().context("edge.accept_proxy_protocol"))
                 .collect::<anyhow::Result<_>>()?,
+            gateway: GatewaySettings::check(file.gateway, overrides.gateway_listen, edge_listen)?,
             edge_drain: file.edge.drain.unwrap_or(Duration::from_secs(10)),
             edge_http: http_settings(file.edge.limits)?,
             buckets: buckets(file.statics)?,

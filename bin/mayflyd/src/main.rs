@@ -10,6 +10,7 @@ mod config;
 mod control_plane;
 mod doors;
 mod edge_limits;
+mod gateways;
 mod halt;
 mod host_places;
 mod images;

@@ -32,3 +32,4 @@ mod store_away;
 mod walk_cli;
 mod walk_http;
 mod websocket;
+mod wireguard;

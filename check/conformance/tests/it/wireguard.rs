@@ -1,0 +1,378 @@
+//! A user's laptop on the private network, with the programs users have: `wg-quick`, `dig`, `curl`.
+
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use mayfly_conformance::Stage;
+use mayfly_testing::{CloudOptions, wait_until};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::{Value, json};
+
+/// A computer of a user: a namespace on a wire to the server.
+struct Laptop {
+    name: String,
+    host_ip: String,
+    folder: tempfile::TempDir,
+    relay: Option<Child>,
+}
+
+impl Laptop {
+    fn new() -> Laptop {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let unique = std::process::id() * 16 + MADE.fetch_add(1, Ordering::Relaxed) % 16;
+        let name = format!("tl{unique:x}");
+        // Pairs from the range for benchmarks (RFC 2544).
+        let base = u32::from_be_bytes([198, 19, 0, 0]) + unique % (1 << 14) * 4;
+        let ip = |last| std::net::Ipv4Addr::from_bits(base + last).to_string();
+        let (host_ip, own_ip) = (ip(1), ip(2));
+        run(&format!(
+            "ip netns add {name} && ip link add {name} type veth peer name wan netns {name} &&
+             ip addr add {host_ip}/30 dev {name} && ip link set {name} up &&
+             ip -n {name} addr add {own_ip}/30 dev wan && ip -n {name} link set wan up && ip -n {name} link set lo up"
+        ));
+        let folder = tempfile::tempdir().unwrap();
+        // wg-quick tells it about servers of names; here a file for `ip netns exec` takes its place.
+        let resolvconf = folder.path().join("resolvconf");
+        fs::write(&resolvconf, "#!/bin/sh\ncat >/dev/null\n").unwrap();
+        run(&format!("chmod 755 {}", resolvconf.display()));
+        Laptop {
+            name,
+            host_ip,
+            folder,
+            relay: None,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn shell(&self, script: &str) -> Output {
+        let path = std::env::var("PATH").unwrap();
+        Command::new("ip")
+            .args(["netns", "exec", &self.name, "sh", "-c", script])
+            .env("PATH", format!("{}:{path}", self.folder.path().display()))
+            .env("WG_QUICK_USERSPACE_IMPLEMENTATION", "wireguard-go")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn says(&self, script: &str) -> String {
+        let output = self.shell(script);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Brings up the tunnel that a configuration describes.
+    fn up(&self, configuration: &str) {
+        let text = fs::read_to_string(self.file(configuration)).unwrap();
+        let names = text.lines().find_map(|line| line.strip_prefix("DNS = "));
+        let folder = PathBuf::from("/etc/netns").join(&self.name);
+        fs::create_dir_all(&folder).unwrap();
+        let resolver = format!("nameserver {}\noptions timeout:1\n", names.unwrap());
+        fs::write(folder.join("resolv.conf"), resolver).unwrap();
+        let output = self.shell(&format!(
+            "wg-quick up {}",
+            self.file(configuration).display()
+        ));
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn reaches(&self, url: &str) -> bool {
+        self.says(&format!("curl -g -s -m 3 {url}"))
+            .contains("hello from")
+    }
+
+    fn listener(&self, address: Ipv6Addr) -> TcpListener {
+        let file = fs::File::open(format!("/run/netns/{}", self.name)).unwrap();
+        std::thread::scope(|scope| {
+            let bound = scope.spawn(|| {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                TcpListener::bind((address, 8000)).unwrap()
+            });
+            bound.join().unwrap()
+        })
+    }
+}
+
+impl Drop for Laptop {
+    fn drop(&mut self) {
+        if let Some(mut relay) = self.relay.take() {
+            drop(relay.stdin.take());
+            let _ = relay.wait();
+        }
+        for pid in self.says(&format!("ip netns pids {}", self.name)).lines() {
+            run(&format!("kill {pid} || true"));
+        }
+        let _ = fs::remove_dir_all(PathBuf::from("/etc/netns").join(&self.name));
+        run(&format!(
+            "ip netns del {0}; ip link del {0} 2>/dev/null || true",
+            self.name
+        ));
+    }
+}
+
+fn run(script: &str) {
+    let output = Command::new("sh").args(["-c", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {output:?}");
+}
+
+fn installed() -> bool {
+    let missing: Vec<&str> = ["wg-quick", "wireguard-go", "dig", "curl", "python3"]
+        .into_iter()
+        .filter(|program| {
+            let found = Command::new("sh")
+                .args(["-c", &format!("command -v {program}")])
+                .output();
+            !found.is_ok_and(|output| output.status.success())
+        })
+        .collect();
+    if !missing.is_empty() {
+        eprintln!("skipped: not installed: {}", missing.join(", "));
+    }
+    missing.is_empty()
+}
+
+/// A cloud whose gateway a laptop reaches, with a machine that says hello.
+fn stage(laptop: &Laptop) -> (Stage, u16) {
+    let free = UdpSocket::bind("0.0.0.0:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let config = format!(
+        "[gateway]\nlisten = \"0.0.0.0:{free}\"\nendpoint = \"{}\"\n",
+        laptop.host_ip
+    );
+    let stage = Stage::set_with(CloudOptions {
+        config: Some(config),
+        ..CloudOptions::default()
+    });
+    (stage, free)
+}
+
+fn web() -> Value {
+    Stage::script(
+        "mkdir /tmp/w; echo hello from $FLY_APP_NAME >/tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w",
+    )
+}
+
+fn private_ip(stage: &Stage, id: &str) -> String {
+    stage.get(id)["private_ip"].as_str().unwrap().to_owned()
+}
+
+fn mayfly(stage: &Stage, arguments: &[&str]) -> String {
+    let answer = stage.cloud.cli().run(arguments);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    answer.stdout
+}
+
+#[test]
+fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
+    if !installed() {
+        return;
+    }
+    let laptop = Laptop::new();
+    let (mut stage, port) = stage(&laptop);
+    let machine = stage.start(web());
+    stage
+        .cloud
+        .post("/v1/orgs", json!({"name": "Others", "slug": "others"}))
+        .expect(201);
+    stage.create_app("foreign", "others");
+    stage.app = "foreign".to_owned();
+    let foreign = stage.start(web());
+    let foreign_ip = private_ip(&stage, &foreign);
+    stage.app = "stage".to_owned();
+
+    let file = laptop.file("wg0.conf");
+    let path = file.to_str().unwrap();
+    mayfly(
+        &stage,
+        &["wireguard", "create", "personal", "iad", "laptop", path],
+    );
+    let text = fs::read_to_string(&file).unwrap();
+    let line = |key: &str| {
+        let begin = format!("{key} = ");
+        let found = text.lines().find_map(|line| line.strip_prefix(&begin));
+        found
+            .unwrap_or_else(|| panic!("{key} in {text}"))
+            .to_owned()
+    };
+    assert_eq!(line("Endpoint"), format!("{}:{port}", laptop.host_ip));
+    assert_eq!(line("PersistentKeepalive"), "15");
+    let own: Ipv6Addr = line("Address")
+        .strip_suffix("/120")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let names = line("DNS");
+    laptop.up("wg0.conf");
+
+    // Names, echoes and apps.
+    let ip = private_ip(&stage, &machine);
+    let address: Ipv6Addr = ip.parse().unwrap();
+    wait_until("the laptop resolves names", || {
+        laptop.says(&format!("dig +short +tcp @{names} AAAA stage.internal")) == address.to_string()
+    });
+    assert_eq!(
+        laptop.says(&format!("dig +short @{names} AAAA laptop._peer.internal")),
+        own.to_string()
+    );
+    assert_eq!(
+        laptop.says(&format!("dig +short @{names} TXT _peer.internal")),
+        "\"laptop\""
+    );
+    wait_until("the machine serves", || {
+        laptop.reaches("http://stage.internal/")
+    });
+    let echo = laptop.shell(&format!(
+        "ping -6 -c 1 -W 3 {names} 2>&1 || python3 -c \"{}\"",
+        echo_script(&names)
+    ));
+    assert!(echo.status.success(), "{echo:?}");
+    // Every address of its /120 is the laptop's.
+    let other = Ipv6Addr::from_bits(own.to_bits() & !0xff);
+    run(&format!(
+        "ip -n {} addr add {other}/128 dev wg0 nodad",
+        laptop.name
+    ));
+    assert!(
+        laptop
+            .says(&format!(
+                "curl -g -s -m 3 --interface {other} http://[{ip}]/"
+            ))
+            .contains("hello")
+    );
+
+    // Machines reach it, by name.
+    let listener = laptop.listener(own);
+    let greeted = std::thread::spawn(move || {
+        let mut text = String::new();
+        listener
+            .accept()
+            .unwrap()
+            .0
+            .read_to_string(&mut text)
+            .unwrap();
+        text
+    });
+    wait_until("the machine reaches the laptop", || {
+        stage
+            .exec(&machine, "echo hi | nc -w 3 laptop._peer.internal 8000")
+            .code
+            == 0
+    });
+    assert_eq!(greeted.join().unwrap(), "hi\n");
+
+    // Nothing of the other organization, and nothing of the server.
+    assert_eq!(
+        laptop.says(&format!("dig +short @{names} AAAA foreign.internal")),
+        ""
+    );
+    run(&format!(
+        "ip -n {} route add {foreign_ip}/128 dev wg0",
+        laptop.name
+    ));
+    run(&format!(
+        "ip netns exec {0} wg set wg0 peer \"$(ip netns exec {0} wg show wg0 peers)\" allowed-ips fdaa::/16",
+        laptop.name
+    ));
+    assert!(laptop.reaches(&format!("http://[{ip}]/")));
+    assert!(
+        !laptop.reaches(&format!("http://[{foreign_ip}]/")),
+        "another organization's machine"
+    );
+
+    // It is shown.
+    let listed = mayfly(&stage, &["wireguard", "list", "personal", "--json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&listed[0]["Name"], &listed[0]["Connected"]),
+        (&json!("laptop"), &json!(true))
+    );
+    let status = mayfly(&stage, &["wg", "status", "personal", "laptop"]);
+    assert!(
+        status.contains("Connected") && status.contains("yes"),
+        "{status}"
+    );
+
+    // The gateway is killed and comes back: it calls the laptop, whose keys are good for two minutes more.
+    std::thread::sleep(Duration::from_secs(3));
+    stage.cloud.crash_and_restart();
+    let back = Instant::now();
+    wait_until("the tunnel is back", || {
+        laptop.reaches(&format!("http://[{ip}]/"))
+    });
+    assert!(
+        back.elapsed() < Duration::from_secs(12),
+        "{:?}: before the laptop could notice",
+        back.elapsed()
+    );
+
+    // Removed, it is out at once.
+    mayfly(&stage, &["wireguard", "remove", "personal", "laptop"]);
+    assert!(!laptop.reaches(&format!("http://[{ip}]/")));
+    assert!(!laptop.reaches("http://stage.internal/"));
+}
+
+#[test]
+fn a_tunnel_passes_over_a_websocket_as_the_official_client_speaks_it() {
+    if !installed() {
+        return;
+    }
+    let mut laptop = Laptop::new();
+    let (stage, port) = stage(&laptop);
+    let machine = stage.start(web());
+    let file = laptop.file("wg1.conf");
+    let path = file.to_str().unwrap();
+    mayfly(
+        &stage,
+        &["wireguard", "create", "personal", "", "phone", path],
+    );
+    let text = fs::read_to_string(&file).unwrap();
+    let endpoint = format!("Endpoint = {}:{port}", laptop.host_ip);
+    fs::write(&file, text.replace(&endpoint, "Endpoint = 127.0.0.1:4999")).unwrap();
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/peers/wireguard/over_websocket.py"
+    );
+    let relay = Command::new("ip")
+        .args(["netns", "exec", &laptop.name, "python3", script])
+        .args([laptop.host_ip.as_str(), &port.to_string(), "4999"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    laptop.relay = Some(relay);
+    laptop.up("wg1.conf");
+    wait_until("the machine is reached", || {
+        laptop.reaches("http://stage.internal/")
+    });
+    // Larger than one frame, and more than one datagram at a time.
+    stage.exec(&machine, "head -c 300000 /dev/zero >/tmp/w/large");
+    let ip = private_ip(&stage, &machine);
+    let size = laptop.says(&format!("curl -g -s -m 20 http://[{ip}]/large | wc -c"));
+    assert_eq!(size, "300000");
+    let status = mayfly(&stage, &["wg", "status", "personal", "phone"]);
+    assert!(status.contains("by WebSocket"), "{status}");
+    let relay = laptop.relay.as_mut().unwrap();
+    assert!(
+        relay.try_wait().unwrap().is_none(),
+        "nothing the official client would refuse"
+    );
+}
+
+/// An ICMPv6 echo without `ping`, for servers that have none.
+fn echo_script(to: &str) -> String {
+    format!(
+        "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58); s.settimeout(3); \
+         s.sendto(bytes([128, 0, 0, 0, 7, 7, 0, 1]), ('{to}', 0)); \
+         exit(0 if any(s.recv(99)[0] == 129 for _ in range(5)) else 1)"
+    )
+}
