@@ -17,13 +17,14 @@ mod rows;
 mod start;
 mod stats;
 mod suspend;
+mod tunnel;
 mod wake;
 
 use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 10] = [
+const ALL: [Measurement; 11] = [
     (
         "start",
         "start of a stopped machine beside crun",
@@ -74,6 +75,11 @@ const ALL: [Measurement; 10] = [
         "CPU time per request and memory per connection, beside HAProxy and nginx",
         edge::run,
     ),
+    (
+        "tunnel",
+        "one stream through a tunnel, beside wireguard-go and the bare wire",
+        tunnel::run,
+    ),
 ];
 
 fn main() -> Result<()> {
@@ -86,6 +92,9 @@ fn main() -> Result<()> {
     }
     if let Some(play) = wanted.first().and_then(|name| edge::role(name)) {
         return play();
+    }
+    if wanted.first().is_some_and(|name| name == tunnel::ROLE) {
+        return tunnel::serve();
     }
     if wanted.is_empty() {
         wanted = ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();
