@@ -61,7 +61,7 @@ pub(crate) struct Change {
 pub(crate) struct Switch {
     #[command(flatten)]
     target: Target,
-    /// Ask nothing (nothing is asked anyway)
+    /// Accept all confirmations; there are none
     #[arg(short, long, alias = "auto-confirm")]
     yes: bool,
 }
