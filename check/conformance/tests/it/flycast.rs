@@ -103,7 +103,7 @@ fn an_app_is_reached_and_woken_by_its_private_address_and_from_nowhere_else() {
     wait_until("a request wakes it", || {
         ask(&mut stage, "stage", &friend, "web.flycast:80").is_some()
     });
-    assert_eq!(stage.state(&server), "started");
+    stage.wait(&server, "started");
 
     // From the outside, the same address leads nowhere.
     let mut outside = TcpStream::connect((own.as_str(), 80)).unwrap();
