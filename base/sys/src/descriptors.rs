@@ -14,3 +14,13 @@ pub fn close_inherited() {
     // `nothing_of_the_starter_stays_open` of bin/mayfly-init.
     unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
 }
+
+/// Goes on as `work` alone with nothing but the standard streams, and ends the process with its exit code: what executing
+/// another program does, without one. For the child of a fork, which holds copies of everything its parent has open.
+pub fn continue_alone(work: fn() -> i32) -> ! {
+    // SAFETY: whoever owns a descriptor is never run again: `work` captures nothing, nothing returns from here, and
+    // leaving the process runs no destructors. No static of our programs owns one. rustix has no close_range. Run by
+    // the tests of bin/mayfly-init that transfer files.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    std::process::exit(work())
+}

@@ -15,11 +15,12 @@ mod loopback;
 mod mount_attributes;
 mod seccomp;
 mod signals;
+mod transparent;
 mod tun;
 
 pub use arguments::replace_arguments;
 pub use datagrams::{Arrivals, Departures};
-pub use descriptors::close_inherited;
+pub use descriptors::{close_inherited, continue_alone};
 pub use fork::{Fork, Namespaces, fork, unshare};
 pub use listen_fds::take_listen_fds;
 pub use loop_device::attach_loop_device;
@@ -27,6 +28,7 @@ pub use loopback::raise_loopback;
 pub use mount_attributes::{MountAttributes, set_mount_attributes};
 pub use seccomp::{Instruction, install_seccomp_filter};
 pub use signals::{ReceivedSignal, SignalFd, default_signals};
+pub use transparent::make_transparent;
 pub use tun::{let_fragment, open_tun};
 
 use std::io;

@@ -11,6 +11,7 @@ mod probe;
 mod program;
 mod root;
 mod rules;
+mod sftp;
 mod supervisor;
 mod syscall_filter;
 mod system_mounts;

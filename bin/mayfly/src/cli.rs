@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, auth, certs, checks, cloud, cloud_status, completion, config, docs, events, image, info,
-    ips, launch, logs, machine, man, network_policies, orgs, platform, status, trust, version,
-    wireguard,
+    apps, auth, certs, checks, cloud, cloud_status, completion, config, console, curl, dig, docs,
+    doctor, events, image, info, ips, launch, logs, machine, man, network_policies, orgs, ping,
+    platform, proxy, ssh, status, trust, version, wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -63,8 +63,16 @@ enum Command {
     /// Manage an app's configuration
     #[command(subcommand, alias = "configuration")]
     Config(config::ConfigCommand),
+    /// Run a console in a new machine, which goes with it
+    Console(console::Console),
+    /// Measure how fast a URL answers
+    Curl(curl::Curl),
+    /// Look up names as the machines of a private network do
+    Dig(dig::Dig),
     /// Show where the documentation is
     Docs(docs::Docs),
+    /// Check the way to the cloud and to an app, and say what is wrong
+    Doctor(doctor::Doctor),
     Down(cloud::DownArgs),
     /// Show what changed in the cloud: every change, oldest first
     Events(events::Events),
@@ -95,11 +103,21 @@ enum Command {
     /// Manage organizations
     #[command(subcommand, alias = "org")]
     Orgs(orgs::OrgsCommand),
+    /// Send echoes to a machine over its private network
+    Ping(ping::Ping),
     /// Show what the cloud offers
     #[command(subcommand)]
     Platform(platform::PlatformCommand),
+    /// Lead local ports to machines on a private network
+    Proxy(proxy::Proxy),
     /// List the releases of an app
     Releases(apps::releases::Releases),
+    /// Copy files from and to a machine
+    #[command(subcommand)]
+    Sftp(ssh::sftp::SftpCommand),
+    /// Get into machines: shells, files, certificates
+    #[command(subcommand)]
+    Ssh(ssh::SshCommand),
     /// Show the status of an app, or of the cloud when no app is named
     Status(status::Status),
     Trust(trust::Trust),
@@ -129,8 +147,12 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Certs(command) => command.run(&context).await?,
         Command::Completion(command) => command.run(&context)?,
         Command::Config(command) => command.run(&context).await?,
+        Command::Console(command) => return Box::pin(command.run(&context)).await,
+        Command::Curl(command) => command.run(&context).await?,
+        Command::Dig(command) => command.run(&context).await?,
         Command::Down(args) => cloud::down(&context, args).await?,
         Command::Docs(command) => command.run(&context)?,
+        Command::Doctor(command) => return command.run(&context).await,
         Command::Events(command) => command.run(&context).await?,
         Command::Image(command) => command.run(&context).await?,
         Command::Info(command) => command.run(&context).await?,
@@ -143,8 +165,12 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Man(command) => command.run(&context)?,
         Command::Open(command) => command.run(&context).await?,
         Command::Orgs(command) => command.run(&context).await?,
+        Command::Ping(command) => command.run(&context).await?,
         Command::Platform(command) => command.run(&context).await?,
+        Command::Proxy(command) => return Box::pin(command.run(&context)).await,
         Command::Releases(command) => command.run(&context).await?,
+        Command::Sftp(command) => Box::pin(command.run(&context)).await?,
+        Command::Ssh(command) => return Box::pin(command.run(&context)).await,
         Command::Status(command) => match command.app.find()? {
             Some(app) => command.run(&context, &app).await?,
             None => cloud_status::run(&context, command.json).await?,
@@ -213,6 +239,25 @@ mod tests {
             "fly launch --no-deploy --copy-config --org staging --ha=false --vm-memory 512 --internal-port 3000 -y",
             "fly launch --from https://example.com/a/b --into there --generate-name --json",
             "fly launch -i nginx --auto-stop suspend -e A=b --no-db --no-redis --no-object-storage",
+            "fly ssh console -a web -C 'ls | wc -l' -u app --pty",
+            "fly ssh console -s -r fra -g worker -q -A fdaa:0:1:a:b:c:d:2 --no-container",
+            "fly ssh console --machine 3d8d7a11 --container side",
+            "fly ssh sftp get /etc/hosts hosts -a web",
+            "fly ssh sftp put -R dir /data/dir --mode 0600",
+            "fly sftp shell -a web",
+            "fly sftp find /data",
+            "fly ssh issue personal id --hours 1 --dotssh --overwrite -u root,app",
+            "fly ssh issue --agent -o personal",
+            "fly ssh log -o personal -j",
+            "fly proxy 5432 -a db",
+            "fly proxy 15432:5432 6379 db.internal -b 0.0.0.0 -q --watch-stdin",
+            "fly proxy --stdio web.internal:22",
+            "fly console -a web -C 'printenv FLY_APP_NAME' -r iad",
+            "fly ping -n 3 web.internal -i 200ms",
+            "fly dig txt vms.web.internal --short",
+            "fly dig web.internal -o personal",
+            "fly doctor -a web --json",
+            "fly curl http://127.0.0.1 -n 2",
         ] {
             let words = shlex::split(line).unwrap();
             if let Err(error) = Cli::try_parse_from(words) {

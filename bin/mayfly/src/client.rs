@@ -15,7 +15,11 @@ mod machine;
 mod machines;
 mod network_policies;
 mod orgs;
+mod private;
 mod secrets;
+mod sftp;
+mod ssh;
+mod web_socket;
 mod wireguard;
 
 use std::io::Write as _;
@@ -38,6 +42,9 @@ pub(crate) use machine::Machine;
 pub(crate) use machines::{Launch, Stop};
 pub(crate) use network_policies::NetworkPolicy;
 pub(crate) use orgs::{Org, ReplayGrants};
+pub(crate) use private::PrivateNetwork;
+pub(crate) use sftp::{FileKind, Sftp};
+pub(crate) use ssh::CertificateRequest;
 pub(crate) use wireguard::{NewWireguardPeer, WireguardPeer};
 
 /// Answers are documents about one app or host; a longer one is a mistake.

@@ -8,6 +8,8 @@ mod failure;
 mod machine_config;
 mod output;
 mod program;
+mod remote_command;
+mod session;
 mod sources;
 
 use std::io::Write;

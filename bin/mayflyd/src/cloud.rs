@@ -117,6 +117,7 @@ impl Cloud {
         readiness.step("reading the journal")?;
         let server =
             Server::detect(driver.cgroups()).context("ask the kernel about this server")?;
+        let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let housemates = Housemates::default();
         let mut hosts = Vec::with_capacity(places.len());
         for place in &places {
@@ -141,6 +142,7 @@ impl Cloud {
                         _ => board.within(place.region.as_str()),
                     },
                     server: server.clone(),
+                    directory: directory.subscribe(),
                     housemates: housemates.clone(),
                 })
                 .await
@@ -149,7 +151,6 @@ impl Cloud {
         }
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
         let catalogs = Catalogs::of(hosts.iter().map(Host::catalog).collect());
         let resolvers = server.nameservers.iter();
         let names = NamesConfig {

@@ -3,8 +3,8 @@ use std::time::Duration;
 use mayfly_types::LaunchId;
 
 use crate::{
-    Actor, CheckTurn, Exit, GuestRef, Happening, Launch, Machine, MachineState, RunChange, Signal,
-    Version,
+    Actor, CheckTurn, Exit, GuestRef, Happening, Launch, Machine, MachineState, RunChange,
+    SessionNote, Signal, Version,
 };
 
 /// Something a machine reacts to.
@@ -83,6 +83,8 @@ pub enum Event {
     Rebooted,
     /// A check of the running guest has another status.
     CheckTurned(CheckTurn),
+    /// Somebody began a session in the guest.
+    SessionBegan(SessionNote),
     /// Time has passed: deadlines are looked at.
     Tick,
 }

@@ -31,6 +31,21 @@ pub enum EventKind {
     },
     /// Not part of the machine's own history, but of the event log.
     Check(CheckTurn),
+    /// As [`EventKind::Check`].
+    Session(SessionNote),
+}
+
+/// Somebody began to do something inside a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionNote {
+    /// Who, as their certificate says.
+    pub visitor: String,
+    /// Of the certificate.
+    pub serial: u64,
+    /// The user of the machine they are there.
+    pub user: String,
+    /// `shell`, `exec`, `sftp` or `forward`.
+    pub what: String,
 }
 
 /// How a guest ended, and what follows.

@@ -80,12 +80,13 @@ async fn reading(cloud: &Cloud, caller: &Caller, query: &Query) -> Result<Readin
             orgs: Some(caller.org_ids()),
             app,
             machine,
+            kinds: None,
         },
         limit: limit.map_or(LIMIT, |limit| u32::try_from(limit).unwrap_or(LIMIT)),
     })
 }
 
-fn view(caller: &Caller, event: Event) -> LoggedEvent {
+pub(crate) fn view(caller: &Caller, event: Event) -> LoggedEvent {
     let org = event.org.and_then(|id| caller.org(id));
     LoggedEvent {
         seq: event.seq.0,

@@ -42,6 +42,7 @@ mod router;
 mod secrets;
 mod settings;
 mod settle;
+mod ssh;
 mod standby;
 mod status;
 mod tokens;

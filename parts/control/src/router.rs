@@ -18,7 +18,7 @@ use crate::machines::{
 };
 use crate::{
     addresses, apps, certificates, event_log, images, logs, network_policies, oidc, orgs, platform,
-    private, replay_sources, secrets, status, tokens, wireguard,
+    private, replay_sources, secrets, ssh, status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -89,6 +89,8 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
             "/v1/orgs/{slug}/replay_sources/{source}",
             put(replay_sources::add).delete(replay_sources::remove),
         )
+        .route("/v1/orgs/{slug}/ssh/certificates", post(ssh::issue))
+        .route("/v1/orgs/{slug}/ssh/log", get(ssh::log))
         .route("/v1/platform/regions", get(platform::regions))
         .route("/v1/platform/vm_sizes", get(platform::vm_sizes))
         .route("/v1/platform/placements", post(platform::placements))

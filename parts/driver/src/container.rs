@@ -2,7 +2,7 @@ mod guest;
 mod memory;
 
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,10 @@ use mayfly_host_api::{
     ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo,
 };
 use mayfly_machine::Signal;
-use mayfly_mesh::{Ipv4Pool, Mesh, MeshError, Traffic};
+use mayfly_mesh::{Family, Ipv4Pool, Mesh, MeshError, Traffic};
 use mayfly_runtime::{Clock, TaskSet};
 use mayfly_types::{LaunchId, MachineId};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::info;
 
 use guest::{blocking, blocking_on, ended, host};
@@ -358,6 +359,34 @@ impl Driver for ContainerDriver {
         session::exec(self.0.run_dir(machine).path(), request, &self.0.tasks)
             .await
             .map_err(host("reach the monitor", machine))
+    }
+
+    async fn shell_door(
+        &self,
+        machine: MachineId,
+        private_ip: Ipv6Addr,
+    ) -> Result<TcpListener, DriverError> {
+        let failed = host("open the shell door", machine);
+        let opened = self.0.mesh.shell_door(machine, private_ip).await;
+        let listener = opened.map_err(&failed)?;
+        TcpListener::from_std(listener).map_err(failed)
+    }
+
+    async fn connect_inside(
+        &self,
+        machine: MachineId,
+        target: SocketAddr,
+    ) -> Result<TcpStream, DriverError> {
+        let failed = host("connect inside", machine);
+        let family = if target.is_ipv6() {
+            Family::V6
+        } else {
+            Family::V4
+        };
+        let socket = self.0.mesh.inner_socket(machine, family).await;
+        let socket = std::net::TcpStream::from(socket.map_err(&failed)?);
+        let connected = TcpSocket::from_std_stream(socket).connect(target).await;
+        connected.map_err(failed)
     }
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, DriverError> {

@@ -7,6 +7,7 @@
 mod script;
 mod world;
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ use mayfly_host_api::{
 use mayfly_machine::Signal;
 use mayfly_runtime::Clock;
 use mayfly_types::{LaunchId, MachineId};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use self::script::Script;
@@ -274,6 +276,25 @@ impl Driver for FakeDriver {
         Ok(ExecSession { input, output })
     }
 
+    /// At a free port of the loopback network: fake machines have no addresses.
+    async fn shell_door(
+        &self,
+        machine: MachineId,
+        _: Ipv6Addr,
+    ) -> Result<TcpListener, DriverError> {
+        let bound = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await;
+        bound.map_err(|source| unreachable(machine, source))
+    }
+
+    async fn connect_inside(
+        &self,
+        machine: MachineId,
+        target: SocketAddr,
+    ) -> Result<TcpStream, DriverError> {
+        let connected = TcpStream::connect(target).await;
+        connected.map_err(|source| unreachable(machine, source))
+    }
+
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, DriverError> {
         self.perform(Call::Ps, machine, |world| world.ps(machine))
             .await
@@ -314,6 +335,13 @@ impl Driver for FakeDriver {
 
     async fn machines(&self) -> Result<Vec<MachineId>, DriverError> {
         Ok(self.shared().world.machines())
+    }
+}
+
+fn unreachable(machine: MachineId, source: std::io::Error) -> DriverError {
+    DriverError::Host {
+        action: format!("reach machine {machine}"),
+        source: source.into(),
     }
 }
 

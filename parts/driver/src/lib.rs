@@ -22,7 +22,7 @@ pub use features::missing_features;
 pub use root_source::RootSource;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use async_trait::async_trait;
 use mayfly_guest::{ExitRecord, GuestRecord, LaunchSpec};
@@ -31,6 +31,7 @@ use mayfly_host_api::{
 };
 use mayfly_machine::{GuestSize, RootfsSpec, Signal};
 use mayfly_types::{Digest, ErrorKind, LaunchId, MachineId, NetworkId};
+use tokio::net::{TcpListener, TcpStream};
 
 #[async_trait]
 pub trait Driver: Send + Sync + 'static {
@@ -72,6 +73,21 @@ pub trait Driver: Send + Sync + 'static {
         machine: MachineId,
         request: ExecRequest,
     ) -> Result<ExecSession, DriverError>;
+
+    /// Opens the shell door of a machine that was launched: a listener for port 22 of its private address, in its own
+    /// network, behind any program of the machine that listens there. Dropping it closes the door.
+    async fn shell_door(
+        &self,
+        machine: MachineId,
+        private_ip: Ipv6Addr,
+    ) -> Result<TcpListener, DriverError>;
+
+    /// Connects as a program inside the machine would.
+    async fn connect_inside(
+        &self,
+        machine: MachineId,
+        target: SocketAddr,
+    ) -> Result<TcpStream, DriverError>;
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, DriverError>;
 

@@ -15,6 +15,7 @@ use crate::effects::{Acting, Outcome, perform, watch};
 use crate::error::{journal, refused};
 use crate::host::Shared;
 use crate::registry::{Command, Mailbox};
+use crate::shells::Shells;
 use crate::{report as reports, runner_log};
 
 /// Why an actor begins.
@@ -75,6 +76,7 @@ impl Actor {
             if looked.is_none() {
                 return;
             }
+            Shells::follow(&self.shared, self.machine()).await;
             self.shared.recovered_one();
         }
         while self.machine().state() != MachineState::Destroyed {
@@ -277,6 +279,7 @@ impl Actor {
         let after = self.machine().state();
         if after != before {
             info!(machine_id = %id, state = %after, "machine changed");
+            Box::pin(Shells::follow(&shared, self.machine())).await;
         }
         self.mailbox
             .stored

@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_driver::Driver;
+use mayfly_edge_api::Directory;
 use mayfly_image::ImageStore;
 use mayfly_mesh::Ipv4Pool;
 use mayfly_runtime::{Clock, Entropy, LoopBoard};
 use mayfly_types::{MachineId, Region};
+use tokio::sync::watch;
 
 use crate::{Housemates, Server};
 
@@ -88,6 +90,8 @@ pub struct HostDeps {
     pub entropy: Arc<dyn Entropy>,
     pub board: LoopBoard,
     pub server: Server,
+    /// What the control plane publishes: whose certificates open machines.
+    pub directory: watch::Receiver<Arc<Directory>>,
     /// The hosts with the same driver and images; `Housemates::default()` for a host of its own.
     pub housemates: Housemates,
 }

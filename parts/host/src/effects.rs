@@ -13,6 +13,7 @@ use mayfly_types::{InstanceId, LaunchId, MachineId};
 
 use crate::config::door_dir;
 use crate::host::Shared;
+use crate::shells::Shells;
 use crate::{launch, runner_log};
 
 /// An effect under way.
@@ -183,6 +184,8 @@ impl Performing {
         let body = launch::body(&self.machine);
         driver.provision(&body).await.map_err(failure)?;
         let record = driver.launch(&body, &launch).await.map_err(failure)?;
+        // Clients come as soon as the machine is said to be started.
+        Shells::open(&self.shared, &self.machine).await;
         Ok(Event::Launched {
             guest: guest(&record),
         })

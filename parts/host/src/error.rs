@@ -6,6 +6,7 @@ use mayfly_host_store::StoreError;
 use mayfly_image::ImageError;
 use mayfly_logs::LogError;
 use mayfly_machine::MachineState;
+use mayfly_ssh::KeyError;
 use mayfly_types::{ErrorKind, MachineId};
 
 /// Why a host could not be made ready.
@@ -17,6 +18,8 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+    #[error("make ready for shells in machines")]
+    Shells(#[source] KeyError),
     #[error("open the host's journal {path}", path = path.display())]
     Journal {
         path: PathBuf,
@@ -29,6 +32,7 @@ impl BuildError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             BuildError::Directory { .. } => ErrorKind::Internal,
+            BuildError::Shells(source) => source.kind(),
             BuildError::Journal { source, .. } => source.kind(),
         }
     }

@@ -8,6 +8,7 @@ use mayfly_host_store::{HostStore, Stored};
 use mayfly_image::Pinned;
 use mayfly_machine::{Event, MachineState};
 use mayfly_runtime::{Stop, TaskSet, report};
+use mayfly_ssh::HostKey;
 use mayfly_types::{ErrorKind, HostId, MachineId, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -16,6 +17,7 @@ use crate::actor::{Actor, Origin};
 use crate::checks::Checks;
 use crate::error::{BuildError, refused, stopping};
 use crate::registry::{Command, Handle, Mailbox, Registry};
+use crate::shells::Shells;
 use crate::{HostConfig, HostDeps, loops};
 
 /// The supervisor. Clones share it; the calls of `HostApi` work from the moment it is built.
@@ -29,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) host_id: HostId,
     pub(crate) registry: Registry,
     pub(crate) checks: Arc<Checks>,
+    pub(crate) shells: Shells,
     pub(crate) tasks: TaskSet,
     /// Images resolved a short while ago, kept until the machines they were resolved for are on record.
     pub(crate) fresh_pins: Mutex<VecDeque<(Timestamp, Pinned)>>,
@@ -78,7 +81,11 @@ impl HostConfig {
             rebooted = opened.rebooted,
             "journal opened"
         );
+        let host_key = HostKey::open(&self.journal_dir.join("ssh_host_key"), deps.entropy.bytes())
+            .map_err(BuildError::Shells)?;
+        let shells = Shells::new(host_key, deps.clock.clone(), deps.directory.clone());
         let shared = Arc::new(Shared {
+            shells,
             recovering: watch::Sender::new(waiting.len()),
             waiting: Mutex::new(waiting),
             rebooted: opened.rebooted,

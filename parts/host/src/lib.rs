@@ -24,6 +24,7 @@ mod registry;
 mod report;
 mod runner_log;
 mod server;
+mod shells;
 
 pub use config::{HostConfig, HostDeps, Overcommit, door_dir};
 pub use error::BuildError;

@@ -85,7 +85,7 @@ pub(crate) fn lines(machine: &Machine, happenings: &[Happening]) -> Vec<String> 
                 }
                 to => format!("Health check '{}' is {}", turn.name, to.as_str()),
             }),
-            EventKind::Launch | EventKind::Start | EventKind::Destroy => {}
+            EventKind::Launch | EventKind::Start | EventKind::Destroy | EventKind::Session(_) => {}
         }
     }
     lines

@@ -387,7 +387,7 @@ fn element(kind: u16, flags: u16, table: &str, set: &str, key: &[u8]) -> Message
         .nested(3, |list| Element::of(key.to_vec()).write(list))
 }
 
-fn batch(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {
+pub(crate) fn batch(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {
     let mut all = vec![Message::new(BATCH_BEGIN, 0, &BATCH_HEADER)];
     all.extend(messages);
     all.push(Message::new(BATCH_END, 0, &BATCH_HEADER));

@@ -10,6 +10,7 @@
 //! several daemons share a server without touching each other's. All calls may be repeated; what exists is completed.
 
 mod address;
+mod door;
 mod error;
 mod firewall;
 mod forwarding;
@@ -23,6 +24,7 @@ mod route;
 mod traffic;
 
 pub use address::{API_PORT, Ipv4Pool, private_ip};
+pub use door::Family;
 pub use error::MeshError;
 pub use interface::{InterfaceShape, shape_interface};
 pub use local::LocalAddresses;

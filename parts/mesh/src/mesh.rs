@@ -442,7 +442,7 @@ fn is_off(sysctl: &str) -> bool {
     !fs::read_to_string(sysctl).is_ok_and(|value| value.trim() == "1")
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work)

@@ -38,10 +38,18 @@ pub(crate) fn create(path: &Path) -> io::Result<Socket> {
 
 /// A socket inside the namespace kept at `path`.
 pub(crate) fn enter(path: &Path) -> io::Result<Socket> {
+    inside(path, Socket::route)
+}
+
+/// What `work` comes to inside the namespace kept at `path`.
+pub(crate) fn inside<T: Send>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
     let namespace = File::open(path)?;
     in_own_thread(|| {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        Socket::route()
+        work()
     })
 }
 

@@ -33,6 +33,8 @@ pub struct EventFilter {
     pub orgs: Option<Vec<OrgId>>,
     pub app: Option<AppId>,
     pub machine: Option<MachineId>,
+    /// Rows whose kind begins so.
+    pub kinds: Option<&'static str>,
 }
 
 /// What an event is about.
@@ -151,6 +153,12 @@ impl ControlStore {
                 sql.push_str(&format!(
                     " AND machine_id = {}",
                     place(machine.as_str().into())
+                ));
+            }
+            if let Some(kinds) = filter.kinds {
+                sql.push_str(&format!(
+                    " AND event.kind LIKE {}",
+                    place(format!("{kinds}%").into())
                 ));
             }
             sql.push_str(" ORDER BY seq LIMIT $2");

@@ -138,7 +138,7 @@ type Rendered = (&'static str, &'static str, Option<Value>);
 fn render(kind: &EventKind, reported: &HostEvent) -> Option<Rendered> {
     let now = reported.report.state.as_str();
     Some(match kind {
-        EventKind::Check(_) => return None,
+        EventKind::Check(_) | EventKind::Session(_) => return None,
         EventKind::Launch => ("launch", "created", None),
         EventKind::Start => ("start", "started", None),
         EventKind::Resume => ("start", "started", None),

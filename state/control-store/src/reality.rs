@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mayfly_db::{Tx, args};
 use mayfly_host_api::{CheckStatus, CheckTurn, EventKind, HostEvent, MachineReport};
-use mayfly_machine::MachineState;
+use mayfly_machine::{MachineState, SessionNote};
 use mayfly_types::{EventSeq, HostId, HostSeq, InstanceId};
 use serde_json::{Value, json};
 
-use crate::event::{append, to_json};
+use crate::event::{NOTHING, append, to_json};
 use crate::machine::{self, Machine};
 use crate::machine_event::{record, source};
 use crate::{By, ControlStore, StoreError, host};
@@ -120,8 +120,15 @@ fn observe(
         Some(EventKind::Check(turn)) => Some(turn),
         _ => None,
     };
-    // A machine is not changed by what its checks see.
-    let updated_at = turn.map_or(reported.at, |_| machine.updated_at);
+    let session = match &reported.event {
+        Some(EventKind::Session(note)) => Some(note),
+        _ => None,
+    };
+    // A machine is not changed by what its checks see, nor by who enters it.
+    let updated_at = match turn.is_some() || session.is_some() {
+        true => machine.updated_at,
+        false => reported.at,
+    };
     tx.execute(
         OBSERVE,
         args![
@@ -147,6 +154,9 @@ fn observe(
     };
     if let Some(turn) = turn {
         return append_check(tx, &by, machine, turn);
+    }
+    if let Some(note) = session {
+        return append_session(tx, by, machine, note);
     }
     record(tx, host, reported)?;
     let before = shown(
@@ -199,6 +209,35 @@ fn append_check(
         kind,
         &machine.subject(),
         Some(&before),
+        Some(&after),
+    )
+}
+
+/// Acted by whom the certificate was issued to.
+fn append_session(
+    tx: &mut Tx<'_>,
+    by: By,
+    machine: &Machine,
+    note: &SessionNote,
+) -> Result<(), StoreError> {
+    let visitor = note.visitor.split_once('/');
+    let by = By {
+        actor: visitor.map_or(by.actor, |(user, _)| user.to_owned()),
+        ..by
+    };
+    let after = json!({
+        "visitor": visitor.map_or(note.visitor.as_str(), |(_, email)| email),
+        "serial": note.serial,
+        "user": note.user,
+        "what": note.what,
+        "through": "ssh",
+    });
+    append(
+        tx,
+        &by,
+        "ssh.session",
+        &machine.subject(),
+        NOTHING,
         Some(&after),
     )
 }

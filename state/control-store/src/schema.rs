@@ -41,4 +41,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "network policies",
         sql: include_str!("schema/0008_network_policies.sql"),
     },
+    Migration {
+        version: 9,
+        name: "ssh authorities",
+        sql: include_str!("schema/0009_ssh_authorities.sql"),
+    },
 ];

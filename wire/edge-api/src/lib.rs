@@ -27,6 +27,17 @@ pub struct Directory {
     /// Devices of users, in the order of their keys.
     #[serde(default)]
     pub peers: Vec<Arc<DirectoryPeer>>,
+    /// Whose certificates open machines.
+    #[serde(default)]
+    pub ssh_authorities: Vec<SshAuthority>,
+}
+
+/// The authority that vouches for visitors of an organization's machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshAuthority {
+    pub org_id: OrgId,
+    /// As in an `authorized_keys` file.
+    pub public_key: String,
 }
 
 /// An app as the edge finds it.

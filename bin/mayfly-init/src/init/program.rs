@@ -8,10 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, exit};
 
 use mayfly_guest::Window;
-use mayfly_sys::{Fork, Instruction, default_signals, fork};
+use mayfly_sys::{Fork, Instruction, continue_alone, default_signals, fork};
 use rustix::fs::{Mode, OFlags, fchown, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, chdir, ioctl_tiocsctty, setsid, umask};
+use rustix::process::{
+    DumpableBehavior, Pid, chdir, ioctl_tiocsctty, set_dumpable_behavior, setsid, umask,
+};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -20,6 +22,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::guest_dir::GuestDir;
 use super::privileges::drop_to;
 use super::root::ContainerRoot;
+use super::sftp;
 use super::users::User;
 use crate::failure::{Failure, Reason, While};
 
@@ -94,7 +97,12 @@ pub(crate) fn spawn(
     match fork().when("start a process")? {
         Fork::Parent { child } => Ok(Spawned { pid: child, report }),
         Fork::Child => {
-            let failed = become_program(root, program, streams, filter);
+            let failed = match program.argv.as_slice() {
+                [name] if name == sftp::PROGRAM => {
+                    become_file_server(root, program, streams, filter)
+                }
+                _ => become_program(root, program, streams, filter),
+            };
             let _ = child_report.write_all(failed.0.as_bytes());
             exit(NOT_EXECUTED);
         }
@@ -107,6 +115,22 @@ pub(crate) const NOT_EXECUTED: i32 = 127;
 pub(crate) fn report_pipe() -> Result<(OwnedFd, File), Failure> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).when("make a pipe")?;
     Ok((read, File::from(write)))
+}
+
+/// Takes over the rights and place of a program, and serves files instead of executing one. Returns only if it failed.
+fn become_file_server(
+    root: &ContainerRoot,
+    program: &Program,
+    streams: Streams,
+    filter: &[Instruction],
+) -> Failure {
+    let prepared = prepare(root, program, streams, filter)
+        .and_then(|_| set_dumpable_behavior(DumpableBehavior::NotDumpable).when("forbid tracing"));
+    match prepared {
+        // The report is closed with everything else, which is how a program says that it runs.
+        Ok(()) => continue_alone(sftp::serve),
+        Err(failure) => failure,
+    }
 }
 
 /// Returns only if it failed.

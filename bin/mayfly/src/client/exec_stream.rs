@@ -1,15 +1,13 @@
 //! A program in a machine, attached to us: bytes both ways, its size of terminal, how it ended.
 
-use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use mayfly_net::{HeaderName, Method, Upgraded, header};
+use mayfly_net::Upgraded;
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::{Api, ApiError, encoded};
+use super::{Api, encoded};
 
 const STDIN: u8 = 0;
 const STDERR: u8 = 2;
@@ -35,7 +33,7 @@ pub(crate) enum ExecEnd {
 }
 
 impl Api {
-    /// Starts a program; `request` holds `command`, `env`, `user`, `cwd`, `container` and `tty`.
+    /// Starts a program; `request` holds `command`, `env`, `user`, `cwd`, `container`, `tty`, `session` and `destroy`.
     pub(crate) async fn exec_stream(
         &self,
         app: &str,
@@ -47,27 +45,7 @@ impl Api {
             encoded(app),
             encoded(machine)
         );
-        let mut key = [0; 16];
-        getrandom::fill(&mut key).expect("the kernel has random bytes");
-        let upgrade = self
-            .request(Method::GET, &path)
-            .header(header::CONNECTION, "Upgrade")
-            .header(header::UPGRADE, "websocket")
-            .header(HeaderName::from_static("sec-websocket-version"), "13")
-            .header(
-                HeaderName::from_static("sec-websocket-key"),
-                base64::engine::general_purpose::STANDARD.encode(key),
-            );
-        let answer = self.stream(upgrade).await?;
-        if answer.status().as_u16() != 101 {
-            return Err(ApiError::Unexpected {
-                call: path,
-                what: "the connection was not switched to a stream",
-            }
-            .into());
-        }
-        let connection = answer.upgrade().await?;
-        let mut socket = WebSocketStream::from_raw_socket(connection, Role::Client, None).await;
+        let mut socket = self.web_socket(&path).await?;
         socket.send(text(&request)).await?;
         Ok(ExecStream(socket))
     }

@@ -237,6 +237,11 @@ impl Api {
             .await
     }
 
+    /// The processes of a machine, as a list.
+    pub(crate) async fn processes(&self, app: &str, id: &str) -> Result<Value, ApiError> {
+        self.get(&machine_path(app, id, "/ps")).send().await
+    }
+
     /// The lease on a machine, `None` if it is free.
     pub(crate) async fn lease(&self, app: &str, id: &str) -> Result<Option<Value>, ApiError> {
         match self.get(&machine_path(app, id, "/lease")).send().await {

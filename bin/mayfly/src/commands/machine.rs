@@ -14,7 +14,6 @@ mod start;
 mod status;
 mod stop;
 mod suspend;
-mod terminal;
 mod update;
 mod wait;
 

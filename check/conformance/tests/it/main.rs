@@ -27,6 +27,7 @@ mod regions;
 mod replay;
 mod resolvers;
 mod scale_to_zero;
+mod shells;
 mod statics;
 mod store_away;
 mod walk_cli;

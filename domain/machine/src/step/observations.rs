@@ -21,6 +21,7 @@ impl Turn {
             Event::CheckTurned(turn) if matches!(self.machine.phase, Phase::Started { .. }) => {
                 self.say(EventKind::Check(turn), Actor::Platform);
             }
+            Event::SessionBegan(note) => self.say(EventKind::Session(note), Actor::Platform),
             Event::PrepareFailed { fault, reason } => self.prepare_failed(fault, reason),
             Event::Launched { guest } => self.launched(guest),
             Event::LaunchFailed {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{ControlStore, Event, EventFilter, StoreError};
-use mayfly_edge_api::{Directory, DirectoryApp, DirectoryPeer};
+use mayfly_edge_api::{Directory, DirectoryApp, DirectoryPeer, SshAuthority};
 use mayfly_runtime::{Backoff, Clock, LoopHandle, LoopStatus, Stop, report};
 use mayfly_seal::Sealer;
 use mayfly_types::{AppId, EventSeq, OrgId, PeerKey};
@@ -38,6 +38,7 @@ const OF_CERTIFICATES: [&str; 3] = ["app.delete", "hostname.", "certificate."];
 
 /// Kinds of events by which users' devices can change.
 const OF_PEERS: [&str; 1] = ["wireguard_peer."];
+const OF_SSH_AUTHORITIES: &str = "ssh.authority";
 
 /// Keeps the feed in step with the store.
 pub(crate) struct Publisher {
@@ -55,6 +56,7 @@ struct Known {
     apps: BTreeMap<AppId, Arc<DirectoryApp>>,
     certificates: Certificates,
     peers: Vec<Arc<DirectoryPeer>>,
+    ssh_authorities: Vec<SshAuthority>,
 }
 
 /// What a stretch of the log asks to be read again.
@@ -66,6 +68,7 @@ struct Touched {
     /// Whose certificates; `None` is the platform.
     certificates: BTreeSet<Option<AppId>>,
     peers: bool,
+    ssh_authorities: bool,
 }
 
 impl Touched {
@@ -75,6 +78,7 @@ impl Touched {
             self.certificates.insert(event.app);
         }
         self.peers |= is(&OF_PEERS);
+        self.ssh_authorities |= event.kind == OF_SSH_AUTHORITIES;
         if let Some(app) = event.app
             && is(&OF_APPS)
         {
@@ -88,7 +92,11 @@ impl Touched {
     }
 
     fn is_empty(&self) -> bool {
-        self.apps.is_empty() && self.orgs.is_empty() && self.certificates.is_empty() && !self.peers
+        self.apps.is_empty()
+            && self.orgs.is_empty()
+            && self.certificates.is_empty()
+            && !self.peers
+            && !self.ssh_authorities
     }
 }
 
@@ -155,6 +163,7 @@ impl Publisher {
                     apps: self.entries_of_last_value(),
                     certificates: Certificates::begun_with(&self.feed.current()),
                     peers: self.feed.current().peers.clone(),
+                    ssh_authorities: self.store.ssh_authorities().await?,
                 };
                 let apps = self.store.directory_apps().await?;
                 begun.apps.retain(|id, _| apps.contains_key(id));
@@ -189,6 +198,9 @@ impl Publisher {
         let changed = !touched.is_empty() && {
             for org in &touched.orgs {
                 touched.apps.extend(self.store.app_ids_of(*org).await?);
+            }
+            if touched.ssh_authorities {
+                known.ssh_authorities = self.store.ssh_authorities().await?;
             }
             let ids: Vec<AppId> = touched.apps.into_iter().collect();
             let owners: Vec<Option<AppId>> = touched.certificates.into_iter().collect();
@@ -226,6 +238,7 @@ impl Publisher {
             certificates: known.certificates.served(),
             challenges: known.certificates.challenges(),
             peers: known.peers.clone(),
+            ssh_authorities: known.ssh_authorities.clone(),
         };
         self.feed.value.send_if_modified(|current| {
             let changed = !same(current, &next);
@@ -294,4 +307,5 @@ fn same(one: &Directory, other: &Directory) -> bool {
             .all(|(a, b)| Arc::ptr_eq(a, b))
         && one.challenges == other.challenges
         && one.peers == other.peers
+        && one.ssh_authorities == other.ssh_authorities
 }

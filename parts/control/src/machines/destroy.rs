@@ -40,7 +40,7 @@ pub(crate) async fn destroy(
 }
 
 impl Cloud {
-    async fn destroy_machine(
+    pub(super) async fn destroy_machine(
         &self,
         machine: &Machine,
         kill: bool,

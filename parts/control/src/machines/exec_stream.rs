@@ -10,15 +10,16 @@ use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use mayfly_control_store::{By, Machine};
 use mayfly_host_api::{
     ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, HostApi, Terminal,
 };
 use mayfly_runtime::report;
-use mayfly_types::MachineId;
 use mayfly_wire::{SignalName, read};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use crate::access::MachineAccess;
 use crate::cloud::Cloud;
@@ -43,6 +44,28 @@ struct Start {
     cwd: Option<String>,
     container: Option<String>,
     tty: Option<Terminal>,
+    /// A person's session rather than a program's: it is noted in the event log.
+    session: Option<SessionKind>,
+    /// The machine was made for this session and goes with it, whichever side ends it.
+    destroy: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SessionKind {
+    Shell,
+    Exec,
+    Sftp,
+}
+
+impl SessionKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            SessionKind::Shell => "shell",
+            SessionKind::Exec => "exec",
+            SessionKind::Sftp => "sftp",
+        }
+    }
 }
 
 /// Any later text message: one of its fields.
@@ -63,13 +86,16 @@ pub(crate) async fn exec_stream(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|error| ApiError::unreadable(error.body_text()))?;
-    let machine = access.machine.id;
     let host = cloud.host_of(&access.machine)?.clone();
+    let by = access.caller.by(&cloud);
+    let machine = access.machine;
     Ok(upgrade
         .max_message_size(MESSAGE_MAX)
         .on_upgrade(move |socket| async move {
             let (mut sink, mut stream) = socket.split();
-            let exit = match begin(&mut stream, host.as_ref(), machine).await {
+            let start = first_message(&mut stream).await;
+            let destroy = start.as_ref().is_ok_and(|start| start.destroy);
+            let exit = match begin(start, &cloud, host.as_ref(), &machine, &by).await {
                 Ok(session) => run(&mut sink, &mut stream, session).await,
                 Err(problem) => Some(json!({ "error": problem })),
             };
@@ -79,14 +105,13 @@ pub(crate) async fn exec_stream(
                 let _ = sink.send(last).await;
             }
             let _ = sink.close().await;
+            if destroy && cloud.destroy_machine(&machine, true, &by).await.is_err() {
+                warn!(machine_id = %machine.id, "a machine that was made for a session stays");
+            }
         }))
 }
 
-async fn begin(
-    stream: &mut SplitStream<WebSocket>,
-    host: &dyn HostApi,
-    machine: MachineId,
-) -> Result<ExecSession, String> {
+async fn first_message(stream: &mut SplitStream<WebSocket>) -> Result<Start, String> {
     let first = tokio::time::timeout(FIRST_MESSAGE_MAX, stream.next()).await;
     let Ok(Some(Ok(Message::Text(text)))) = first else {
         return Err("the first message must be a text that says what to run".to_owned());
@@ -94,6 +119,25 @@ async fn begin(
     let start: Start = read(text.as_bytes()).map_err(|error| error.to_string())?;
     if start.command.is_empty() {
         return Err("command is required: the program and its arguments".to_owned());
+    }
+    Ok(start)
+}
+
+async fn begin(
+    start: Result<Start, String>,
+    cloud: &Cloud,
+    host: &dyn HostApi,
+    machine: &Machine,
+    by: &By,
+) -> Result<ExecSession, String> {
+    let start = start?;
+    if let Some(kind) = start.session {
+        let user = start.user.clone().unwrap_or_default();
+        let noted = cloud
+            .store
+            .session_began(machine.id, user, kind.as_str(), by.clone());
+        // What is not on record does not happen.
+        noted.await.map_err(|error| report(&error))?;
     }
     let request = ExecRequest {
         argv: start.command,
@@ -103,7 +147,7 @@ async fn begin(
         tty: start.tty,
         container: start.container,
     };
-    host.exec(machine, request)
+    host.exec(machine.id, request)
         .await
         .map_err(|error| report(&error))
 }

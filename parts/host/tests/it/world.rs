@@ -17,6 +17,7 @@ use mayfly_runtime::{Clock, LoopBoard, Stop, SystemClock, SystemEntropy};
 use mayfly_testing::{TestImage, wait_for};
 use mayfly_types::{AppId, HostSeq, ImageRef, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// The system's time, moved on as far as a test likes.
 #[derive(Clone, Default)]
@@ -148,6 +149,7 @@ impl World {
                 cpus: 2,
                 cgroups: "v2".into(),
             },
+            directory: watch::Sender::new(Arc::default()).subscribe(),
             housemates: Housemates::default(),
         };
         let host = runtime.block_on(config.build(deps)).unwrap();

@@ -1,23 +1,17 @@
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 
-use crate::client::{Api, ExecEnd, ExecStream, FromProgram};
+use crate::client::Api;
 use crate::context::{AppFlags, Context, JsonFlag};
 use crate::failure::Failure;
 use crate::machine_config::{pairs, words};
+use crate::session::{self, Attach, exit_code_of};
 
 use super::select::{self, Selected};
-use super::terminal::{self, RawTerminal};
-
-/// Typed text is short; a pipe fills this while the connection is slower.
-const INPUT_QUEUE_DEPTH: usize = 8;
-const INPUT_BYTES: usize = 32 << 10;
 
 #[derive(Args, Debug)]
 #[command(
@@ -144,7 +138,7 @@ impl Exec {
                     .into(),
             );
         }
-        let (rows, columns) = terminal::size();
+        let (rows, columns) = session::size();
         let tty = self
             .tty
             .then(|| json!({ "rows": rows, "columns": columns }));
@@ -163,97 +157,11 @@ impl Exec {
         let id = selected.machine.id();
         let stream = api.exec_stream(&selected.app, id, request).await;
         let stream = stream.with_context(|| format!("could not exec command on machine {id}"))?;
-        let raw = self.tty.then(RawTerminal::enter).transpose()?;
-        let end = converse(stream, self.tty, self.interactive || self.tty).await;
-        drop(raw);
-        match end? {
-            ExecEnd::Code(code) => Ok(exit_code_of(code)),
-            // As shells report it.
-            ExecEnd::Signal(signal) => Ok(exit_code_of(128 + signal)),
-            ExecEnd::Error(error) => {
-                Err(Failure::new(format!("the command could not run: {error}")).into())
-            }
-        }
+        let attach = match (self.tty, self.interactive) {
+            (true, _) => Attach::Terminal,
+            (false, true) => Attach::Input,
+            (false, false) => Attach::Nothing,
+        };
+        session::run(stream, attach).await
     }
-}
-
-fn exit_code_of(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code & 0xff).expect("masked to eight bits"))
-}
-
-/// Carries bytes, sizes and signals between us and the program until it ends.
-async fn converse(mut stream: ExecStream, tty: bool, reads_input: bool) -> anyhow::Result<ExecEnd> {
-    let mut input = if reads_input {
-        Some(stdin_pieces())
-    } else {
-        stream.input_ended().await?;
-        None
-    };
-    let mut resized = signal(SignalKind::window_change())?;
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
-    loop {
-        let piece = next_piece(&mut input);
-        tokio::select! {
-            said = stream.next() => match said? {
-                FromProgram::Stdout(bytes) => write_through(io::stdout().lock(), &bytes)?,
-                FromProgram::Stderr(bytes) => write_through(io::stderr().lock(), &bytes)?,
-                FromProgram::End(end) => return Ok(end),
-            },
-            piece = piece => match piece {
-                Some(bytes) => stream.input(&bytes).await?,
-                None => {
-                    input = None;
-                    stream.input_ended().await?;
-                }
-            },
-            () = arrived(&mut resized), if tty => {
-                let (rows, columns) = terminal::size();
-                stream.resize(rows, columns).await?;
-            }
-            () = arrived(&mut interrupted) => stream.signal("SIGINT").await?,
-            () = arrived(&mut terminated) => stream.signal("SIGTERM").await?,
-        }
-    }
-}
-
-async fn arrived(signal: &mut Signal) {
-    if signal.recv().await.is_none() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// The next piece of input; `None` at its end. Without input it never comes.
-async fn next_piece(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
-    match input {
-        Some(pieces) => pieces.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn write_through(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
-    out.write_all(bytes)?;
-    out.flush()
-}
-
-/// Standard input as it comes. A read of a terminal cannot be taken back, so it has a thread of its own, which ends
-/// with the process.
-fn stdin_pieces() -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(INPUT_QUEUE_DEPTH);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; INPUT_BYTES];
-        loop {
-            match io::stdin().lock().read(&mut buffer) {
-                Ok(0) => return,
-                Ok(length) => {
-                    if sender.blocking_send(buffer[..length].to_vec()).is_err() {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    });
-    receiver
 }
