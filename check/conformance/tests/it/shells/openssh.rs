@@ -315,23 +315,3 @@ fn a_killed_daemon_ends_sessions_clearly_and_serves_again() {
         text(&client.ssh("root", &["hostname"]).stdout).trim() == id
     });
 }
-
-#[test]
-fn a_machine_s_own_server_on_the_port_wins() {
-    let stage = Stage::set();
-    let serve = "httpd -f -p '[::]:22' -h /www & echo $! > /tmp/pid; exec sleep inf";
-    let id = stage.start(Stage::script(serve));
-    let cli = stage.cloud.cli();
-    let greeting = || {
-        let words = ["proxy", "--stdio", "stage.internal:22"];
-        cli.run_with_input(words, "GET /none HTTP/1.0\r\n\r\n")
-            .stdout
-    };
-    mayfly_testing::wait_until("the machine's own server answers", || {
-        greeting().starts_with("HTTP/1.")
-    });
-    stage.shell(&id, "kill $(cat /tmp/pid)");
-    mayfly_testing::wait_until("ours answers when it is gone", || {
-        greeting().starts_with("SSH-2.0-Mayfly")
-    });
-}
