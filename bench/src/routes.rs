@@ -73,6 +73,7 @@ fn built(entries: &Catalog) -> Result<(watch::Sender<Catalog>, Arc<Fleet>, mayfl
     let directory = watch::Sender::new(Arc::new(Directory::default())).subscribe();
     let sources = FleetSources {
         catalogs: vec![catalog.subscribe()],
+        others: watch::Sender::default().subscribe(),
         directory,
     };
     let (fleet, keeper) = config.build(sources, Arc::new(Nobody), &SystemEntropy);

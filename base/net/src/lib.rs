@@ -3,12 +3,13 @@
 //! [`HttpClient`] speaks HTTP/1.1 over plain TCP and TLS (rustls with ring, the system's authorities plus one file of
 //! our own). It reads and sends bodies piece by piece, follows redirects only where the request asks for it, and says
 //! in [`HttpError::kind`] whether trying again can help. [`serve`] runs any tower service, such as an axum router, on
-//! a bound listener. [`Prober`] asks programs how they are. Nothing here knows what is said over it.
+//! a bound listener. [`Prober`] asks programs how they are; [`MutualTls`] is for roles that know each other. Nothing here knows what is said over it.
 
 mod authorities;
 mod body;
 mod client;
 mod error;
+mod mutual;
 mod probe;
 mod request;
 mod response;
@@ -19,6 +20,7 @@ pub use body::Body;
 pub use client::{ClientConfig, HttpClient};
 pub use error::HttpError;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+pub use mutual::{MutualStream, MutualTls, PapersError, RolePapers, connect_by_fingerprint};
 pub use probe::{ProbeAnswer, ProbeError, ProbeRequest, ProbeTls, Prober};
 pub use request::Request;
 pub use response::{Response, Upgraded};

@@ -6,8 +6,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     apps, auth, certs, checks, cloud, cloud_status, completion, config, console, curl, dig, docs,
-    doctor, events, image, info, ips, launch, logs, machine, man, network_policies, orgs, ping,
-    platform, proxy, ssh, status, trust, version, wireguard,
+    doctor, events, hosts, image, info, ips, launch, logs, machine, man, network_policies, orgs,
+    ping, platform, proxy, ssh, status, trust, version, wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -76,6 +76,9 @@ enum Command {
     Down(cloud::DownArgs),
     /// Show what changed in the cloud: every change, oldest first
     Events(events::Events),
+    /// Manage the servers of the cloud
+    #[command(subcommand, alias = "host")]
+    Hosts(hosts::HostsCommand),
     /// Manage the images on the host
     #[command(subcommand, alias = "images")]
     Image(image::ImageCommand),
@@ -154,6 +157,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Docs(command) => command.run(&context)?,
         Command::Doctor(command) => return command.run(&context).await,
         Command::Events(command) => command.run(&context).await?,
+        Command::Hosts(command) => command.run(&context).await?,
         Command::Image(command) => command.run(&context).await?,
         Command::Info(command) => command.run(&context).await?,
         Command::Install(args) => cloud::install(&context, args).await?,
@@ -220,6 +224,12 @@ mod tests {
             "fly image import ./app.tar --name web:1",
             "fly platform vm-sizes --json",
             "fly completion zsh",
+            "fly hosts token --ttl 10m",
+            "fly hosts list -j",
+            "fly hosts show 0123abcd",
+            "fly hosts drain 0123abcd",
+            "fly hosts remove 0123abcd --force -y",
+            "fly up --join 192.0.2.1:4290 --join-token mfj1_00",
             "fly ips list -a web -j",
             "fly ips allocate-v4 --shared -a web",
             "fly ips allocate-v4 -y -r fra",

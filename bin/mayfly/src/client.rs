@@ -8,6 +8,7 @@ mod apps;
 mod certificates;
 mod events;
 mod exec_stream;
+mod hosts;
 mod images;
 mod ips;
 mod log_page;

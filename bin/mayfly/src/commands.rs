@@ -14,6 +14,7 @@ pub(crate) mod dig;
 pub(crate) mod docs;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod hosts;
 pub(crate) mod image;
 pub(crate) mod info;
 pub(crate) mod ips;

@@ -1,16 +1,22 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mayfly_control::{ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings};
+use mayfly_control::{
+    CertificateDeps, ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, LateRouter, Retention,
+    Settings,
+};
+use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
-use mayfly_edge::{Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper, StaticFiles};
+use mayfly_edge::{
+    Backhaul, Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper, StaticFiles,
+};
 use mayfly_gateway::Gateway;
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
-use mayfly_host_api::HostApi;
+use mayfly_host_api::{Catalog, HostApi};
 use mayfly_host_store::HostStore;
 use mayfly_image::ImageStore;
 use mayfly_machine::MachineState;
@@ -27,6 +33,7 @@ use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
 use crate::control_plane::{ControlPlane, Plan, StoreAccess};
 use crate::doors::Doors;
+use crate::fleet::{self, Fleet, FleetParts, ThisServer};
 use crate::gateways;
 use crate::host_places::{self, HostPlace};
 use crate::private_names::AskedForCallers;
@@ -38,8 +45,12 @@ const DNS_PORT: u16 = 53;
 
 /// All roles of one server in this process: built, with their addresses bound, and not serving yet.
 pub(crate) struct Cloud {
-    listener: TcpListener,
-    control: ControlPlane,
+    /// On the first server of a fleet, or the only one, with where its API listens.
+    control: Option<(TcpListener, ControlPlane)>,
+    fleet: Option<Fleet>,
+    backhaul: Option<Backhaul>,
+    directory: DirectoryFeed,
+    others: watch::Receiver<BTreeMap<HostId, Catalog>>,
     hosts: Vec<Host>,
     catalogs: Catalogs,
     doors: Doors,
@@ -53,9 +64,55 @@ pub(crate) struct Cloud {
     edge_patience: Duration,
     edge_addresses: Vec<EdgeAddress>,
     gateways: Vec<Gateway>,
+    domain: String,
     names: NameServer,
     challenges: Option<ChallengeServer>,
     requests: Stop,
+    uploads: PathBuf,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// What the control plane is built from, opened before anything else.
+struct ControlGround {
+    listener: TcpListener,
+    access: StoreAccess,
+    /// `None` while it is away.
+    store: Option<ControlStore>,
+    certificates: CertificateDeps,
+}
+
+impl ControlGround {
+    async fn open(
+        config: &Config,
+        inherited: &[std::net::TcpListener],
+        readiness: &mut Readiness,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
+    ) -> anyhow::Result<Self> {
+        let listener = listen(config.api_listen, inherited)
+            .await
+            .with_context(|| format!("listen on {} for the API", config.api_listen))?;
+        readiness.step("opening the store")?;
+        // A cloud that never ran has nothing to go on with meanwhile.
+        let knows_something = !host_places::all(&config.data_dir)?.is_empty();
+        let access = StoreAccess {
+            url: store_url(&config.store),
+            may_be_away: knows_something && matches!(config.store, StoreLocation::Postgres(_)),
+            data_dir: config.data_dir.clone(),
+            domain: config.domain.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        let store = access.open().await?;
+        let certificates = config.certificates.open(&config.data_dir, clock, entropy)?;
+        Ok(Self {
+            listener,
+            access,
+            store,
+            certificates,
+        })
+    }
 }
 
 impl Cloud {
@@ -71,22 +128,12 @@ impl Cloud {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let board = LoopBoard::default();
-        let listener = listen(config.api_listen, inherited)
-            .await
-            .with_context(|| format!("listen on {} for the API", config.api_listen))?;
-
-        readiness.step("opening the store")?;
-        // A cloud that never ran has nothing to go on with meanwhile.
-        let knows_something = !host_places::all(&config.data_dir)?.is_empty();
-        let access = StoreAccess {
-            url: store_url(&config.store),
-            may_be_away: knows_something && matches!(config.store, StoreLocation::Postgres(_)),
-            data_dir: config.data_dir.clone(),
-            domain: config.domain.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
+        let ground = if fleet::is_member(&config.fleet, &config.data_dir)? {
+            None
+        } else {
+            let open = ControlGround::open(config, inherited, readiness, &clock, &entropy);
+            Some(open.await?)
         };
-        let store = access.open().await?;
 
         readiness.step("opening the images")?;
         let images = ImageStore::open(&config.data_dir.join("images"), config.images.clone())
@@ -151,7 +198,29 @@ impl Cloud {
         }
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let catalogs = Catalogs::of(hosts.iter().map(Host::catalog).collect());
+        let parts = FleetParts {
+            settings: &config.fleet,
+            data_dir: &config.data_dir,
+            hosts: &hosts,
+            images: &images,
+            clock: &clock,
+            entropy: &entropy,
+            tag: driver.tag(),
+        };
+        let fleet = match (&ground, config.fleet.listen) {
+            (Some(_), None) => None,
+            (Some(ground), Some(listen)) => {
+                Some(Fleet::lead(parts, listen, &ground.certificates.sealer).await?)
+            }
+            (None, _) => {
+                readiness.step("joining the fleet")?;
+                Some(Fleet::member(parts, &directory).await?)
+            }
+        };
+        let peers = fleet.as_ref().map(|fleet| fleet.peers.clone());
+        let domain = fleet.as_ref().and_then(Fleet::domain);
+        let domain = domain.unwrap_or(&config.domain).to_owned();
+        let catalogs = Catalogs::of(hosts.iter().map(Host::catalog).collect(), peers.clone());
         let resolvers = server.nameservers.iter();
         let names = NamesConfig {
             listen: SocketAddrV6::new(driver.names_address(), DNS_PORT, 0, 0),
@@ -162,7 +231,7 @@ impl Cloud {
         }
         .build(
             Sources {
-                catalog: catalogs.subscribe(),
+                catalog: catalogs.whole(),
                 directory: directory.subscribe(),
             },
             entropy.clone(),
@@ -172,12 +241,13 @@ impl Cloud {
             None => None,
             Some(challenges) => Some(challenges.build(directory.subscribe()).await?),
         };
-        let waker = HostWaker::new(hosts.iter().map(|host| {
+        let own = hosts.iter().map(|host| {
             let api: Arc<dyn HostApi> = Arc::new(host.clone());
             (host.host_id(), api)
-        }));
-        let (fleet, keeper) = FleetConfig {
-            domain: config.domain.clone(),
+        });
+        let waker = HostWaker::new(own, peers);
+        let (routes, keeper) = FleetConfig {
+            domain: domain.clone(),
             region: places[0].region.clone(),
             autostop_period: config.autostop_period,
             latency: config.latency.clone(),
@@ -185,11 +255,19 @@ impl Cloud {
         .build(
             FleetSources {
                 catalogs: hosts.iter().map(Host::catalog).collect(),
+                others: catalogs.others(),
                 directory: directory.subscribe(),
             },
             Arc::new(waker),
             &*entropy,
         );
+        let backhaul = match fleet.as_ref().map(Fleet::tunnel_addresses) {
+            Some(own) if !own.is_empty() => {
+                let bound = Backhaul::bind(&own, Arc::clone(&routes)).await;
+                Some(bound.context("listen for edges of other servers")?)
+            }
+            _ => None,
+        };
         let statics: Arc<dyn StaticFiles> = Arc::new(ImageFiles(hosts.clone()));
         let mut edges: Vec<Edge> = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
@@ -203,12 +281,12 @@ impl Cloud {
                 serves_everywhere: index == 0,
                 drain: config.edge_drain,
                 http: config.edge_http.clone(),
-                domain: config.domain.clone(),
+                domain: domain.clone(),
                 region: place.region.clone(),
                 cores,
             }
             .build(EdgeDeps {
-                fleet: Arc::clone(&fleet),
+                fleet: Arc::clone(&routes),
                 directory: directory.subscribe(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -232,9 +310,6 @@ impl Cloud {
             })
             .collect();
 
-        let certificates = config
-            .certificates
-            .open(&config.data_dir, &clock, &entropy)?;
         let pools = addresses::pools(&config.addresses, &edge_addresses, driver.tag());
         let answered_for = AnsweredFor::open(&config.data_dir, &pools, directory.subscribe())
             .context("answer for the addresses of apps")?;
@@ -243,50 +318,62 @@ impl Cloud {
         let gateways = gateways::open(config, &places, &hosts, &driver, &directory).await?;
 
         let requests = Stop::new();
+        let uploads = config.data_dir.join("uploads");
         let control_config = ControlConfig {
             settings: Settings {
                 domain: config.domain.clone(),
-                api_url: match &config.api_url {
-                    Some(url) => url.clone(),
-                    None => format!(
-                        "http://{}",
-                        listener
-                            .local_addr()
-                            .context("read the API's own address")?
-                    ),
+                api_url: match (&config.api_url, &ground) {
+                    (Some(url), _) => url.clone(),
+                    (None, Some(ground)) => {
+                        let address = ground.listener.local_addr();
+                        format!("http://{}", address.context("read the API's own address")?)
+                    }
+                    (None, None) => String::new(),
                 },
                 edges: edge_addresses.clone(),
                 addresses: pools,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 certificates: config.certificates.settings.clone(),
-                uploads: config.data_dir.join("uploads"),
+                host_patience: config.fleet.host_patience,
+                uploads: uploads.clone(),
             },
             retention: Retention::default(),
         };
-        let (members, stop) = (hosts.clone(), requests.clone());
-        let asked = Arc::new(AskedForCallers(names.desk()));
-        let entrances: Vec<_> = gateways.iter().map(Gateway::handle).collect();
-        let plan = Plan {
-            access,
-            config: control_config,
-            limits: config.api_limits,
-            deps: Box::new(move |store| ControlDeps {
-                store,
-                hosts: members
-                    .iter()
-                    .map(|host| Arc::new(host.clone()) as Arc<dyn HostApi>)
-                    .collect(),
-                clock: clock.clone(),
-                entropy: entropy.clone(),
-                certificates: certificates.clone(),
-                directory: directory.clone(),
-                gateways: entrances.clone(),
-                names: asked.clone(),
-                loops: board.clone(),
-                stop: stop.clone(),
-            }),
+        let control = match ground {
+            None => None,
+            Some(ground) => {
+                let (members, stop) = (hosts.clone(), requests.clone());
+                let asked = Arc::new(AskedForCallers(names.desk()));
+                let entrances: Vec<_> = gateways.iter().map(Gateway::handle).collect();
+                let leads = fleet.as_ref().and_then(Fleet::control_deps);
+                let (clock, entropy) = (clock.clone(), entropy.clone());
+                let published = directory.clone();
+                let certificates = ground.certificates;
+                let plan = Plan {
+                    access: ground.access,
+                    config: control_config,
+                    limits: config.api_limits,
+                    deps: Box::new(move |store| ControlDeps {
+                        store,
+                        hosts: members
+                            .iter()
+                            .map(|host| Arc::new(host.clone()) as Arc<dyn HostApi>)
+                            .collect(),
+                        clock: clock.clone(),
+                        entropy: entropy.clone(),
+                        certificates: certificates.clone(),
+                        fleet: leads.clone(),
+                        directory: published.clone(),
+                        gateways: entrances.clone(),
+                        names: asked.clone(),
+                        loops: board.clone(),
+                        stop: stop.clone(),
+                    }),
+                };
+                let plane = ControlPlane::new(plan, ground.store).await?;
+                Some((ground.listener, plane))
+            }
         };
-        let control = ControlPlane::new(plan, store).await?;
 
         let inner = SocketAddr::from((driver.names_address(), API_PORT));
         let inner_listener = TcpListener::bind(inner)
@@ -295,9 +382,12 @@ impl Cloud {
         let local: BTreeSet<HostId> = hosts.iter().map(Host::host_id).collect();
         let doors = Doors {
             data_dir: config.data_dir.clone(),
-            catalog: catalogs.subscribe(),
+            catalog: catalogs.whole(),
             hosts: local.clone(),
-            router: control.router(),
+            router: match &control {
+                Some((_, plane)) => plane.router(),
+                None => LateRouter::default().router(),
+            },
         };
 
         let known_by = [
@@ -315,18 +405,21 @@ impl Cloud {
             .flat_map(|edge| [edge.address, edge.https]);
         let traffic = TrafficKeeper {
             driver: driver.clone(),
-            catalog: catalogs.subscribe(),
+            catalog: catalogs.whole(),
             hosts: local,
             directory: directory_of_traffic,
             doors: traffic::doors(listeners, &known_by),
         };
 
         Ok(Self {
-            listener,
             doors,
             traffic,
             inner_listener,
             control,
+            fleet,
+            backhaul,
+            directory,
+            others: catalogs.others(),
             hosts,
             catalogs,
             keeper,
@@ -338,16 +431,33 @@ impl Cloud {
             edge_patience: config.edge_drain + Duration::from_secs(2),
             edge_addresses,
             gateways,
+            domain,
             names,
             challenges,
             requests,
+            uploads,
+            clock,
+            entropy,
         })
     }
 
-    pub(crate) fn api_address(&self) -> anyhow::Result<SocketAddr> {
-        self.listener
-            .local_addr()
-            .context("read the API's own address")
+    /// Where the API is, if it is on this server.
+    pub(crate) fn api_address(&self) -> anyhow::Result<Option<SocketAddr>> {
+        let Some((listener, _)) = &self.control else {
+            return Ok(None);
+        };
+        let address = listener.local_addr();
+        address.map(Some).context("read the API's own address")
+    }
+
+    /// Apps are reached as `<app>.<domain>`.
+    pub(crate) fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Where the fleet was joined that another server leads.
+    pub(crate) fn joined_at(&self) -> Option<String> {
+        self.fleet.as_ref()?.joined_at()
     }
 
     /// Where requests for apps arrive, the default region first.
@@ -356,8 +466,9 @@ impl Cloud {
     }
 
     /// Begins to serve: the host continues what its journal says, then requests are answered.
-    pub(crate) async fn serve(mut self) -> Running {
+    pub(crate) async fn serve(self) -> Running {
         let tasks = TaskSet::new();
+        let hosts = self.hosts.clone();
         for host in self.hosts {
             tasks
                 .spawn("host", |stop| async move { host.run(stop).await })
@@ -392,17 +503,40 @@ impl Cloud {
         tasks.spawn("traffic", |stop| traffic.run(stop)).await;
         let doors = self.doors;
         tasks.spawn("doors", |stop| doors.run(stop)).await;
+        let door = self.control.as_ref().map(|(_, plane)| plane.door());
+        if let Some(fleet) = self.fleet {
+            let server = ThisServer {
+                hosts,
+                images: self.images.clone(),
+                control: door,
+                directory: self.directory,
+                others: self.others,
+                uploads: self.uploads,
+                clock: self.clock,
+                entropy: self.entropy,
+            };
+            fleet.spawn(&tasks, server).await;
+        }
+        if let Some(backhaul) = self.backhaul {
+            tasks.spawn("backhaul", |stop| backhaul.run(stop)).await;
+        }
         let api = TaskSet::new();
-        self.control.serve(self.listener, &api).await;
-        // With limits of its own: machines cannot take the places of those who manage them.
-        self.control.serve(self.inner_listener, &api).await;
-        self.control.spawn(&tasks).await;
+        let control = match self.control {
+            None => None,
+            Some((listener, mut plane)) => {
+                plane.serve(listener, &api).await;
+                // With limits of its own: machines cannot take the places of those who manage them.
+                plane.serve(self.inner_listener, &api).await;
+                plane.spawn(&tasks).await;
+                Some(plane)
+            }
+        };
         Running {
             api,
             tasks,
             edges,
             edge_patience: self.edge_patience,
-            control: self.control,
+            control,
             driver: self.driver,
             images: self.images,
             requests: self.requests,
@@ -416,7 +550,7 @@ pub(crate) struct Running {
     tasks: TaskSet,
     edges: TaskSet,
     edge_patience: Duration,
-    control: ControlPlane,
+    control: Option<ControlPlane>,
     driver: ContainerDriver,
     images: ImageStore,
     requests: Stop,
@@ -425,7 +559,11 @@ pub(crate) struct Running {
 impl Running {
     /// True once the control plane has its store.
     pub(crate) fn has_control(&self) -> watch::Receiver<bool> {
-        self.control.present()
+        match &self.control {
+            Some(control) => control.present(),
+            // Another server's: nothing is waited for here.
+            None => watch::Sender::new(true).subscribe(),
+        }
     }
 
     /// Stops accepting, lets requests and operations finish for at most `patience` each, ends everything else. Machines
@@ -433,7 +571,10 @@ impl Running {
     pub(crate) async fn shut_down(self, patience: Duration) -> bool {
         self.requests.cancel();
         let answered = self.api.shut_down(patience).await;
-        let finished = self.control.drain(patience).await;
+        let finished = match &self.control {
+            Some(control) => control.drain(patience).await,
+            None => true,
+        };
         let drained = self.edges.shut_down(self.edge_patience).await;
         let ended = self.tasks.shut_down(patience).await;
         let closed = self.driver.shut_down(patience).await;

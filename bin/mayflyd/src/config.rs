@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use crate::buckets::{StaticsSection, buckets};
 use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
 use crate::edge_limits::{EdgeLimitsSection, http_settings};
+use crate::fleet_config::{FleetSection, FleetSettings, JoinSection};
 use crate::gateways::{GatewaySection, GatewaySettings};
 use crate::images::{ImagesSection, store_config};
 
@@ -54,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) images: StoreConfig,
     /// How long images of registries stay that no machine needs; `None` for ever.
     pub(crate) unused_images_kept: Option<Duration>,
+    pub(crate) fleet: FleetSettings,
 }
 
 /// Where intent is kept.
@@ -91,6 +93,17 @@ pub(crate) struct Overrides {
     /// Apps are reached as <app>.<domain>.
     #[arg(long)]
     pub(crate) domain: Option<String>,
+    /// Address and port where this server answers other servers of its fleet (TCP), and has its end of the tunnels (UDP).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) fleet_listen: Option<SocketAddr>,
+    /// Where other servers reach it, if that is another address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) fleet_advertise: Option<String>,
+    /// Join the fleet whose first server answers there, with the token in MAYFLY_JOIN_TOKEN.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) join: Option<String>,
+    #[arg(long, env = "MAYFLY_JOIN_TOKEN", hide = true, hide_env_values = true)]
+    pub(crate) join_token: Option<String>,
 }
 
 /// The file's shape. The shipped example is parsed by a test.
@@ -113,6 +126,8 @@ struct File {
     limits: Limits,
     images: ImagesSection,
     statics: StaticsSection,
+    fleet: FleetSection,
+    join: JoinSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -300,6 +315,7 @@ impl Config {
             unused_images_kept: Some(file.images.unused_kept.unwrap_or(UNUSED_IMAGES_KEPT))
                 .filter(|kept| !kept.is_zero()),
             images: store_config(file.images)?,
+            fleet: FleetSettings::check(file.fleet, file.join, overrides)?,
         })
     }
 }
@@ -629,6 +645,19 @@ mod tests {
             ),
             ("[dns]\nservers = [\"dns.test\"]", "1.1.1.1"),
             ("[store]\nurl_file = \"/nowhere\"", "/nowhere"),
+            ("[fleet]\nlisten = \"here\"", "listen"),
+            ("[fleet]\nadvertise = \"here\"", "fleet.advertise"),
+            ("[fleet]\nhost_patience = \"10ms\"", "fleet.host_patience"),
+            (
+                "[fleet]\nidentity_lifetime = \"1s\"",
+                "fleet.identity_lifetime",
+            ),
+            ("[join]\naddress = \"nowhere\"", "join.address"),
+            (
+                "[join]\naddress = \"a.test:4290\"\ntoken_file = \"/nowhere\"",
+                "join.token_file /nowhere",
+            ),
+            ("[join]\ntoken_file = \"/nowhere\"", "join.address"),
         ] {
             let error = assembled(text, &Overrides::default()).unwrap_err();
             assert!(format!("{error:#}").contains(named), "{text}: {error:#}");

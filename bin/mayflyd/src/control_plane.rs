@@ -90,6 +90,16 @@ impl Plan {
     }
 }
 
+/// A control plane that may not be there yet.
+#[derive(Clone)]
+pub(crate) struct LateControl(Arc<OnceLock<Control>>);
+
+impl LateControl {
+    pub(crate) fn get(&self) -> Option<&Control> {
+        self.0.get()
+    }
+}
+
 /// The control plane of this process, which is there from the start or once its store is.
 pub(crate) struct ControlPlane {
     control: Arc<OnceLock<Control>>,
@@ -113,6 +123,11 @@ impl ControlPlane {
             control,
             waiting,
         })
+    }
+
+    /// What servers of the fleet ask of it; refused for a while as long as there is none.
+    pub(crate) fn door(&self) -> LateControl {
+        LateControl(Arc::clone(&self.control))
     }
 
     /// True once there is one.

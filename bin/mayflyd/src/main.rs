@@ -10,6 +10,8 @@ mod config;
 mod control_plane;
 mod doors;
 mod edge_limits;
+mod fleet;
+mod fleet_config;
 mod gateways;
 mod halt;
 mod host_places;
@@ -18,6 +20,7 @@ mod lock;
 mod private_names;
 mod readiness;
 mod traffic;
+mod tunnels;
 mod waker;
 
 use std::fs::DirBuilder;
@@ -131,21 +134,18 @@ async fn run(
     // Signals are asked for before anything runs, so that none finds the default action.
     let mut told_to_end = Signals::listen()?;
     let cloud = Cloud::build(&config, inherited, &mut readiness).await?;
-    let api_url = format!("http://{}", cloud.api_address()?);
+    let api_url = cloud
+        .api_address()?
+        .map(|address| format!("http://{address}"));
+    let joined_at = cloud.joined_at();
+    let domain = cloud.domain().to_owned();
     let edges = cloud.edges();
-    let app_url = format!(
-        "http://{{app}}.{}:{}",
-        config.domain,
-        edges[0].address.port()
-    );
-    let app_tls_url = format!(
-        "https://{{app}}.{}:{}",
-        config.domain,
-        edges[0].https.port()
-    );
+    let app_url = format!("http://{{app}}.{}:{}", domain, edges[0].address.port());
+    let app_tls_url = format!("https://{{app}}.{}:{}", domain, edges[0].https.port());
     let running = cloud.serve().await;
     info!(
         api = api_url,
+        fleet = joined_at,
         apps = app_url,
         apps_tls = app_tls_url,
         ?edges,
@@ -154,7 +154,7 @@ async fn run(
     let mut has_control = running.has_control();
     let waits = !*has_control.borrow();
     let waits_for = waits.then_some("waiting for the control store");
-    readiness.ready(api_url, app_url, app_tls_url, edges, waits_for)?;
+    readiness.ready(api_url, joined_at, app_url, app_tls_url, edges, waits_for)?;
     if waits {
         tokio::select! {
             _ = has_control.wait_for(|present| *present) => readiness.step_done()?,

@@ -26,6 +26,8 @@ struct DaemonStatus {
     /// What is being done while `starting`, or still waited for when `ready`.
     step: Option<&'static str>,
     api_url: Option<String>,
+    /// Where this server joined its fleet; it has no API of its own then.
+    joined_at: Option<String>,
     /// `{app}` stands for the app's name.
     app_url: Option<String>,
     app_tls_url: Option<String>,
@@ -43,6 +45,7 @@ impl Readiness {
                 phase: "starting",
                 step: None,
                 api_url: None,
+                joined_at: None,
                 app_url: None,
                 app_tls_url: None,
                 edges: Vec::new(),
@@ -70,7 +73,8 @@ impl Readiness {
 
     pub(crate) fn ready(
         &mut self,
-        api_url: String,
+        api_url: Option<String>,
+        joined_at: Option<String>,
         app_url: String,
         app_tls_url: String,
         edges: Vec<EdgeAddress>,
@@ -78,7 +82,8 @@ impl Readiness {
     ) -> anyhow::Result<()> {
         self.status.phase = "ready";
         self.status.step = waits_for;
-        self.status.api_url = Some(api_url);
+        self.status.api_url = api_url;
+        self.status.joined_at = joined_at;
         self.status.app_url = Some(app_url);
         self.status.app_tls_url = Some(app_tls_url);
         self.status.edges = edges;
@@ -144,7 +149,8 @@ mod tests {
         assert_eq!(read()["step"], "opening the store");
         readiness
             .ready(
-                "http://a".to_owned(),
+                Some("http://a".to_owned()),
+                None,
                 "http://{app}.b".to_owned(),
                 "https://{app}.b".to_owned(),
                 Vec::new(),

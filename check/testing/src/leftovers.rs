@@ -43,6 +43,25 @@ impl Leftovers {
     /// # Panics
     /// If something is left after a minute.
     pub fn sweep_cloud(data_dir: &Path) {
+        Self::sweep_machines(data_dir);
+        dismantle_network(data_dir);
+    }
+
+    /// Like [`Leftovers::sweep_cloud`] for one whose network is in a namespace of its own, which goes with the namespace:
+    /// what is called the same outside of it is somebody else's.
+    ///
+    /// # Panics
+    /// If something is left after a minute.
+    pub fn sweep_apart(data_dir: &Path) {
+        Self::sweep_machines(data_dir);
+        if let Some(network) = Network::read(data_dir) {
+            let namespaces = network.namespaces();
+            unmount(&namespaces, UnmountFlags::DETACH).ok();
+            fs::remove_dir(&namespaces).ok();
+        }
+    }
+
+    fn sweep_machines(data_dir: &Path) {
         let machines: Vec<String> = entries(&data_dir.join("machines"))
             .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
             .collect();
@@ -51,7 +70,6 @@ impl Leftovers {
             left.sweep();
             left.is_empty()
         });
-        dismantle_network(data_dir);
     }
 
     /// Names what the cloud of `data_dir`, not a single machine, has in the kernel: its nftables table, its address, the

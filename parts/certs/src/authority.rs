@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const ROOT_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Clocks of visitors may be behind ours.
-const BACKDATED: Duration = Duration::from_secs(3600);
+pub(crate) const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// A certificate authority of this cloud's own. Its root is trusted by whoever installs it, and by nobody else.
 pub struct LocalAuthority {
@@ -69,7 +69,7 @@ impl LocalAuthority {
         };
         fs::create_dir_all(directory).map_err(file(directory))?;
         if !root.exists() {
-            let (certificate, pair) = make_root(now, entropy)?;
+            let (certificate, pair) = make_root(now, entropy, "Mayfly local authority")?;
             // The key first: a root without its key could never issue.
             let key_pem = pem::encode("PRIVATE KEY", pair.serialized_der());
             write_private(&key, key_pem.as_bytes()).map_err(file(&key))?;
@@ -157,7 +157,7 @@ pub(crate) fn request_with(names: &[String], key: &Secret) -> Result<Vec<u8>, Au
     Ok(request.der().to_vec())
 }
 
-fn made(error: impl std::fmt::Display) -> AuthorityError {
+pub(crate) fn made(error: impl std::fmt::Display) -> AuthorityError {
     AuthorityError::Make(error.to_string())
 }
 
@@ -169,14 +169,15 @@ fn leaf(names: &[String]) -> Result<CertificateParams, AuthorityError> {
     Ok(params)
 }
 
-fn make_root(now: Timestamp, entropy: &dyn Entropy) -> Result<(Vec<u8>, KeyPair), AuthorityError> {
+pub(crate) fn make_root(
+    now: Timestamp,
+    entropy: &dyn Entropy,
+    name: &str,
+) -> Result<(Vec<u8>, KeyPair), AuthorityError> {
     let key = KeyPair::generate().map_err(made)?;
     // Two clouds on one machine have different names in a browser's list.
     let mark: [u8; 3] = entropy.bytes();
-    let name = format!(
-        "Mayfly local authority {:02x}{:02x}{:02x}",
-        mark[0], mark[1], mark[2]
-    );
+    let name = format!("{name} {:02x}{:02x}{:02x}", mark[0], mark[1], mark[2]);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -193,13 +194,13 @@ fn make_root(now: Timestamp, entropy: &dyn Entropy) -> Result<(Vec<u8>, KeyPair)
 }
 
 /// 16 random bytes; the first bit is off, since a serial number is positive.
-fn serial(entropy: &dyn Entropy) -> SerialNumber {
+pub(crate) fn serial(entropy: &dyn Entropy) -> SerialNumber {
     let mut bytes: [u8; 16] = entropy.bytes();
     bytes[0] = bytes[0] & 0x7f | 0x01;
     SerialNumber::from_slice(&bytes)
 }
 
-fn moment(at: Timestamp) -> OffsetDateTime {
+pub(crate) fn moment(at: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(at.as_millis().div_euclid(1000))
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

@@ -119,7 +119,7 @@ async fn allocate_egress(
             "region: addresses to leave by belong to one region; name it",
         ));
     }
-    let region = cloud.regions.find(code);
+    let region = cloud.regions().find(code);
     let region = region.map_err(|text| ApiError::invalid(format!("region: {text}")))?;
     let pools = &cloud.settings.addresses;
     let v4 = pools.egress_v4.ok_or_else(|| none_configured("egress_v4"));
@@ -194,7 +194,7 @@ fn region(
             "region: addresses of type {kind} are in all regions; leave it out"
         )));
     }
-    let found = cloud.regions.find(code);
+    let found = cloud.regions().find(code);
     let found = found.map_err(|text| ApiError::invalid(format!("region: {text}")))?;
     Ok(Some(found))
 }

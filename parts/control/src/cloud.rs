@@ -12,6 +12,7 @@ use crate::certificates::CertificateDeps;
 use crate::changes::Changes;
 use crate::directory::DirectoryFeed;
 use crate::error::ApiError;
+use crate::fleet::Fleet;
 use crate::hosts::Hosts;
 use crate::images::Uploads;
 use crate::private::PrivateNames;
@@ -26,10 +27,10 @@ const READ_BACK: Duration = Duration::from_secs(2);
 pub(crate) struct Cloud {
     pub(crate) store: ControlStore,
     pub(crate) hosts: Hosts,
+    pub(crate) fleet: Fleet,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
-    pub(crate) regions: Regions,
     pub(crate) uploads: Uploads,
     pub(crate) certificates: CertificateDeps,
     pub(crate) directory: DirectoryFeed,
@@ -56,8 +57,14 @@ impl Cloud {
         By::platform(self.now())
     }
 
+    /// The regions this fleet has hosts in now.
+    pub(crate) fn regions(&self) -> Regions {
+        let gateways = crate::wireguard::regions(&self.gateways);
+        Regions::new(self.hosts.regions(), gateways)
+    }
+
     /// The host a machine lives on.
-    pub(crate) fn host_of(&self, machine: &Machine) -> Result<&Arc<dyn HostApi>, HostError> {
+    pub(crate) fn host_of(&self, machine: &Machine) -> Result<Arc<dyn HostApi>, HostError> {
         self.hosts.of(machine)
     }
 

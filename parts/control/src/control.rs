@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use mayfly_control_store::{By, ControlStore, StoreError};
+use mayfly_control_store::{By, ControlStore, HostSize, StoreError};
 use mayfly_edge_api::GatewayApi;
+use mayfly_fleet_api::ControlDoor;
 use mayfly_host_api::HostApi;
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
@@ -13,12 +14,12 @@ use crate::certificates::{CertificateDeps, Keeper};
 use crate::changes::Changes;
 use crate::cloud::Cloud;
 use crate::directory::{DirectoryFeed, Publisher};
+use crate::fleet::{Door, Fleet, FleetDeps};
 use crate::hosts::Hosts;
 use crate::images::Uploads;
 use crate::limits::{ApiLimits, Limiter};
 use crate::private::PrivateNames;
-use crate::pump::Pump;
-use crate::region::Regions;
+use crate::pump::run_pumps;
 use crate::retention::{Expiry, Retention};
 use crate::router::router;
 use crate::settings::Settings;
@@ -34,6 +35,8 @@ pub struct ControlDeps {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub certificates: CertificateDeps,
+    /// What other servers join by; `None` for a cloud of one server.
+    pub fleet: Option<FleetDeps>,
     /// What edges are told; subscribed to before anything is served.
     pub directory: DirectoryFeed,
     /// Where users' devices enter private networks, that of the default region first. They follow the directory.
@@ -88,7 +91,14 @@ impl ControlConfig {
         for member in hosts.all() {
             let by = By::platform(deps.clock.now());
             let region = member.region.clone();
-            deps.store.register_host(member.id, region, by).await?;
+            let status = member.api.status().await;
+            let size = HostSize {
+                memory_mib: status.memory_mib,
+                cpus: status.cpus,
+            };
+            deps.store
+                .register_host(member.id, region, size, by)
+                .await?;
         }
         let directory = settings.uploads.clone();
         let uploads = Uploads::open(directory.clone(), deps.entropy.clone())
@@ -102,8 +112,8 @@ impl ControlConfig {
             store: deps.store,
             clock: deps.clock,
             entropy: deps.entropy,
-            regions: Regions::new(hosts.regions(), wireguard::regions(&deps.gateways)),
             hosts,
+            fleet: Fleet::new(deps.fleet),
             settings,
             uploads,
             certificates: deps.certificates,
@@ -116,6 +126,7 @@ impl ControlConfig {
             operations: TaskSet::new(),
             stop: deps.stop,
         });
+        cloud.refresh_fleet().await?;
         Ok(Control {
             cloud,
             newest,
@@ -137,27 +148,18 @@ impl Control {
         router(self.cloud.clone(), Arc::new(limiter))
     }
 
+    /// What servers of the fleet ask of the control plane.
+    pub fn door(&self) -> Arc<dyn ControlDoor> {
+        Arc::new(Door(self.cloud.clone()))
+    }
+
     /// Starts what converges in the background: host reports, waiters, doubts, standbys, forgetting.
     pub async fn spawn_loops(&self, tasks: &TaskSet) {
         let cloud = &self.cloud;
-        let several = cloud.hosts.all().len() > 1;
-        for member in cloud.hosts.all() {
-            let board = if several {
-                cloud
-                    .loops
-                    .within(&format!("{}:{}", member.region, member.id))
-            } else {
-                cloud.loops.clone()
-            };
-            let pump = Pump {
-                store: cloud.store.clone(),
-                host: member.api.clone(),
-                host_id: member.id,
-                clock: cloud.clock.clone(),
-                status: board.loop_named("control.pump"),
-            };
-            tasks.spawn("control.pump", |stop| pump.run(stop)).await;
-        }
+        let pumping = cloud.clone();
+        tasks
+            .spawn("control.pumps", |stop| run_pumps(pumping, stop))
+            .await;
         let (changes, store, newest) = (cloud.changes.clone(), cloud.store.clone(), self.newest);
         tasks
             .spawn("control.changes", move |stop| {
@@ -186,6 +188,7 @@ impl Control {
             store: cloud.store.clone(),
             hosts: cloud.hosts.clone(),
             clock: cloud.clock.clone(),
+            host_patience: cloud.settings.host_patience,
             status: cloud.loops.loop_named("control.standbys"),
         };
         tasks

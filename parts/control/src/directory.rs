@@ -42,7 +42,16 @@ impl DirectoryFeed {
         self.value.subscribe()
     }
 
-    pub(crate) fn current(&self) -> Arc<Directory> {
+    /// Takes over what the control plane of another server publishes; blocks on the disk.
+    pub fn replace(&self, directory: Directory) {
+        let directory = Arc::new(directory);
+        self.value.send_replace(directory.clone());
+        if let Err(error) = self.snapshot.write(&directory) {
+            tracing::warn!(%error, "the snapshot of the directory could not be written");
+        }
+    }
+
+    pub fn current(&self) -> Arc<Directory> {
         self.value.borrow().clone()
     }
 }

@@ -161,6 +161,8 @@ impl From<StoreError> for ApiError {
             | StoreError::NotEmpty { .. }
             | StoreError::Full { .. }
             | StoreError::KeyReused(_) => Self::invalid(error.to_string()),
+            StoreError::HostNotEmpty { .. } => Self::conflict(error.to_string()),
+            StoreError::HostRemoved(_) => Self::of_part(error.kind(), &error),
             StoreError::VersionMoved { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, error.to_string())
             }

@@ -1,4 +1,4 @@
-//! The servers of this fleet, as far as they can be asked.
+//! The hosts of this fleet, as far as they can be asked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mayfly_control_store::Machine;
 use mayfly_host_api::{HostApi, HostError, HostStatus};
 use mayfly_types::{ErrorKind, HostId, Region};
+use tokio::sync::watch;
 
 /// One host that can be asked.
 #[derive(Clone)]
@@ -14,15 +15,18 @@ pub(crate) struct Member {
     pub(crate) region: Region,
     /// Hosts with the same text share one store of images.
     pub(crate) image_store: String,
+    /// Whether it is on the server of the control plane.
+    pub(crate) is_local: bool,
     pub(crate) api: Arc<dyn HostApi>,
 }
 
-/// The hosts of this fleet, in the order they were named; never empty.
+/// The hosts of this fleet: those of this server first, in the order they were named, then those that joined. Clones
+/// see the same.
 #[derive(Clone)]
-pub(crate) struct Hosts(Arc<Vec<Member>>);
+pub(crate) struct Hosts(Arc<watch::Sender<Vec<Member>>>);
 
 impl Hosts {
-    /// Asks each host who it is. Two of the same identity are one.
+    /// Asks each host of this server who it is. Two of the same identity are one.
     pub(crate) async fn meet(apis: Vec<Arc<dyn HostApi>>) -> Self {
         let mut members: Vec<Member> = Vec::with_capacity(apis.len());
         for api in apis {
@@ -32,30 +36,47 @@ impl Hosts {
                     id: status.host_id,
                     region: status.region,
                     image_store: status.image_store,
+                    is_local: true,
                     api,
                 });
             }
         }
-        Self(Arc::new(members))
+        Self(Arc::new(watch::Sender::new(members)))
     }
 
-    pub(crate) fn all(&self) -> &[Member] {
-        &self.0
+    /// Takes over which hosts joined; those of this server stay.
+    pub(crate) fn set_joined(&self, joined: Vec<Member>) {
+        self.0.send_modify(|members| {
+            members.retain(|member| member.is_local);
+            members.extend(joined);
+        });
     }
 
-    pub(crate) fn find(&self, id: HostId) -> Option<&Member> {
-        self.0.iter().find(|member| member.id == id)
+    /// Changes whenever there are others.
+    pub(crate) fn watch(&self) -> watch::Receiver<Vec<Member>> {
+        self.0.subscribe()
     }
 
-    pub(crate) fn in_region(&self, region: &Region) -> Vec<&Member> {
-        let members = self.0.iter();
-        members.filter(|member| member.region == *region).collect()
+    pub(crate) fn all(&self) -> Vec<Member> {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn find(&self, id: HostId) -> Option<Member> {
+        let members = self.0.borrow();
+        members.iter().find(|member| member.id == id).cloned()
+    }
+
+    pub(crate) fn in_region(&self, region: &Region) -> Vec<Member> {
+        let mut members = self.all();
+        members.retain(|member| member.region == *region);
+        members
     }
 
     /// Every region with a host, each once, in the order of the hosts.
     pub(crate) fn regions(&self) -> Vec<Region> {
         let mut seen = BTreeSet::new();
-        let regions = self.0.iter().map(|member| member.region.clone());
+        let members = self.0.borrow();
+        let regions = members.iter().map(|member| member.region.clone());
         regions
             .filter(|region| seen.insert(region.clone()))
             .collect()
@@ -65,7 +86,7 @@ impl Hosts {
     ///
     /// # Errors
     /// `Unavailable` for a host that was enrolled once and is not among those that can be asked now.
-    pub(crate) fn of(&self, machine: &Machine) -> Result<&Arc<dyn HostApi>, HostError> {
+    pub(crate) fn of(&self, machine: &Machine) -> Result<Arc<dyn HostApi>, HostError> {
         let member = self
             .find(machine.host_id)
             .ok_or_else(|| HostError::Failed {
@@ -77,21 +98,20 @@ impl Hosts {
                 )
                 .into(),
             })?;
-        Ok(&member.api)
+        Ok(member.api)
     }
 
-    /// One host of each store of images.
-    pub(crate) fn image_stores(&self) -> Vec<&Member> {
+    /// One host of each store of images, those of this server first.
+    pub(crate) fn image_stores(&self) -> Vec<Member> {
         let mut seen = BTreeSet::new();
-        let members = self.0.iter();
+        let mut members = self.all();
+        members.retain(|member| seen.insert(member.image_store.clone()));
         members
-            .filter(|member| seen.insert(member.image_store.as_str()))
-            .collect()
     }
 
     pub(crate) async fn status(&self) -> Vec<HostStatus> {
-        let mut all = Vec::with_capacity(self.0.len());
-        for member in self.0.iter() {
+        let mut all = Vec::new();
+        for member in self.all() {
             all.push(member.api.status().await);
         }
         all

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use mayfly_control_store::MachineFilter;
 use mayfly_host_api::{ImageInfo, ImageSource, Pruned, PullProgress, RegistryLogin};
-use mayfly_types::{ImageRef, Secret};
+use mayfly_types::{ErrorKind, ImageRef, Secret};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,7 +34,9 @@ pub(crate) async fn import(
         name,
     };
     let mut images = Vec::new();
-    for member in cloud.hosts.image_stores() {
+    // Hosts of other servers fetch it from here when they need it.
+    let stores = cloud.hosts.image_stores().into_iter();
+    for member in stores.filter(|member| member.is_local) {
         images = member.api.import_image(source.clone()).await?;
     }
     Ok(Json(json!({ "images": images })))
@@ -67,7 +70,12 @@ pub(crate) async fn show(
 async fn known(cloud: &Cloud) -> Result<Vec<ImageInfo>, ApiError> {
     let mut merged: Vec<ImageInfo> = Vec::new();
     for member in cloud.hosts.all() {
-        for info in member.api.images().await? {
+        let images = match member.api.images().await {
+            // A server that is away for a moment takes nothing out of the list but its own.
+            Err(error) if !member.is_local && error.kind() == ErrorKind::Unavailable => continue,
+            images => images?,
+        };
+        for info in images {
             match merged.iter_mut().find(|known| known.image == info.image) {
                 Some(known) => {
                     known.used_by += info.used_by;
@@ -123,7 +131,10 @@ pub(crate) async fn pull(
     for member in cloud.hosts.image_stores() {
         // All get what the first found, also if the name moves on meanwhile.
         let wanted = found.as_ref().map_or(&image, |info| &info.image);
-        let info = member.api.resolve_image(wanted, login.clone()).await?;
+        let info = match member.api.resolve_image(wanted, login.clone()).await {
+            Err(error) if !member.is_local && error.kind() == ErrorKind::Unavailable => continue,
+            info => info?,
+        };
         found.get_or_insert(info);
     }
     found.map(Json).ok_or_else(ApiError::internal)
@@ -146,9 +157,10 @@ pub(crate) async fn prune(
     State(cloud): State<Arc<Cloud>>,
     _caller: Caller,
 ) -> Result<Json<Pruned>, ApiError> {
-    // What a host's machines need the host knows itself; these are on their way to one.
-    let coming = cloud.store.undelivered_machines().await?;
-    let keep: Vec<ImageRef> = coming
+    // What a host's machines need the host knows itself; but some may be on their way to one, and a host of another
+    // server may yet have to fetch its images from here.
+    let machines = cloud.store.machines(MachineFilter::default()).await?;
+    let keep: Vec<ImageRef> = machines
         .into_iter()
         .flat_map(|machine| {
             let containers = machine.spec.containers.into_iter();
@@ -158,7 +170,10 @@ pub(crate) async fn prune(
         .collect();
     let mut pruned = Pruned::default();
     for member in cloud.hosts.image_stores() {
-        let removed = member.api.prune_images(keep.clone()).await?;
+        let removed = match member.api.prune_images(keep.clone()).await {
+            Err(error) if !member.is_local && error.kind() == ErrorKind::Unavailable => continue,
+            removed => removed?,
+        };
         pruned.images.extend(removed.images);
         pruned.layers += removed.layers;
         pruned.freed_bytes += removed.freed_bytes;

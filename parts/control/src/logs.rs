@@ -85,17 +85,17 @@ async fn lines(
 ) -> Result<LogPage, HostError> {
     let parts = by_host(machines, &query);
     // Machines of a host that left this cloud are silent rather than in the way of the others.
-    let hosts: Vec<(&dyn HostApi, LogQuery)> = parts
+    let hosts: Vec<(Arc<dyn HostApi>, LogQuery)> = parts
         .into_iter()
-        .filter_map(|(id, part)| Some((cloud.hosts.find(id)?.api.as_ref(), part)))
+        .filter_map(|(id, part)| Some((cloud.hosts.find(id)?.api, part)))
         .collect();
     if let [(host, part)] = hosts.as_slice() {
-        return known_lines(*host, part.clone()).await;
+        return known_lines(&**host, part.clone()).await;
     }
     let at_once = hosts.iter().map(|(host, part)| {
         let patience = Duration::ZERO;
         known_lines(
-            *host,
+            &**host,
             LogQuery {
                 patience,
                 ..part.clone()
@@ -108,7 +108,7 @@ async fn lines(
     }
     let mut waiting: FuturesUnordered<_> = hosts
         .iter()
-        .map(|(host, part)| known_lines(*host, part.clone()))
+        .map(|(host, part)| known_lines(&**host, part.clone()))
         .collect();
     while let Some(page) = waiting.next().await {
         let page = page?;
@@ -192,7 +192,7 @@ async fn machines(
 ) -> Result<BTreeMap<MachineId, Machine>, ApiError> {
     let region = query
         .text("region")
-        .map(|code| cloud.regions.find(code).map_err(ApiError::invalid))
+        .map(|code| cloud.regions().find(code).map_err(ApiError::invalid))
         .transpose()?;
     let all = cloud.machines_of(&access.app, true).await?;
     let instance = query.text("instance");

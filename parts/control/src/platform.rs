@@ -22,7 +22,7 @@ const SMALLEST_MIB: u64 = 256;
 /// `GET /v1/platform/regions`.
 pub(crate) async fn regions(State(cloud): State<Arc<Cloud>>, _caller: Caller) -> Json<Regions> {
     let hosts = cloud.hosts.status().await;
-    let mut regions = cloud.regions.describe();
+    let mut regions = cloud.regions().describe();
     for region in &mut regions {
         let own = hosts
             .iter()
@@ -32,7 +32,7 @@ pub(crate) async fn regions(State(cloud): State<Arc<Cloud>>, _caller: Caller) ->
     }
     Json(Regions {
         regions,
-        nearest: cloud.regions.default_region().to_string(),
+        nearest: cloud.regions().default_region().to_string(),
     })
 }
 
@@ -85,10 +85,12 @@ pub(crate) async fn placements(
         .filter(|code| !matches!(*code, "" | "any"))
         .collect();
     let (regions, spread) = if named.is_empty() {
-        (cloud.hosts.regions(), Spread::InOrder)
+        (cloud.regions().served().to_vec(), Spread::InOrder)
     } else {
-        let found: Result<Vec<Region>, String> =
-            named.iter().map(|code| cloud.regions.find(code)).collect();
+        let found: Result<Vec<Region>, String> = named
+            .iter()
+            .map(|code| cloud.regions().find(code))
+            .collect();
         let found = found.map_err(|text| ApiError::invalid(format!("region: {text}")))?;
         (found, Spread::Evenly)
     };

@@ -34,6 +34,10 @@ impl Regions {
         Self { served, gateways }
     }
 
+    pub(crate) fn served(&self) -> &[Region] {
+        &self.served
+    }
+
     pub(crate) fn default_region(&self) -> &Region {
         self.served
             .first()

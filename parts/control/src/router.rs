@@ -17,8 +17,8 @@ use crate::machines::{
     wait,
 };
 use crate::{
-    addresses, apps, certificates, event_log, images, logs, network_policies, oidc, orgs, platform,
-    private, replay_sources, secrets, ssh, status, tokens, wireguard,
+    addresses, apps, certificates, event_log, fleet, images, logs, network_policies, oidc, orgs,
+    platform, private, replay_sources, secrets, ssh, status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -108,6 +108,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/images/pull", post(images::pull))
         .route("/v1/images/pulls", get(images::pulls))
         .route("/v1/images/prune", post(images::prune))
+        .nest("/v1/hosts", hosts())
         .route("/v1/status", get(status::status))
         .route("/healthz", get(status::health))
         .route("/api/v1/apps/{app}/logs", get(logs::page))
@@ -120,6 +121,16 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .layer(middleware::from_fn_with_state(limiter, limit))
         .layer(middleware::from_fn_with_state(Guard::new(), guard))
         .layer(middleware::from_fn_with_state(ids, identify))
+}
+
+fn hosts() -> Router<Arc<Cloud>> {
+    Router::new()
+        .route("/", get(fleet::list))
+        .route("/tokens", post(fleet::token))
+        .route("/{host}", get(fleet::show).delete(fleet::remove))
+        .route("/{host}/cordon", post(fleet::cordon))
+        .route("/{host}/uncordon", post(fleet::uncordon))
+        .route("/{host}/drain", post(fleet::drain))
 }
 
 fn certificate() -> Router<Arc<Cloud>> {

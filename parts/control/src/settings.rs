@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mayfly_types::{IpRange, Region};
 use serde::Serialize;
@@ -40,6 +41,8 @@ pub struct Settings {
     /// Shown by `status`.
     pub version: String,
     pub certificates: CertificateSettings,
+    /// A host that was silent for so long counts as failed.
+    pub host_patience: Duration,
     /// A directory for uploads under way. Emptied at the start.
     pub uploads: PathBuf,
 }

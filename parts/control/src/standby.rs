@@ -2,12 +2,16 @@
 //!
 //! Rules: <https://fly.io/docs/reference/app-availability/>. A standby is started by us only, and stopped again by us
 //! only if it was us who started it.
+//!
+//! A host that is only cut off from us still runs its machines, so for a while primary and standby may both run. Once the
+//! host is heard again and says that the primary is started, the standby is stopped: the primary wins, since it has the
+//! longer history and perhaps the volumes. A host that comes back without the primary leaves the standby running.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{ControlStore, Machine, MachineEvent};
-use mayfly_host_api::{Actor, StopMachine};
+use mayfly_host_api::{Actor, HostError, StopMachine};
 use mayfly_machine::MachineState;
 use mayfly_runtime::{Clock, LoopHandle, LoopStatus, Stop};
 use mayfly_types::{ErrorKind, MachineId, Timestamp};
@@ -15,8 +19,6 @@ use mayfly_types::{ErrorKind, MachineId, Timestamp};
 use crate::hosts::Hosts;
 use crate::turn::TurnError;
 
-/// A host that was silent for so long counts as failed.
-pub(crate) const HOST_SILENCE: Duration = Duration::from_secs(15);
 /// Reports wake the loop; a host's silence does not.
 const EVERY: Duration = Duration::from_secs(5);
 /// Enough to find a machine's last start and last exit.
@@ -78,6 +80,8 @@ pub(crate) struct Standbys {
     pub(crate) store: ControlStore,
     pub(crate) hosts: Hosts,
     pub(crate) clock: Arc<dyn Clock>,
+    /// A host that was silent for so long counts as failed.
+    pub(crate) host_patience: Duration,
     pub(crate) status: LoopHandle,
 }
 
@@ -93,14 +97,14 @@ impl Standbys {
                 ..LoopStatus::default()
             };
             match self.turn(watching_since).await {
-                Ok(applied) => status.applied = applied,
+                Ok((applied, waiting)) => (status.applied, status.waiting) = (applied, waiting),
                 Err(error) => {
                     status.waiting = 1;
                     status.last_error = Some(mayfly_runtime::report(&error));
                 }
             }
             status.took = self.clock.now().since(began);
-            let failed = status.last_error.is_some();
+            let failed = status.last_error.is_some() || status.waiting > 0;
             self.status.publish(status);
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -110,8 +114,8 @@ impl Standbys {
         }
     }
 
-    async fn turn(&self, watching_since: Timestamp) -> Result<u64, TurnError> {
-        let mut applied = 0;
+    async fn turn(&self, watching_since: Timestamp) -> Result<(u64, u64), TurnError> {
+        let (mut applied, mut waiting) = (0, 0);
         for standby in self.store.standbys().await? {
             let facts = self.facts(&standby, watching_since).await?;
             let mut primaries = Vec::new();
@@ -121,26 +125,38 @@ impl Standbys {
                     primaries.push(self.facts(&primary, watching_since).await?);
                 }
             }
-            match decide(facts, &primaries) {
-                Verdict::Leave => continue,
-                Verdict::Start => {
-                    tracing::info!(machine_id = %standby.id, "starting a standby");
-                    let host = self.hosts.of(&standby)?;
-                    host.start(standby.id, Actor::Platform).await?;
-                }
-                Verdict::Stop => {
-                    tracing::info!(machine_id = %standby.id, "stopping a standby whose primary is back");
-                    let request = StopMachine {
-                        signal: None,
-                        patience: None,
-                        by: Actor::Platform,
-                    };
-                    self.hosts.of(&standby)?.stop(standby.id, request).await?;
+            let verdict = decide(facts, &primaries);
+            if verdict == Verdict::Leave {
+                continue;
+            }
+            match self.act(&standby, verdict).await {
+                Ok(()) => applied += 1,
+                // Its host may be the one that failed; the others are not to wait for it.
+                Err(error) => {
+                    let error = mayfly_runtime::report(&error);
+                    tracing::warn!(machine_id = %standby.id, error, "standby not reached");
+                    waiting += 1;
                 }
             }
-            applied += 1;
         }
-        Ok(applied)
+        Ok((applied, waiting))
+    }
+
+    async fn act(&self, standby: &Machine, verdict: Verdict) -> Result<(), HostError> {
+        let host = self.hosts.of(standby)?;
+        if verdict == Verdict::Start {
+            tracing::info!(machine_id = %standby.id, "starting a standby");
+            host.start(standby.id, Actor::Platform).await?;
+        } else {
+            tracing::info!(machine_id = %standby.id, "stopping a standby whose primary is back");
+            let request = StopMachine {
+                signal: None,
+                patience: None,
+                by: Actor::Platform,
+            };
+            host.stop(standby.id, request).await?;
+        }
+        Ok(())
     }
 
     async fn primary(&self, id: MachineId) -> Result<Option<Machine>, TurnError> {
@@ -164,7 +180,8 @@ impl Standbys {
             state: machine.state,
             failed_at: last_failure(&events),
             started_by_us: last(&events, "start").is_some_and(|start| start.source == "flyd"),
-            host_answers: self.clock.now().since(host.seen_at.max(watching_since)) < HOST_SILENCE,
+            host_answers: self.clock.now().since(host.seen_at.max(watching_since))
+                < self.host_patience,
         })
     }
 }

@@ -25,13 +25,15 @@ mod wish;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use mayfly_edge_api::Directory;
 use mayfly_host_api::Catalog;
 use mayfly_runtime::Entropy;
-use mayfly_types::Region;
+use mayfly_types::{HostId, MachineId, Region};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -40,7 +42,7 @@ use gate::{Attempt, Verdict};
 pub(crate) use admission::Admission;
 pub(crate) use app::{App, Service};
 pub(crate) use backend::Backend;
-pub(crate) use connect::ConnectError;
+pub(crate) use connect::{ConnectError, dial_local};
 pub use keeper::Keeper;
 pub use latency::Latency;
 pub(crate) use refusal::Refusal;
@@ -62,7 +64,10 @@ pub struct FleetConfig {
 
 /// What a fleet learns from; when a sender is gone, its last value stays.
 pub struct FleetSources {
+    /// Of the hosts of this server.
     pub catalogs: Vec<watch::Receiver<Catalog>>,
+    /// Of those of other servers, which come and go.
+    pub others: watch::Receiver<BTreeMap<HostId, Catalog>>,
     pub directory: watch::Receiver<Arc<Directory>>,
 }
 
@@ -110,6 +115,12 @@ impl Fleet {
             near: (*region != self.region).then(|| region.clone()),
             ..Wish::default()
         }
+    }
+
+    /// Where a port of a machine of this server is; `None` for machines of other servers.
+    pub(crate) fn local_addresses(&self, machine: MachineId, port: u16) -> Option<[SocketAddr; 2]> {
+        let (_, backend) = self.table().by_machine(machine)?;
+        backend.backhaul.is_none().then(|| backend.addresses(port))
     }
 
     fn publish(&self, table: Arc<Table>) {

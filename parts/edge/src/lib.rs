@@ -9,6 +9,7 @@
 //! asks for. What an app orders to be answered elsewhere is followed and remembered; files of its image and compression
 //! are the edge's own.
 
+mod backhaul;
 mod compress;
 #[allow(dead_code, unused_imports)] // TCP, replay and the headers take up the rest of it
 mod fleet;
@@ -18,6 +19,7 @@ mod replay;
 mod statics;
 mod transport;
 
+pub use backhaul::{BACKHAUL_PORT, Backhaul};
 pub use fleet::{Fleet, FleetConfig, FleetSources, Keeper, Latency, WakeError, Waker};
 pub use http::{EdgeMetrics, EdgeTotals, HttpSettings, Limit, Limits};
 pub use statics::{BucketConfig, BucketKey, Buckets, StaticFiles};

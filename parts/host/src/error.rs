@@ -40,7 +40,10 @@ impl BuildError {
 
 pub(crate) fn refused(refusal: mayfly_machine::Refusal) -> HostError {
     HostError::Refused(match refusal {
-        mayfly_machine::Refusal::NotIn { state, wanted } => Refusal::NotIn { state, wanted },
+        mayfly_machine::Refusal::NotIn { state, wanted } => Refusal::NotIn {
+            state,
+            wanted: wanted.into(),
+        },
         mayfly_machine::Refusal::UpdateInProgress => Refusal::UpdateInProgress,
     })
 }
@@ -48,7 +51,7 @@ pub(crate) fn refused(refusal: mayfly_machine::Refusal) -> HostError {
 pub(crate) fn not_started(state: MachineState) -> HostError {
     HostError::Refused(Refusal::NotIn {
         state,
-        wanted: "started",
+        wanted: "started".into(),
     })
 }
 

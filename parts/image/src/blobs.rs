@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 ///
 /// ```text
 /// index.json              names and images
-/// blobs/sha256/<hex>      manifests and configurations
+/// blobs/sha256/<hex>      manifests and configurations; of imports in a fleet, the layers too
 /// layers/<hex>/           unpacked layers, by digest of the uncompressed archive
 /// staging/                unfinished; emptied at start, but for the partial downloads `<hex>.part`
 /// ```

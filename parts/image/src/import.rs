@@ -119,20 +119,20 @@ impl ImageStore {
                 .map_err(failed)?
         };
         let layers = found.iter().flat_map(|found| {
-            let diff_ids = found.image.layers.iter().map(|layer| layer.diff_id);
-            diff_ids
-                .zip(&found.layers)
-                .map(|(diff_id, at)| (found.names[0].to_string(), diff_id, at.clone()))
+            let image = found.names[0].to_string();
+            let layers = found.image.layers.iter().zip(&found.layers);
+            layers.map(move |(layer, at)| {
+                let wanted = (image.clone(), layer.blob.digest, at.clone());
+                (layer.diff_id, wanted)
+            })
         });
-        let layers: BTreeMap<Digest, (String, String)> = layers
-            .map(|(image, diff_id, at)| (diff_id, (image, at)))
-            .collect();
+        let layers: BTreeMap<Digest, (String, Digest, String)> = layers.collect();
         let claim = shared.claim_layers(layers.keys().copied().collect());
         let source = Arc::new(source);
         let failing = AtomicBool::new(false);
         // Each unpacking is waited for, also after one failed, so that nothing is still being written on return.
         let results: Vec<Result<(), ImageError>> = stream::iter(layers)
-            .map(|(diff_id, (image, at))| {
+            .map(|(diff_id, (image, blob, at))| {
                 let (shared, source, failing) = (shared.clone(), source.clone(), &failing);
                 async move {
                     let lock = shared.state().locks.lock_of(diff_id);
@@ -140,11 +140,15 @@ impl ImageStore {
                     if failing.load(Ordering::Relaxed) {
                         return Ok(());
                     }
+                    let kept = (source.clone(), at.clone());
                     let open = move || {
                         let (blob, bytes) = source.piece(&at).map_err(io::Error::other)?;
                         Ok(LayerSource { blob, bytes })
                     };
-                    let result = shared.unpack_layer(lock, image, diff_id, open).await;
+                    let mut result = shared.unpack_layer(lock, image, diff_id, open).await;
+                    if result.is_ok() {
+                        result = shared.keep_layer(blob, kept).await;
+                    }
                     failing.fetch_or(result.is_err(), Ordering::Relaxed);
                     result
                 }
@@ -172,6 +176,23 @@ impl ImageStore {
             imported.extend(pins);
         }
         Ok(imported)
+    }
+}
+
+impl Shared {
+    /// Keeps a layer of a source for peers.
+    async fn keep_layer(
+        self: &Arc<Self>,
+        blob: Digest,
+        (source, at): (Arc<Source>, String),
+    ) -> Result<(), ImageError> {
+        let shared = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let open = || Ok(source.piece(&at).map_err(io::Error::other)?.0);
+            shared.keep_blob(blob, open)
+        })
+        .await
+        .expect("copying a layer does not panic")
     }
 }
 

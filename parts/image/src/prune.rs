@@ -97,7 +97,11 @@ impl Pruning {
             let blobs: HashSet<Digest> = state
                 .images
                 .values()
-                .flat_map(|image| [image.digest, image.config_digest])
+                .flat_map(|image| {
+                    // Layers lie there when they were imported: other stores may ask for them.
+                    let layers = image.layers.iter().map(|layer| layer.blob.digest);
+                    layers.chain([image.digest, image.config_digest])
+                })
                 .collect();
             (index, blobs)
         };

@@ -55,6 +55,9 @@ impl ImageStore {
         {
             return Ok(pinned);
         }
+        if let Some(pinned) = self.0.fetch_from_peers(image).await? {
+            return Ok(pinned);
+        }
         match self.0.fetch_image(image, login).await {
             Err(error) if error.kind().is_transient() => match self.find(image) {
                 Some(pinned) => {
@@ -242,17 +245,20 @@ impl Shared {
             let _mark = TransferMark::new(self, blob.digest);
             {
                 let _slot = self.downloads.acquire().await;
-                let transfer = Transfer {
-                    repository,
-                    blob,
-                    path: &path,
-                    progress: &|bytes| pull.bytes_done[place].store(bytes, Ordering::Relaxed),
-                };
-                transfer.run().await.map_err(|source| ImageError::Fetch {
-                    image: Box::new(pull.image.clone()),
-                    layer: blob.digest,
-                    source: Box::new(source),
-                })?;
+                let progress = |bytes| pull.bytes_done[place].store(bytes, Ordering::Relaxed);
+                if !self.fetch_layer_from_peers(blob, &path, &progress).await {
+                    let transfer = Transfer {
+                        repository,
+                        blob,
+                        path: &path,
+                        progress: &progress,
+                    };
+                    transfer.run().await.map_err(|source| ImageError::Fetch {
+                        image: Box::new(pull.image.clone()),
+                        layer: blob.digest,
+                        source: Box::new(source),
+                    })?;
+                }
             }
             let bytes = blob.size;
             let opened = path.clone();

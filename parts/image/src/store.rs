@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use mayfly_host_api::{ImageInfo, RegistryLogin};
@@ -16,7 +16,7 @@ use crate::layer::LayerLocks;
 use crate::pin::Pin;
 use crate::prune::remove_counting;
 use crate::pull::Pull;
-use crate::{ImageConfig, ImageError, Pinned, Pruning, StoreConfig};
+use crate::{ImageConfig, ImageError, ImagePeers, Pinned, Pruning, StoreConfig};
 
 /// The images of one host. Clones share the store; one process at a time may have a directory open.
 #[derive(Clone)]
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) unpacks: Arc<Semaphore>,
     pub(crate) downloads: Arc<Semaphore>,
     pub(crate) client: HttpClient,
+    pub(crate) peers: OnceLock<Arc<dyn ImagePeers>>,
     pub(crate) stop: Stop,
     pub(crate) tasks: TaskSet,
 }
@@ -84,6 +85,7 @@ impl ImageStore {
                     ca_file: config.ca_file.clone(),
                     ..ClientConfig::default()
                 }),
+                peers: OnceLock::new(),
                 tasks: TaskSet::under(&stop),
                 stop,
                 config,

@@ -6,7 +6,7 @@
 //!
 //! - a packet must carry an address of the machine whose interface it came through;
 //! - addresses of the host are refused before any port forwarding of the host could rewrite them;
-//! - machine to machine only over IPv6 and only inside one network;
+//! - machine to machine only over IPv6 and only inside one network, on this server and across tunnels;
 //! - from outside only answers; the host itself reaches every machine;
 //! - of the host, a machine reaches the server of names, the API, its own network's addresses of apps and what the whole
 //!   world reaches, and nothing else;
@@ -21,6 +21,9 @@ use std::process::{Command, Stdio};
 use crate::address::{API_PORT, Ipv4Pool, machine_prefix, network_prefix};
 use crate::netlink::{ACK, CREATE, DUMP, EXCL, Message, Socket, attributes};
 use crate::traffic::{Address, Guard, Traffic, pieces};
+
+/// Where every host takes connections of other servers' edges to its machines.
+pub const BACKHAUL_PORT: u16 = 4292;
 
 const SUBSYSTEM: u16 = 10;
 const NEW_TABLE: u16 = SUBSYSTEM << 8;
@@ -106,8 +109,14 @@ pub(crate) fn load_rules(
     Err(text.lines().take(4).collect::<Vec<_>>().join("; "))
 }
 
+/// What the interface of a daemon's tunnels to other servers is called.
+pub fn tunnel_name(tag: &str) -> String {
+    format!("mt{tag}")
+}
+
 fn rules(table: &str, prefix: &str, pools: &[Ipv4Pool], names: Ipv6Addr) -> String {
     let pools: Vec<String> = pools.iter().map(Ipv4Pool::to_string).collect();
+    let tunnel = tunnel_name(prefix.trim_start_matches("mf"));
     let lines = include_str!("firewall.nft")
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -116,6 +125,8 @@ fn rules(table: &str, prefix: &str, pools: &[Ipv4Pool], names: Ipv6Addr) -> Stri
     lines
         .replace("TABLE", table)
         .replace("PREFIX", prefix)
+        .replace("TUNNEL", &tunnel)
+        .replace("BACKHAUL", &BACKHAUL_PORT.to_string())
         .replace("POOL", &format!("{{ {} }}", pools.join(", ")))
         .replace("NAMES", &names.to_string())
         .replace("API", &API_PORT.to_string())

@@ -26,6 +26,7 @@ mod traffic;
 pub use address::{API_PORT, Ipv4Pool, private_ip};
 pub use door::Family;
 pub use error::MeshError;
+pub use firewall::{BACKHAUL_PORT, tunnel_name};
 pub use interface::{InterfaceShape, shape_interface};
 pub use local::LocalAddresses;
 pub use mesh::{Attachment, Mesh};

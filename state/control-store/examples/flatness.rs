@@ -8,8 +8,8 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use mayfly_control_store::{
-    AppFilter, By, ControlStore, EventFilter, FirstStart, MachineFilter, NewApp, NewLease,
-    NewMachine, NewOrg, NewToken, NewVersion, OrgKind, StoreError,
+    AppFilter, By, ControlStore, EventFilter, FirstStart, HostSize, MachineFilter, NewApp,
+    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OrgKind, StoreError,
 };
 use mayfly_machine::{GuestSize, MachineSpec};
 use mayfly_types::{
@@ -150,7 +150,9 @@ impl Cloud {
         };
         store.first_start(first, by(1)).await?;
         let host = HostId::from_random([1; 8]);
-        store.register_host(host, "iad".parse()?, by(1)).await?;
+        store
+            .register_host(host, "iad".parse()?, HostSize::default(), by(1))
+            .await?;
         let mut machines = Vec::new();
         let mut asked = None;
         for first in (0..count).step_by(OF_APP) {

@@ -1,5 +1,5 @@
 use mayfly_db::DbError;
-use mayfly_types::{ErrorKind, InstanceId, MachineId, Timestamp};
+use mayfly_types::{ErrorKind, HostId, InstanceId, MachineId, Timestamp};
 
 /// Why the store does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,10 @@ pub enum StoreError {
     Taken { what: &'static str, name: String },
     #[error("app `{app}` still has {machines} machines")]
     NotEmpty { app: String, machines: i64 },
+    #[error("{machines} machines live on host {host}")]
+    HostNotEmpty { host: HostId, machines: i64 },
+    #[error("host {0} was removed from this fleet")]
+    HostRemoved(HostId),
     #[error("lease currently held by {owner}, expires at {until}")]
     Leased { owner: String, until: Timestamp },
     /// No lease, or not one with this nonce.
@@ -41,10 +45,12 @@ impl StoreError {
             StoreError::NotFound { .. } | StoreError::NoLease => ErrorKind::NotFound,
             StoreError::Taken { .. }
             | StoreError::NotEmpty { .. }
+            | StoreError::HostNotEmpty { .. }
             | StoreError::Leased { .. }
             | StoreError::VersionMoved { .. }
             | StoreError::Destroyed(_)
             | StoreError::LastAdmin => ErrorKind::Conflict,
+            StoreError::HostRemoved(_) => ErrorKind::Denied,
             StoreError::KeyReused(_) | StoreError::Full { .. } => ErrorKind::Invalid,
             StoreError::NoAddress => ErrorKind::Exhausted,
             StoreError::Db(error) => error.kind(),

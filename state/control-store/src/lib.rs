@@ -19,6 +19,7 @@ mod config;
 mod directory;
 mod error;
 mod event;
+mod fleet;
 mod host;
 mod hostname;
 mod idempotency;
@@ -47,7 +48,8 @@ pub use by::By;
 pub use certificate::{CertificateSource, NewCertificate, StoredCertificate};
 pub use error::StoreError;
 pub use event::{Event, EventFilter};
-pub use host::Host;
+pub use fleet::{FleetServer, NewServer, ServerPlace};
+pub use host::{Host, HostSize, Reach};
 pub use hostname::{CustomHostname, Holder, HostnameFilter, Progress};
 pub use idempotency::IdempotencyKey;
 pub use machine::{

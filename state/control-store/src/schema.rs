@@ -46,4 +46,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "ssh authorities",
         sql: include_str!("schema/0009_ssh_authorities.sql"),
     },
+    Migration {
+        version: 10,
+        name: "fleet",
+        sql: include_str!("schema/0010_fleet.sql"),
+    },
 ];

@@ -1,5 +1,8 @@
+use std::borrow::Cow;
+
 use mayfly_machine::MachineState;
-use mayfly_types::{ErrorKind, MachineId};
+use mayfly_types::{ErrorKind, HostId, MachineId};
+use serde::{Deserialize, Serialize};
 
 /// Why a host does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -18,12 +21,13 @@ pub enum HostError {
 }
 
 /// A request that the machine's phase or the host's capacity forbids.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     #[error("machine is {state}, which does not allow this; it must be {wanted}")]
     NotIn {
         state: MachineState,
-        wanted: &'static str,
+        wanted: Cow<'static, str>,
     },
     #[error("machine is replacing: concurrent update in progress")]
     UpdateInProgress,
@@ -34,6 +38,18 @@ pub enum Refusal {
 }
 
 impl HostError {
+    /// The host of another server does not answer, or not in time.
+    pub fn unreachable(
+        host: HostId,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        HostError::Failed {
+            action: format!("host {host} is not reachable now"),
+            kind: ErrorKind::Unavailable,
+            source: source.into(),
+        }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             HostError::UnknownMachine(_) => ErrorKind::NotFound,

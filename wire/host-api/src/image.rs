@@ -31,7 +31,7 @@ pub struct ImageSource {
 }
 
 /// Credentials for a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryLogin {
     pub username: String,
     pub password: Secret,

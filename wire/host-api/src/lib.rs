@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mayfly_machine::Signal;
-use mayfly_types::{HostSeq, ImageRef, MachineId};
+use mayfly_types::{HostId, HostSeq, ImageRef, MachineId};
 use tokio::sync::watch;
 
 pub use connect::{Connection, Duplex};
@@ -37,6 +37,12 @@ pub use memory::{MemoryReport, MemoryRequest};
 
 /// The machines of a host as edges and names see them.
 pub type Catalog = Arc<Vec<Arc<CatalogEntry>>>;
+
+/// The address of a host in the tunnels between servers: number 1 of network 0, which no organization is given.
+pub fn host_address(host: HostId) -> Ipv6Addr {
+    let bits = u32::from_str_radix(host.as_str(), 16).expect("a host id is 8 hexadecimal digits");
+    Ipv6Addr::from_bits((0xfdaa_u128 << 112) | (u128::from(bits) << 48) | 1)
+}
 
 #[async_trait]
 pub trait HostApi: Send + Sync + 'static {

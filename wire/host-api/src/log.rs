@@ -4,7 +4,7 @@ use mayfly_types::{MachineId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Which lines to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogQuery {
     /// Each machine with the sequence number to read after; 0 is the beginning.
     pub machines: Vec<(MachineId, u64)>,
@@ -16,7 +16,7 @@ pub struct LogQuery {
 }
 
 /// Lines in order of time, and the sequence numbers to continue after.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPage {
     pub entries: Vec<LogEntry>,
     pub cursors: Vec<(MachineId, u64)>,

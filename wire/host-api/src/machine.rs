@@ -41,7 +41,7 @@ pub struct UpdateMachine {
     pub by: Actor,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopMachine {
     /// `None` uses the machine's own stop rule.
     pub signal: Option<Signal>,
@@ -49,7 +49,7 @@ pub struct StopMachine {
     pub by: Actor,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartMachine {
     /// Kill at once instead of asking.
     pub force: bool,

@@ -11,6 +11,7 @@ mod config;
 mod duration;
 mod error;
 mod event;
+mod host;
 mod ip_assignment;
 mod lease;
 mod machine;
@@ -43,6 +44,7 @@ pub use config::{
 pub use duration::{GoDuration, InvalidDuration};
 pub use error::ErrorBody;
 pub use event::{EventPage, LoggedEvent};
+pub use host::{FleetHost, HostToken};
 pub use ip_assignment::{AllocateIp, IpAssignment, IpAssignments, IpNetwork, IpPair};
 pub use lease::{Lease, LeaseData, TakeLease};
 pub use machine::{CheckStatus, ContainerStatus, Machine, MachineImage, MachineLease, Version};

@@ -63,6 +63,24 @@ pub(crate) struct UpArgs {
     /// Apps are reached as APP.DOMAIN
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
+    /// Where this server answers other servers of its cloud: TCP, and UDP for the tunnels between machines
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    fleet_listen: Option<String>,
+    /// Where other servers reach this one, if that is another address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    fleet_advertise: Option<String>,
+    /// Join the cloud whose first server answers there, instead of starting one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    join: Option<String>,
+    /// What `mayfly hosts token` printed on the first server; needed the first time only
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "MAYFLY_JOIN_TOKEN",
+        hide_env_values = true,
+        value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Secret::new(text))
+    )]
+    join_token: Option<Secret>,
     /// Leave the command line's own configuration as it is
     #[arg(long)]
     no_cli_config: bool,
@@ -98,6 +116,12 @@ impl UpArgs {
         add("--http-listen", self.http_listen.clone().map(Into::into));
         add("--https-listen", self.https_listen.clone().map(Into::into));
         add("--domain", self.domain.clone().map(Into::into));
+        add("--fleet-listen", self.fleet_listen.clone().map(Into::into));
+        add(
+            "--fleet-advertise",
+            self.fleet_advertise.clone().map(Into::into),
+        );
+        add("--join", self.join.clone().map(Into::into));
         if self.emulate_latency {
             options.push("--emulate-latency".into());
         }
@@ -113,13 +137,20 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<()> {
             "Mayfly runs already on {} (pid {}): {}",
             data_dir.shown(),
             status.pid,
-            status.api_url.as_deref().unwrap_or("still starting")
+            status.place().unwrap_or("still starting")
         ))?;
         return Ok(());
     }
     let status = data_dir
-        .start_daemon(&args.daemon_options(), |step| context.out.note(step))
+        .start_daemon(&args.daemon_options(), args.join_token.as_ref(), |step| {
+            context.out.note(step)
+        })
         .await?;
+    if let Some(joined_at) = &status.joined_at {
+        return Ok(context
+            .out
+            .text(&joined(context, &data_dir, &status, joined_at))?);
+    }
     let signed_in = if args.no_cli_config {
         "left as it is (--no-cli-config)".to_owned()
     } else {
@@ -142,6 +173,27 @@ fn sign_in(context: &Context, data_dir: &DataDir, status: &Status) -> anyhow::Re
     }
     config.save()?;
     Ok("signed in as the first user".to_owned())
+}
+
+/// Of a server without an API of its own.
+fn joined(context: &Context, data_dir: &DataDir, status: &Status, joined_at: &str) -> String {
+    let title = context
+        .out
+        .bold(&format!("Mayfly is up (pid {}).", status.pid));
+    let app = |url: &Option<String>| url.as_deref().unwrap_or_default().replace("{app}", "<app>");
+    format!(
+        "{title}\n  \
+         Cloud    joined at {joined_at}\n  \
+         Apps     {}\n  \
+         TLS      {}\n  \
+         Data     {}\n  \
+         Log      {}\n\n\
+         Its API is on the first server: `mayfly hosts list` there shows this one.\n",
+        app(&status.app_url),
+        app(&status.app_tls_url),
+        data_dir.shown(),
+        data_dir.log_path().display(),
+    )
 }
 
 fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &str) -> String {

@@ -11,6 +11,7 @@ mod checks;
 mod churn;
 mod crash;
 mod fault_loop;
+mod fleet;
 mod flycast;
 mod handover;
 mod inside;

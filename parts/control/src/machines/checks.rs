@@ -10,7 +10,7 @@ pub(super) struct Checks(Vec<(HostId, Catalog)>);
 
 impl Checks {
     pub(super) fn now(hosts: &Hosts) -> Self {
-        let hosts = hosts.all().iter();
+        let hosts = hosts.all().into_iter();
         Checks(
             hosts
                 .map(|host| (host.id, host.api.catalog().borrow().clone()))

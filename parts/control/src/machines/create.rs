@@ -68,9 +68,9 @@ impl Order {
             .transpose()
             .map_err(|error| ApiError::invalid(format!("name: {error}")))?;
         let region = match request.region.as_deref() {
-            None | Some("") => cloud.regions.default_region().clone(),
+            None | Some("") => cloud.regions().default_region().clone(),
             Some(code) => cloud
-                .regions
+                .regions()
                 .find(code)
                 .map_err(|text| ApiError::invalid(format!("region: {text}")))?,
         };

@@ -1,3 +1,4 @@
+use http::StatusCode;
 use mayfly_control_store::{App, Machine, MachineFilter};
 use mayfly_types::{Region, Timestamp};
 
@@ -5,22 +6,39 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::hosts::Member;
 use crate::placement::{Candidate, Placed, Room, place};
-use crate::standby::HOST_SILENCE;
 
 impl Cloud {
     /// The host of a region on which a new machine of an app goes.
     pub(super) async fn place(&self, app: &App, region: &Region) -> Result<Placed, ApiError> {
-        let members = self.hosts.in_region(region);
+        let (members, cordoned) = self.open_in(region).await?;
         if let [only] = members.as_slice() {
             return Ok(Placed::only(only.id));
         }
         let mut candidates = Vec::with_capacity(members.len());
-        for member in members {
+        for member in &members {
             candidates.push(self.candidate(app, member).await?);
         }
-        place(&candidates).ok_or_else(|| {
-            ApiError::invalid(format!("region: there is no host in region {region}"))
+        place(&candidates).ok_or_else(|| match cordoned {
+            0 => ApiError::invalid(format!("region: there is no host in region {region}")),
+            _ => ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("could not reserve resource for machine: every host of region {region} is cordoned"),
+            )
+            .coded("insufficient_capacity"),
         })
+    }
+
+    /// The hosts of a region that take new machines, and how many there are that do not.
+    async fn open_in(&self, region: &Region) -> Result<(Vec<Member>, usize), ApiError> {
+        let mut members = self.hosts.in_region(region);
+        let all = members.len();
+        let hosts = self.store.hosts().await?;
+        members.retain(|member| {
+            let known = hosts.iter().find(|host| host.id == member.id);
+            known.is_none_or(|host| host.cordoned_at.is_none())
+        });
+        let cordoned = all - members.len();
+        Ok((members, cordoned))
     }
 
     /// How many machines with so much memory a region has room for.
@@ -30,9 +48,9 @@ impl Cloud {
             fits: 0,
             possible: false,
         };
-        for member in self.hosts.in_region(&room.region) {
+        for member in self.open_in(&room.region).await?.0 {
             let status = member.api.status().await;
-            let promised: i64 = self.machines_on(member).await?.iter().map(memory_of).sum();
+            let promised: i64 = self.machines_on(&member).await?.iter().map(memory_of).sum();
             let promised = u64::try_from(promised).unwrap_or(0);
             let free_mib = status.memory_mib.saturating_sub(promised);
             room.fits += usize::try_from(free_mib / memory_mib).unwrap_or(usize::MAX);
@@ -66,7 +84,7 @@ impl Cloud {
     }
 
     fn answers(&self, seen_at: Timestamp) -> bool {
-        self.now().since(seen_at) < HOST_SILENCE
+        self.now().since(seen_at) < self.settings.host_patience
     }
 }
 

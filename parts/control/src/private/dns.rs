@@ -24,7 +24,8 @@ pub(crate) async fn dns(
     query.only(&["app", "network"])?;
     let org = caller.org_called(&slug)?;
     let network = network(&cloud, &caller, org, &query).await?;
-    let region = cloud.regions.default_region();
+    let regions = cloud.regions();
+    let region = regions.default_region();
     let answer = cloud.names.ask(network, region, &message).await;
     let answer = answer.ok_or_else(|| ApiError::unreadable("the body is no DNS query"))?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], answer).into_response())

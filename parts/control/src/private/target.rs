@@ -58,7 +58,8 @@ pub(super) async fn target(
     let addresses = match bare.parse::<Ipv6Addr>() {
         Ok(address) => vec![address],
         Err(_) => {
-            let region = cloud.regions.default_region();
+            let regions = cloud.regions();
+            let region = regions.default_region();
             cloud.names.addresses(network, region, bare)
         }
     };
@@ -100,6 +101,6 @@ async fn reached_from(
         _ => false,
     });
     // Every host that machines ask has an edge that answers for private addresses of apps.
-    let first = cloud.hosts.all().first();
-    Ok(first.filter(|_| is_ours).map(|member| member.api.clone()))
+    let first = cloud.hosts.all().into_iter().next();
+    Ok(first.filter(|_| is_ours).map(|member| member.api))
 }

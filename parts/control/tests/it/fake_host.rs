@@ -164,7 +164,7 @@ impl FakeHost {
             MachineState::Started => Ok(()),
             state => Err(Refusal::NotIn {
                 state,
-                wanted: "started",
+                wanted: "started".into(),
             }
             .into()),
         }
@@ -254,7 +254,7 @@ impl HostApi for FakeHost {
         match self.state(machine)? {
             MachineState::Destroyed => Err(Refusal::NotIn {
                 state: MachineState::Destroyed,
-                wanted: "created, stopped or suspended",
+                wanted: "created, stopped or suspended".into(),
             }
             .into()),
             _ => Ok(self.change(machine, MachineState::Started, Some(EventKind::Start), by)),
@@ -324,7 +324,7 @@ impl HostApi for FakeHost {
         if state == MachineState::Started && !kill {
             return Err(Refusal::NotIn {
                 state,
-                wanted: "stopped, or the request must force it",
+                wanted: "stopped, or the request must force it".into(),
             }
             .into());
         }

@@ -8,7 +8,7 @@ use mayfly_edge_api::{Directory, DirectoryApp, Reach};
 use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_machine::Protocol;
 use mayfly_routing::round_trip;
-use mayfly_types::{AppName, MachineId, Region};
+use mayfly_types::{AppName, HostId, MachineId, Region};
 use tokio::sync::mpsc;
 
 use super::app::{App, Service, newest, service_count, spec};
@@ -25,6 +25,7 @@ pub(super) struct Assembler {
     seed: u32,
     /// By source, as they were at the last table.
     catalogs: Vec<Catalog>,
+    others: BTreeMap<HostId, Catalog>,
     directory: Arc<Directory>,
     /// Whether there was a table already: machines that are seen later are new.
     is_started: bool,
@@ -50,6 +51,7 @@ impl Assembler {
             wakes,
             seed,
             catalogs: vec![Catalog::default(); sources],
+            others: BTreeMap::new(),
             directory: Arc::default(),
             is_started: false,
         }
@@ -60,10 +62,21 @@ impl Assembler {
         &mut self,
         table: &Table,
         catalogs: Vec<Catalog>,
+        others: BTreeMap<HostId, Catalog>,
         directory: Arc<Directory>,
     ) -> Option<(Table, Vec<AppName>)> {
         let mut changes: HashMap<AppName, Change> = HashMap::new();
-        for (old, new) in self.catalogs.iter().zip(&catalogs) {
+        let none = Catalog::default();
+        let own = self.catalogs.iter().zip(&catalogs);
+        let stayed = others
+            .iter()
+            .map(|(id, new)| (self.others.get(id).unwrap_or(&none), new));
+        let left = self
+            .others
+            .iter()
+            .filter(|(id, _)| !others.contains_key(id));
+        let left = left.map(|(_, old)| (old, &none));
+        for (old, new) in own.chain(stayed).chain(left) {
             if Arc::ptr_eq(old, new) {
                 continue;
             }
@@ -91,6 +104,7 @@ impl Assembler {
             }
         }
         self.catalogs = catalogs;
+        self.others = others;
         self.directory = directory;
         if changes.is_empty() {
             return None;
@@ -102,6 +116,11 @@ impl Assembler {
         }
         self.is_started = true;
         Some((next, names))
+    }
+
+    fn backend(&self, entry: &CatalogEntry) -> Backend {
+        let is_elsewhere = self.others.contains_key(&entry.host_id);
+        Backend::new(entry, self.is_started, is_elsewhere)
     }
 
     fn apply(&self, table: &mut Table, name: &AppName, change: Change) {
@@ -129,9 +148,7 @@ impl Assembler {
                         began.push(id);
                     }
                 }
-                None => table
-                    .machines
-                    .insert(id, Arc::new(Backend::new(&entry, self.is_started))),
+                None => table.machines.insert(id, Arc::new(self.backend(&entry))),
             }
             entries.insert(id, entry);
         }

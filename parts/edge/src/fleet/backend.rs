@@ -1,9 +1,9 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
-use mayfly_host_api::CatalogEntry;
+use mayfly_host_api::{CatalogEntry, host_address};
 use mayfly_machine::MachineState;
 use mayfly_routing::{Asleep, Out, Standing};
 use mayfly_runtime::Backoff;
@@ -11,6 +11,7 @@ use mayfly_types::{AppName, HostId, MachineId, Region};
 use tokio::time::Instant;
 
 use super::waker::WakeFailure;
+use crate::backhaul::BACKHAUL_PORT;
 
 /// A start that failed is tried again when the next request comes after this.
 const START_AGAIN: Backoff = Backoff {
@@ -43,6 +44,8 @@ pub(crate) struct Backend {
     pub(crate) region: Region,
     pub(crate) ipv4: Ipv4Addr,
     pub(crate) private_ip: Ipv6Addr,
+    /// Of a machine on another server: where its host takes connections for it.
+    pub(crate) backhaul: Option<SocketAddr>,
     word: AtomicU32,
     /// Milliseconds of [`uptime`] at which it was last seen to become started.
     started_at: AtomicU64,
@@ -76,7 +79,7 @@ pub(crate) fn uptime() -> u64 {
 }
 
 impl Backend {
-    pub(crate) fn new(entry: &CatalogEntry, is_new: bool) -> Backend {
+    pub(crate) fn new(entry: &CatalogEntry, is_new: bool, is_elsewhere: bool) -> Backend {
         let backend = Backend {
             machine: entry.machine_id,
             host: entry.host_id,
@@ -84,6 +87,7 @@ impl Backend {
             region: entry.region.clone(),
             ipv4: entry.ipv4,
             private_ip: entry.private_ip,
+            backhaul: is_elsewhere.then(|| (host_address(entry.host_id), BACKHAUL_PORT).into()),
             word: AtomicU32::new(MachineState::Created as u32),
             // What ran when the edge began may have run for long.
             started_at: AtomicU64::new(if is_new { uptime().max(1) } else { 0 }),
@@ -93,6 +97,16 @@ impl Backend {
             .word
             .store(entry.state as u32 | cordon_bit(entry), Ordering::SeqCst);
         backend
+    }
+
+    /// Where a port of the machine is, the usual one first: most programs listen on `0.0.0.0`, some on `[::]` only. On
+    /// another server the IPv4 address means nothing here.
+    pub(crate) fn addresses(&self, port: u16) -> [SocketAddr; 2] {
+        let private = SocketAddr::from((self.private_ip, port));
+        match self.backhaul {
+            Some(_) => [private, private],
+            None => [SocketAddr::from((self.ipv4, port)), private],
+        }
     }
 
     /// Whether `entry` tells of the same body at the same place.

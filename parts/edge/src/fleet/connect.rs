@@ -11,9 +11,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::Admission;
 use super::seat::Seat;
+use crate::backhaul::reach;
 
 /// A machine is on this host or a tunnel away: longer than this means that nothing answers there.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// To the backhaul of a machine's host, which then connects itself.
+const BACKHAUL_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a machine that has just started is tried until it accepts: from the first to the last, doubling.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
@@ -121,9 +124,25 @@ impl Admission {
     }
 }
 
-/// Tries the addresses in turn; the error is the last one's.
+/// A connection to the machine, wherever it is.
 async fn dial(seat: &Seat) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
-    let [first, second] = seat.addresses();
+    let addresses = seat.addresses();
+    let Some(backhaul) = seat.backend.backhaul else {
+        return dial_local(addresses).await;
+    };
+    let reach = reach(backhaul, seat.backend.machine, seat.port);
+    let reached = timeout(BACKHAUL_PATIENCE, reach).await;
+    let reached = reached.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    match reached {
+        Ok(stream) => Ok((stream, addresses[0])),
+        Err(error) => Err((addresses[0], error)),
+    }
+}
+
+/// Tries the addresses of a machine of this server in turn; the error is the last one's.
+pub(crate) async fn dial_local(
+    [first, second]: [SocketAddr; 2],
+) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
     match dial_one(first).await {
         Ok(stream) => Ok((stream, first)),
         Err(error) => match dial_one(second).await {

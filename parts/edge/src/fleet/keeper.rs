@@ -76,6 +76,10 @@ impl Keeper {
                 .spawn("edge.fleet.catalog", |stop| follow(catalog, changed, stop))
                 .await;
         }
+        let (others, noted) = (sources.others.clone(), Arc::clone(&changed));
+        tasks
+            .spawn("edge.fleet.others", |stop| follow(others, noted, stop))
+            .await;
         let directory = sources.directory.clone();
         tasks
             .spawn("edge.fleet.directory", {
@@ -146,8 +150,9 @@ fn refresh(fleet: &Fleet, assembler: &mut Assembler, sources: &mut FleetSources)
         .iter_mut()
         .map(|catalog| Arc::clone(&catalog.borrow_and_update()))
         .collect();
+    let others = sources.others.borrow_and_update().clone();
     let directory = Arc::clone(&sources.directory.borrow_and_update());
-    if let Some((table, changed)) = assembler.next(&fleet.table(), catalogs, directory) {
+    if let Some((table, changed)) = assembler.next(&fleet.table(), catalogs, others, directory) {
         fleet.publish(Arc::new(table));
         for app in &changed {
             pump(fleet, app);

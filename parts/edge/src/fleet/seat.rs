@@ -129,12 +129,8 @@ impl Seat {
         self.refused_at.store(uptime().max(1), Ordering::Relaxed);
     }
 
-    /// Most programs listen on `0.0.0.0`, some on `[::]` only: IPv4 comes first.
     pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
-        [
-            SocketAddr::from((self.backend.ipv4, self.port)),
-            SocketAddr::from((self.backend.private_ip, self.port)),
-        ]
+        self.backend.addresses(self.port)
     }
 
     fn is_in_doubt(&self) -> bool {

@@ -135,6 +135,7 @@ impl Stage {
         .build(
             FleetSources {
                 catalogs: vec![hosts.catalog.subscribe()],
+                others: watch::Sender::default().subscribe(),
                 directory: directory.subscribe(),
             },
             Arc::new(HostsWaker(Arc::clone(&hosts))),

@@ -42,7 +42,7 @@ enum Copied {
 ///
 /// # Errors
 /// The first error of either side; both connections are to be dropped then.
-pub(super) async fn relay(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
+pub(crate) async fn relay(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
     let (mut one_reader, mut one_writer) = one.split();
     let (mut other_reader, mut other_writer) = other.split();
     tokio::try_join!(

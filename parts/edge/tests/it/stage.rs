@@ -87,6 +87,7 @@ impl TestEdge {
         .build(
             FleetSources {
                 catalogs: vec![receiver],
+                others: watch::Sender::default().subscribe(),
                 directory: names.clone(),
             },
             Arc::new(NoWaker),

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mayfly_control_store::{
-    App, By, ControlStore, Created, Event, EventFilter, FirstStart, Machine, NewApp, NewLease,
-    NewMachine, NewOrg, NewToken, NewVersion, OrgKind,
+    App, By, ControlStore, Created, Event, EventFilter, FirstStart, HostSize, Machine, NewApp,
+    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OrgKind,
 };
 use mayfly_host_api::{Actor, EventKind, HostEvent, MachineReport};
 use mayfly_machine::{GuestSize, MachineSpec, MachineState};
@@ -75,7 +75,12 @@ impl Cloud {
         );
         cloud
             .store
-            .register_host(cloud.host, "iad".parse().unwrap(), by(2))
+            .register_host(
+                cloud.host,
+                "iad".parse().unwrap(),
+                HostSize::default(),
+                by(2),
+            )
             .await
             .unwrap();
         cloud

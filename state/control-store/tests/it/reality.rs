@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mayfly_control_store::{Applied, ControlStore};
+use mayfly_control_store::{Applied, ControlStore, HostSize};
 use mayfly_host_api::{Actor, EventKind, ExitEvent, HostEvent};
 use mayfly_machine::MachineState;
 use mayfly_types::{HostId, HostSeq};
@@ -166,7 +166,12 @@ async fn reports_of_strangers_only_move_the_cursor(cloud: Cloud) {
     assert!(unknown_host.is_err());
     cloud
         .store
-        .register_host(impostor, "fra".parse().unwrap(), by(30))
+        .register_host(
+            impostor,
+            "fra".parse().unwrap(),
+            HostSize::default(),
+            by(30),
+        )
         .await
         .unwrap();
     let applied = cloud

@@ -31,10 +31,19 @@ pub(super) struct Status {
     pub(super) phase: String,
     pub(super) step: Option<String>,
     pub(super) api_url: Option<String>,
+    /// Where it joined the cloud of another server.
+    pub(super) joined_at: Option<String>,
     pub(super) app_url: Option<String>,
     pub(super) app_tls_url: Option<String>,
     /// Region and address of every edge.
     pub(super) edges: Vec<(String, String)>,
+}
+
+impl Status {
+    /// Where the API of its cloud is, as far as it says.
+    pub(super) fn place(&self) -> Option<&str> {
+        self.api_url.as_deref().or(self.joined_at.as_deref())
+    }
 }
 
 pub(super) enum Found {
@@ -105,6 +114,7 @@ impl DataDir {
     pub(super) async fn start_daemon(
         &self,
         options: &[OsString],
+        join_token: Option<&Secret>,
         mut progress: impl FnMut(&str),
     ) -> anyhow::Result<Status> {
         let program = program_beside("mayflyd")?;
@@ -116,7 +126,12 @@ impl DataDir {
             .open(&log_path)
             .with_context(|| format!("open {}", log_path.display()))?;
         let log_start = log.metadata().map_or(0, |metadata| metadata.len());
-        let mut child = Command::new(&program)
+        let mut command = Command::new(&program);
+        if let Some(token) = join_token {
+            // Not an option: those are for everybody to see.
+            command.env("MAYFLY_JOIN_TOKEN", token.reveal());
+        }
+        let mut child = command
             .args(["run", "--own-session", "--data-dir"])
             .arg(&self.0)
             .args(options)
@@ -203,6 +218,7 @@ fn parse_status(text: &[u8]) -> anyhow::Result<Status> {
         phase: word("phase").context("`phase` is missing")?,
         step: word("step"),
         api_url: word("api_url"),
+        joined_at: word("joined_at"),
         app_url: word("app_url"),
         app_tls_url: word("app_tls_url"),
         edges: status["edges"]

@@ -1,0 +1,119 @@
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::context::{Context, JsonFlag};
+
+#[derive(Args, Debug)]
+pub(crate) struct Cordon {
+    /// The host's id
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Uncordon {
+    /// The host's id
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// Machines that are the last of their process group run on: create others elsewhere, then drain again.
+#[derive(Args, Debug)]
+pub(crate) struct Drain {
+    /// The host's id
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// Its identity is refused from then on, and its server destroys what machines it still has as soon as it hears of it.
+#[derive(Args, Debug)]
+pub(crate) struct Remove {
+    /// The host's id
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Also a host with machines: they are destroyed, or lost if the host does not answer
+    #[arg(short, long)]
+    force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+impl Cordon {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let host = context.api()?.host_action(&self.id, "cordon").await?;
+        say(context, self.json.json, &host, || {
+            format!("Host {} gets no new machines", self.id)
+        })
+    }
+}
+
+impl Uncordon {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let host = context.api()?.host_action(&self.id, "uncordon").await?;
+        say(context, self.json.json, &host, || {
+            format!("Host {} gets new machines again", self.id)
+        })
+    }
+}
+
+impl Drain {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let drained = context.api()?.host_action(&self.id, "drain").await?;
+        say(context, self.json.json, &drained, || {
+            let ids = |key: &str| {
+                let list = drained[key].as_array().into_iter().flatten();
+                let ids: Vec<&str> = list.filter_map(Value::as_str).collect();
+                match ids.is_empty() {
+                    true => "none".to_owned(),
+                    false => ids.join(", "),
+                }
+            };
+            format!(
+                "Host {} gets no new machines\nStopping: {}\nStill needed there: {}",
+                self.id,
+                ids("stopped"),
+                ids("remaining")
+            )
+        })
+    }
+}
+
+impl Remove {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let api = context.api()?;
+        if !self.yes {
+            let warning =
+                "A removed host cannot come back with what it has: its machines are lost.";
+            context.out.note(warning);
+            if !context.out.confirm(&format!("Remove host {}?", self.id))? {
+                return Ok(());
+            }
+        }
+        api.remove_host(&self.id, self.force).await?;
+        let answer = json!({ "id": self.id, "removed": true });
+        say(context, self.json.json, &answer, || {
+            format!("Removed host {}", self.id)
+        })
+    }
+}
+
+fn say(
+    context: &Context,
+    as_json: bool,
+    document: &Value,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    if as_json {
+        return Ok(context.out.json(document)?);
+    }
+    Ok(context.out.line(&text())?)
+}

@@ -1,0 +1,566 @@
+//! This server as one of several: its identity, the others, and whoever leads them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use mayfly_certs::{RoleAuthority, RoleKey};
+use mayfly_control::{DirectoryFeed, FleetDeps, HostDialer};
+use mayfly_edge_api::Directory;
+use mayfly_fleet::{
+    FleetImages, Follower, Link, Listener, ListenerDeps, Membership, Peers, Published, Standing,
+};
+use mayfly_fleet_api::{
+    CONTROL_NAME, CallError, ControlDoor, Hello, JoinAnswer, JoinRequest, RenewAnswer, Roster,
+    RosterHost, RosterServer, TunnelEnd, server_name,
+};
+use mayfly_host::Host;
+use mayfly_host_api::{Actor, Catalog, HostApi};
+use mayfly_image::ImageStore;
+use mayfly_net::{MutualTls, RolePapers};
+use mayfly_runtime::{Clock, Entropy, Stop, TaskSet, report};
+use mayfly_seal::Sealer;
+use mayfly_types::{ErrorKind, HostId};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::control_plane::LateControl;
+use crate::fleet_config::FleetSettings;
+use crate::tunnels::Tunnels;
+
+/// Below the data directory.
+const DIRECTORY: &str = "fleet";
+const ROSTER: &str = "roster.json";
+const JOIN_AGAIN: Duration = Duration::from_secs(2);
+
+/// The part of this server that others see, before anything is served.
+pub(crate) struct Fleet {
+    listener: TcpListener,
+    tls: Arc<MutualTls>,
+    pub(crate) peers: Peers,
+    roster: watch::Receiver<Arc<Roster>>,
+    tunnels: Option<Tunnels>,
+    role: Role,
+}
+
+enum Role {
+    /// The control plane is here.
+    Lead(Box<Lead>),
+    /// It is on another server.
+    Member(Box<Member>),
+}
+
+struct Member {
+    membership: Membership,
+    follower: Follower,
+    control: Link,
+}
+
+struct Lead {
+    authority: Arc<RoleAuthority>,
+    key: RoleKey,
+    names: Vec<String>,
+    lifetime: Duration,
+    address: String,
+    tunnel: Option<TunnelEnd>,
+    roster: watch::Sender<Arc<Roster>>,
+    /// Where it is kept for a start without the control store.
+    roster_file: PathBuf,
+}
+
+/// What a server needs to become one of several.
+pub(crate) struct FleetParts<'a> {
+    pub(crate) settings: &'a FleetSettings,
+    pub(crate) data_dir: &'a Path,
+    pub(crate) hosts: &'a [Host],
+    pub(crate) images: &'a ImageStore,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) entropy: &'a Arc<dyn Entropy>,
+    /// Tells this daemon's things in the kernel from those of others.
+    pub(crate) tag: &'a str,
+}
+
+/// What the others may ask of this server, and what it tells them.
+pub(crate) struct ThisServer {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) images: ImageStore,
+    pub(crate) control: Option<LateControl>,
+    pub(crate) directory: DirectoryFeed,
+    /// The catalogs of the others' hosts.
+    pub(crate) others: watch::Receiver<BTreeMap<HostId, Catalog>>,
+    pub(crate) uploads: PathBuf,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// Whether this server is, or is about to be, a member of a fleet that another one leads.
+pub(crate) fn is_member(settings: &FleetSettings, data_dir: &Path) -> anyhow::Result<bool> {
+    let joined = Membership::load(&data_dir.join(DIRECTORY)).context("read the membership")?;
+    Ok(joined.is_some() || settings.join.is_some())
+}
+
+impl Fleet {
+    /// The first server of a fleet: it has the authority that all others get their identities from.
+    pub(crate) async fn lead(
+        parts: FleetParts<'_>,
+        listen: SocketAddr,
+        sealer: &Sealer,
+    ) -> anyhow::Result<Self> {
+        let listener = bind(listen).await?;
+        let port = listener
+            .local_addr()
+            .context("read the fleet's own address")?
+            .port();
+        let address = match &parts.settings.advertise {
+            Some(address) => address.clone(),
+            None if listen.ip().is_unspecified() => anyhow::bail!(
+                "other servers cannot be told {}: say how they reach this one with --fleet-advertise ADDRESS:PORT (fleet.advertise)",
+                listen.ip()
+            ),
+            None => SocketAddr::new(listen.ip(), port).to_string(),
+        };
+        let now = parts.clock.now();
+        let tunnels = tunnels(&parts, SocketAddr::new(listen.ip(), port))?;
+        let tunnel = match &tunnels {
+            Some(tunnels) => Some(TunnelEnd {
+                public_key: tunnels.public_key(),
+                endpoint: resolved(&address).await?,
+            }),
+            None => None,
+        };
+        let roster_file = parts.data_dir.join(DIRECTORY).join(ROSTER);
+        let directory = parts.data_dir.join(DIRECTORY).join("authority");
+        let authority = RoleAuthority::open(&directory, sealer, now, parts.entropy.as_ref())
+            .context("open the fleet's authority")?;
+        let own = parts.hosts[0].host_id();
+        let lead = Lead {
+            authority: Arc::new(authority),
+            key: RoleKey::generate().context("make this server's identity")?,
+            names: vec![CONTROL_NAME.to_owned(), server_name(own)],
+            lifetime: parts.settings.identity_lifetime,
+            address,
+            tunnel,
+            roster: watch::Sender::new(Arc::new(kept_roster(&roster_file))),
+            roster_file,
+        };
+        let chain = lead.sign(&**parts.clock, &**parts.entropy)?;
+        let tls =
+            Arc::new(MutualTls::new(&lead.papers(&chain)).context("use this server's identity")?);
+        let peers = Peers::new(tls.clone(), own);
+        parts
+            .images
+            .set_peers(Arc::new(FleetImages::new(peers.clone())));
+        Ok(Self {
+            listener,
+            tls,
+            peers,
+            roster: lead.roster.subscribe(),
+            tunnels,
+            role: Role::Lead(Box::new(lead)),
+        })
+    }
+
+    /// A server that joined a fleet, or joins one now: then it waits until the fleet has taken it on.
+    pub(crate) async fn member(
+        parts: FleetParts<'_>,
+        directory: &DirectoryFeed,
+    ) -> anyhow::Result<Self> {
+        let settings = parts.settings;
+        let listener = bind(settings.listen_as_member()).await?;
+        let port = listener
+            .local_addr()
+            .context("read the fleet's own address")?
+            .port();
+        let place = parts.data_dir.join(DIRECTORY);
+        let listen = SocketAddr::new(settings.listen_as_member().ip(), port);
+        let tunnels = tunnels(&parts, listen)?;
+        let mut hello = hello(&parts, port).await;
+        hello.tunnel_key = tunnels.as_ref().map(Tunnels::public_key);
+        let known = Membership::load(&place).context("read the membership")?;
+        let membership = match known {
+            Some(mut membership) => {
+                if let Some(join) = &settings.join {
+                    membership
+                        .set_control(&join.address)
+                        .context("keep the membership")?;
+                }
+                membership
+            }
+            None => join(settings, &place, &hello).await?,
+        };
+        // The host that names the server comes first, whatever the order of regions is today.
+        hello
+            .hosts
+            .sort_by_key(|host| host.id != membership.server());
+        let tls = Arc::new(membership.tls().context("use this server's identity")?);
+        let control = Link::new(
+            tls.clone(),
+            CONTROL_NAME.to_owned(),
+            membership.control().to_owned(),
+        );
+        let sink = Arc::new(Sink(directory.clone()));
+        let follower = Follower::open(&place, control.clone(), hello, sink);
+        let peers = Peers::new(tls.clone(), membership.server());
+        parts
+            .images
+            .set_peers(Arc::new(FleetImages::new(peers.clone())));
+        Ok(Self {
+            listener,
+            tls,
+            peers,
+            roster: follower.roster(),
+            tunnels,
+            role: Role::Member(Box::new(Member {
+                membership,
+                follower,
+                control,
+            })),
+        })
+    }
+
+    /// The domain of the fleet that was joined.
+    pub(crate) fn domain(&self) -> Option<&str> {
+        match &self.role {
+            Role::Lead(_) => None,
+            Role::Member(member) => Some(member.membership.domain()),
+        }
+    }
+
+    /// Where the fleet was joined.
+    pub(crate) fn joined_at(&self) -> Option<String> {
+        match &self.role {
+            Role::Lead(_) => None,
+            Role::Member(member) => Some(member.membership.control().to_owned()),
+        }
+    }
+
+    /// What the control plane of this server leads the others with.
+    pub(crate) fn control_deps(&self) -> Option<FleetDeps> {
+        match &self.role {
+            Role::Member(_) => None,
+            Role::Lead(lead) => Some(FleetDeps {
+                authority: lead.authority.clone(),
+                identity_lifetime: lead.lifetime,
+                address: lead.address.clone(),
+                tunnel: lead.tunnel.clone(),
+                dialer: Arc::new(Dialer(self.peers.clone())),
+                roster: lead.roster.clone(),
+            }),
+        }
+    }
+
+    /// Where edges of other servers reach this server's hosts.
+    pub(crate) fn tunnel_addresses(&self) -> Vec<Ipv6Addr> {
+        self.tunnels
+            .as_ref()
+            .map_or_else(Vec::new, Tunnels::addresses)
+    }
+
+    /// Begins to answer the others and to follow them.
+    pub(crate) async fn spawn(self, tasks: &TaskSet, server: ThisServer) {
+        let ThisServer {
+            hosts,
+            images,
+            control,
+            directory,
+            others,
+            uploads,
+            clock,
+            entropy,
+        } = server;
+        let api: BTreeMap<HostId, Arc<dyn HostApi>> = hosts
+            .iter()
+            .map(|host| (host.host_id(), Arc::new(host.clone()) as Arc<dyn HostApi>))
+            .collect();
+        let control = control.map(|control| {
+            let door = LateDoor {
+                control,
+                directory,
+                roster: self.roster.clone(),
+            };
+            Arc::new(door) as Arc<dyn ControlDoor>
+        });
+        let deps = ListenerDeps {
+            tls: self.tls.clone(),
+            hosts: api,
+            images,
+            control,
+            roster: self.roster.clone(),
+            uploads,
+        };
+        let listener = Listener::new(self.listener, deps);
+        tasks.spawn("fleet", |stop| listener.run(stop)).await;
+        if let Some(tunnels) = self.tunnels {
+            let roster = self.roster.clone();
+            tasks
+                .spawn("fleet.tunnel", |stop| tunnels.run(roster, others, stop))
+                .await;
+        }
+        let (peers, roster) = (self.peers, self.roster);
+        tasks
+            .spawn("fleet.peers", |stop| peers.run(roster, stop))
+            .await;
+        let tls = self.tls;
+        match self.role {
+            Role::Lead(lead) => {
+                let (kept, file) = (lead.roster.subscribe(), lead.roster_file.clone());
+                tasks
+                    .spawn("fleet.roster", |stop| keep_roster(kept, file, stop))
+                    .await;
+                tasks
+                    .spawn("fleet.identity", |stop| {
+                        lead.keep_fresh(tls, clock, entropy, stop)
+                    })
+                    .await;
+            }
+            Role::Member(member) => {
+                let Member {
+                    membership,
+                    follower,
+                    control,
+                } = *member;
+                let standing = follower.standing();
+                tasks
+                    .spawn("fleet.removal", |stop| obey_removal(standing, hosts, stop))
+                    .await;
+                tasks
+                    .spawn("fleet.identity", |stop| {
+                        membership.keep_fresh(tls, control, clock, stop)
+                    })
+                    .await;
+                tasks
+                    .spawn("fleet.follower", |stop| follower.run(stop))
+                    .await;
+            }
+        }
+    }
+}
+
+impl Lead {
+    fn sign(&self, clock: &dyn Clock, entropy: &dyn Entropy) -> anyhow::Result<String> {
+        self.authority
+            .sign(
+                &self.key.request,
+                &self.names,
+                self.lifetime,
+                clock.now(),
+                entropy,
+            )
+            .context("sign this server's identity")
+    }
+
+    fn papers<'a>(&'a self, chain: &'a str) -> RolePapers<'a> {
+        RolePapers {
+            chain,
+            key: self.key.key.reveal(),
+            root: self.authority.root_pem(),
+        }
+    }
+
+    /// Signs this server's own certificate anew when a third of its life is over.
+    async fn keep_fresh(
+        self: Box<Self>,
+        tls: Arc<MutualTls>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        stop: Stop,
+    ) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.lifetime / 3) => {}
+            }
+            let renewed = self.sign(&*clock, &*entropy).and_then(|chain| {
+                let papers = self.papers(&chain);
+                Ok(tls.renew(&papers)?)
+            });
+            match renewed {
+                Ok(()) => info!("identity renewed"),
+                Err(problem) => error!(error = format!("{problem:#}"), "identity not renewed"),
+            }
+        }
+    }
+}
+
+/// The control plane as other servers find it: what it does may have to wait until its store is there, what it said last
+/// holds.
+struct LateDoor {
+    control: LateControl,
+    directory: DirectoryFeed,
+    roster: watch::Receiver<Arc<Roster>>,
+}
+
+impl LateDoor {
+    fn door(&self) -> Result<Arc<dyn ControlDoor>, CallError> {
+        let control = self.control.get();
+        let control = control
+            .ok_or_else(|| CallError::new(ErrorKind::Unavailable, "the control store is away"))?;
+        Ok(control.door())
+    }
+}
+
+#[async_trait]
+impl ControlDoor for LateDoor {
+    async fn join(&self, request: JoinRequest, seen_at: IpAddr) -> Result<JoinAnswer, CallError> {
+        self.door()?.join(request, seen_at).await
+    }
+
+    async fn renew(&self, server: HostId, request: String) -> Result<RenewAnswer, CallError> {
+        self.door()?.renew(server, request).await
+    }
+
+    async fn hello(&self, server: HostId, hello: Hello, seen_at: IpAddr) -> Result<(), CallError> {
+        self.door()?.hello(server, hello, seen_at).await
+    }
+
+    fn directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.directory.subscribe()
+    }
+
+    fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.clone()
+    }
+}
+
+/// The directory of a server without a control plane of its own.
+struct Sink(DirectoryFeed);
+
+impl Published for Sink {
+    fn current(&self) -> Arc<Directory> {
+        self.0.current()
+    }
+
+    fn replace(&self, directory: Directory) {
+        self.0.replace(directory);
+    }
+}
+
+struct Dialer(Peers);
+
+impl HostDialer for Dialer {
+    fn dial(&self, server: &RosterServer, host: &RosterHost) -> Arc<dyn HostApi> {
+        Arc::new(self.0.meet(server, host))
+    }
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("listen on {listen} for other servers (fleet.listen)"))
+}
+
+fn tunnels(parts: &FleetParts<'_>, listen: SocketAddr) -> anyhow::Result<Option<Tunnels>> {
+    let own = parts.hosts.iter().map(Host::host_id).collect();
+    Tunnels::open(&parts.data_dir.join(DIRECTORY), parts.tag, listen, own)
+}
+
+/// The address behind a name, as tunnels want it.
+async fn resolved(address: &str) -> anyhow::Result<SocketAddr> {
+    let found = tokio::net::lookup_host(address).await;
+    let first = found
+        .with_context(|| format!("find the address of {address} (fleet.advertise)"))?
+        .next();
+    first.with_context(|| format!("{address} has no address (fleet.advertise)"))
+}
+
+fn kept_roster(file: &Path) -> Roster {
+    let text = std::fs::read(file).ok();
+    let roster = text.and_then(|text| serde_json::from_slice(&text).ok());
+    roster.unwrap_or_default()
+}
+
+async fn keep_roster(mut roster: watch::Receiver<Arc<Roster>>, file: PathBuf, stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = roster.changed() => if changed.is_err() { return },
+        }
+        let text = serde_json::to_vec(&**roster.borrow_and_update());
+        let kept = text
+            .map_err(std::io::Error::other)
+            .and_then(|text| mayfly_seal::write_private(&file, &text));
+        if let Err(problem) = kept {
+            warn!(path = %file.display(), error = %problem, "roster not written");
+        }
+    }
+}
+
+async fn hello(parts: &FleetParts<'_>, port: u16) -> Hello {
+    let mut hosts = Vec::with_capacity(parts.hosts.len());
+    for host in parts.hosts {
+        let status = host.status().await;
+        hosts.push(RosterHost {
+            id: status.host_id,
+            region: status.region,
+            memory_mib: status.memory_mib,
+            cpus: status.cpus,
+        });
+    }
+    let listens_on_one = |ip: &IpAddr| !ip.is_unspecified();
+    let listen = parts.settings.listen_as_member();
+    let own = listens_on_one(&listen.ip()).then(|| SocketAddr::new(listen.ip(), port));
+    let advertise = parts.settings.advertise.clone();
+    Hello {
+        hosts,
+        address: advertise.clone().or(own.map(|address| address.to_string())),
+        port,
+        tunnel_key: None,
+        tunnel_endpoint: advertise.and_then(|address| address.parse().ok()).or(own),
+    }
+}
+
+/// Joins; a fleet that is not reached yet is asked again, one that refuses is not.
+async fn join(settings: &FleetSettings, place: &Path, hello: &Hello) -> anyhow::Result<Membership> {
+    let join = settings
+        .join
+        .as_ref()
+        .context("this server is of no fleet: start it with --join ADDRESS:PORT")?;
+    let token = join.token.as_ref().context(
+        "joining needs a token: run `mayfly hosts token` on the first server, then start with --join-token TOKEN (or join.token_file)",
+    )?;
+    let mut tries = 0;
+    loop {
+        match Membership::join(place, &join.address, token, hello.clone()).await {
+            Ok(membership) => return Ok(membership),
+            Err(problem) if problem.kind().is_transient() && tries < 10 => {
+                warn!(error = report(&problem), "not joined yet");
+            }
+            Err(problem) => return Err(problem).context("join the fleet"),
+        }
+        tries += 1;
+        tokio::time::sleep(JOIN_AGAIN).await;
+    }
+}
+
+/// Destroys the machines of this server once its operator has removed it from the fleet: they were given up there, and
+/// nothing may run that nobody knows of.
+async fn obey_removal(mut standing: watch::Receiver<Standing>, hosts: Vec<Host>, stop: Stop) {
+    loop {
+        let removed = tokio::select! {
+            () = stop.cancelled() => return,
+            removed = standing.wait_for(|standing| *standing == Standing::Removed) => removed.is_ok(),
+        };
+        if !removed {
+            return;
+        }
+        error!("this server was removed from the fleet: its machines are destroyed");
+        for host in &hosts {
+            let catalog = host.catalog().borrow().clone();
+            for entry in catalog.iter() {
+                let machine = entry.machine_id;
+                if let Err(problem) = host.destroy(machine, true, Actor::Platform).await {
+                    error!(machine_id = %machine, error = report(&problem), "not destroyed");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = standing.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Several servers as one cloud: network namespaces with a daemon each.
+
+use mayfly_conformance::hello_archive;
+use mayfly_testing::{TestFleet, wait_for, wait_until};
+use serde_json::Value;
+
+const CONFIG: &str = "[fleet]\nhost_patience = \"3s\"\n";
+
+/// Answers with its region, or sends requests from elsewhere there.
+const REPLAYER: &str = r#"mkdir -p /tmp/www/cgi-bin
+cat > /tmp/www/cgi-bin/index.cgi <<'X'
+#!/bin/sh
+[ "$FLY_REGION" = ams ] || printf 'fly-replay: region=ams\r\n'
+printf 'Content-Type: text/plain\r\n\r\nby %s' "$FLY_REGION"
+X
+chmod 755 /tmp/www/cgi-bin/index.cgi
+exec httpd -f -p 0.0.0.0:8080 -h /tmp/www"#;
+
+fn fleet(regions: &[&str]) -> TestFleet {
+    let fleet = TestFleet::start(regions, CONFIG);
+    let archive = hello_archive().to_string_lossy().into_owned();
+    fleet.must(&["image", "import", &archive, "--name", "hello:latest"]);
+    fleet
+}
+
+fn run(fleet: &TestFleet, app: &str, region: &str, more: &[&str]) {
+    let mut arguments = vec![
+        "machine",
+        "run",
+        "hello:latest",
+        "--app",
+        app,
+        "--region",
+        region,
+        "--port",
+        "80:8080/tcp:http",
+    ];
+    arguments.extend(more);
+    fleet.must(&arguments);
+}
+
+fn machines(fleet: &TestFleet, app: &str) -> Vec<Value> {
+    let list = fleet.json(&["machine", "list", "--app", app, "--json"]);
+    list.as_array().cloned().unwrap_or_default()
+}
+
+fn id_in(fleet: &TestFleet, app: &str, region: &str) -> String {
+    let all = machines(fleet, app);
+    let found = all.iter().find(|machine| machine["region"] == region);
+    let id = found.and_then(|machine| machine["id"].as_str());
+    id.unwrap_or_else(|| panic!("no machine of {app} in {region}: {all:?}"))
+        .to_owned()
+}
+
+fn exec(fleet: &TestFleet, app: &str, machine: &str, command: &str) -> Result<String, String> {
+    fleet.mayfly(&["machine", "exec", machine, command, "--app", app])
+}
+
+fn hosts(fleet: &TestFleet) -> Vec<Value> {
+    let list = fleet.json(&["hosts", "list", "--json"]);
+    list.as_array().cloned().unwrap_or_default()
+}
+
+fn state_of(fleet: &TestFleet, region: &str) -> String {
+    let all = hosts(fleet);
+    let found = all.iter().find(|host| host["region"] == region);
+    found.map_or_else(String::new, |host| {
+        host["state"].as_str().unwrap_or_default().to_owned()
+    })
+}
+
+#[test]
+fn two_servers_are_one_cloud() {
+    let mut fleet = fleet(&["fra", "ams"]);
+    assert_eq!(hosts(&fleet).len(), 2);
+    fleet.must(&["apps", "create", "web"]);
+    run(&fleet, "web", "fra", &[]);
+    run(&fleet, "web", "ams", &[]);
+    let (near, far) = (id_in(&fleet, "web", "fra"), id_in(&fleet, "web", "ams"));
+
+    // Commands, logs and names go to wherever the machine is.
+    assert!(
+        exec(&fleet, "web", &far, "hostname")
+            .unwrap()
+            .contains(&far)
+    );
+    wait_until("both machines' lines arrive", || {
+        let logs = fleet.must(&["logs", "--app", "web", "--no-tail"]);
+        logs.contains(&near) && logs.contains(&far) && logs.contains("hello listens")
+    });
+
+    // Machine to machine across the tunnel, by name, both ways.
+    for (from, to) in [(&near, &far), (&far, &near)] {
+        let command = format!("wget -q -T 5 -O - http://{to}.vm.web.internal:8080/");
+        let answer = wait_for("a machine reaches one of the other server", || {
+            exec(&fleet, "web", from, &command).ok()
+        });
+        assert!(answer.contains(to.as_str()), "{answer}");
+    }
+
+    // Another network does not get through, not even by address.
+    fleet.must(&["apps", "create", "other", "--network", "own"]);
+    run(&fleet, "other", "fra", &[]);
+    let stranger = id_in(&fleet, "other", "fra");
+    let address = machines(&fleet, "web")
+        .iter()
+        .find(|machine| machine["id"] == far.as_str())
+        .and_then(|machine| machine["private_ip"].as_str().map(str::to_owned))
+        .unwrap();
+    let command = format!("wget -q -T 3 -O - http://[{address}]:8080/");
+    assert!(exec(&fleet, "other", &stranger, &command).is_err());
+
+    // The edge of a server answers for apps that live on the other, and wakes them.
+    fleet.must(&["apps", "create", "solo"]);
+    run(&fleet, "solo", "ams", &["--autostart"]);
+    let solo = id_in(&fleet, "solo", "ams");
+    wait_until("the first server's edge serves the second's app", || {
+        fleet
+            .visit(0, "solo", "/")
+            .is_ok_and(|body| body.contains(&solo))
+    });
+    fleet.must(&[
+        "machine",
+        "stop",
+        &solo,
+        "--app",
+        "solo",
+        "--wait-timeout",
+        "30s",
+    ]);
+    wait_until("a request wakes a machine of the other server", || {
+        fleet
+            .visit(0, "solo", "/")
+            .is_ok_and(|body| body.contains(&solo))
+    });
+
+    // What a machine here sends elsewhere is answered there.
+    fleet.must(&["apps", "create", "replay"]);
+    for region in ["fra", "ams"] {
+        run(
+            &fleet,
+            "replay",
+            region,
+            &["--entrypoint", "/bin/sh -c", REPLAYER],
+        );
+    }
+    wait_until("a request is replayed on the other server", || {
+        fleet
+            .visit(0, "replay", "/")
+            .is_ok_and(|body| body == "by ams")
+    });
+
+    // A pulled cable is noticed, and everything goes on when it is back.
+    fleet.cut(1);
+    wait_until("the host is said to be unreachable", || {
+        state_of(&fleet, "ams") == "unreachable"
+    });
+    assert!(
+        fleet
+            .visit(0, "web", "/")
+            .is_ok_and(|body| body.contains(&near))
+    );
+    let refusal = fleet
+        .mayfly(&["machine", "stop", &far, "--app", "web"])
+        .unwrap_err();
+    assert!(refusal.contains("not reachable"), "{refusal}");
+    fleet.mend(1);
+    wait_until("the host is said to be reachable", || {
+        state_of(&fleet, "ams") == "reachable"
+    });
+    wait_until("the tunnel has healed", || {
+        let command = format!("wget -q -T 2 -O - http://{far}.vm.web.internal:8080/");
+        exec(&fleet, "web", &near, &command).is_ok()
+    });
+
+    // Killing the daemon of a joined server loses nothing.
+    let pid = |fleet: &TestFleet| exec(fleet, "web", &far, "cat /proc/1/stat").unwrap();
+    let before = pid(&fleet);
+    fleet.kill_daemon(1);
+    fleet.start_daemon(1);
+    wait_until("the joined server answers again", || {
+        exec(&fleet, "web", &far, "true").is_ok()
+    });
+    let start = |stat: &str| stat.split(' ').nth(21).map(str::to_owned);
+    assert_eq!(start(&before), start(&pid(&fleet)), "the machine runs on");
+
+    // With the control plane away, edges, wake-ups and names of the others go on.
+    fleet.must(&[
+        "machine",
+        "stop",
+        &solo,
+        "--app",
+        "solo",
+        "--wait-timeout",
+        "30s",
+    ]);
+    fleet.kill_daemon(0);
+    wait_until("a request wakes a machine without a control plane", || {
+        fleet
+            .visit(1, "solo", "/")
+            .is_ok_and(|body| body.contains(&solo))
+    });
+    fleet.start_daemon(0);
+    wait_until("the host is heard again", || {
+        state_of(&fleet, "ams") == "reachable"
+    });
+
+    // A removed host disappears everywhere, and destroys what it has.
+    let ams = hosts(&fleet);
+    let ams = ams.iter().find(|host| host["region"] == "ams").unwrap();
+    let ams = ams["id"].as_str().unwrap().to_owned();
+    let refusal = fleet
+        .mayfly(&["hosts", "remove", &ams, "--yes"])
+        .unwrap_err();
+    assert!(refusal.contains("force"), "{refusal}");
+    fleet.must(&["hosts", "remove", &ams, "--yes", "--force"]);
+    assert_eq!(hosts(&fleet).len(), 1);
+    assert_eq!(machines(&fleet, "solo"), Vec::<Value>::new());
+    wait_until("its machines are in no name and no route", || {
+        let lookup = format!("nslookup {far}.vm.web.internal fdaa::3");
+        exec(&fleet, "web", &near, &lookup).is_err() && fleet.visit(0, "solo", "/").is_err()
+    });
+    wait_until("the removed server knows", || {
+        fleet.log(1).contains("removed from the fleet")
+    });
+}
+
+#[test]
+fn three_servers_spread_and_stand_in() {
+    let mut fleet = fleet(&["fra", "ams", "ams"]);
+    fleet.must(&["apps", "create", "web"]);
+    run(&fleet, "web", "ams", &[]);
+    run(&fleet, "web", "ams", &[]);
+    let per_host = |fleet: &TestFleet| {
+        let counts = hosts(fleet);
+        let ams = counts.iter().filter(|host| host["region"] == "ams");
+        ams.map(|host| host["machines"].as_u64().unwrap_or(0))
+            .collect::<Vec<u64>>()
+    };
+    assert_eq!(
+        per_host(&fleet),
+        [1, 1],
+        "spread over the hosts of the region"
+    );
+
+    // A standby of a worker on the host that fails.
+    let ids: Vec<String> = hosts(&fleet)
+        .iter()
+        .map(|host| host["id"].as_str().unwrap().to_owned())
+        .collect();
+    fleet.must(&["apps", "create", "work"]);
+    fleet.must(&["hosts", "cordon", &ids[2]]);
+    fleet.must(&[
+        "machine",
+        "run",
+        "hello:latest",
+        "--app",
+        "work",
+        "--region",
+        "ams",
+    ]);
+    let primary = id_in(&fleet, "work", "ams");
+    fleet.must(&["hosts", "uncordon", &ids[2]]);
+    fleet.must(&[
+        "machine",
+        "run",
+        "hello:latest",
+        "--app",
+        "work",
+        "--region",
+        "fra",
+        "--standby-for",
+        &primary,
+    ]);
+    let standby = id_in(&fleet, "work", "fra");
+    let state = |fleet: &TestFleet, id: &str| {
+        let all = machines(fleet, "work");
+        let found = all.iter().find(|machine| machine["id"] == id);
+        found.and_then(|machine| machine["state"].as_str().map(str::to_owned))
+    };
+    fleet.cut(1);
+    wait_until("the standby stands in", || {
+        state(&fleet, &standby).as_deref() == Some("started")
+    });
+    fleet.mend(1);
+    wait_until("the standby rests when the primary is back", || {
+        state(&fleet, &standby).as_deref() == Some("stopped")
+    });
+    assert_eq!(state(&fleet, &primary).as_deref(), Some("started"));
+    fleet.kill_daemon(2);
+}
