@@ -1,0 +1,502 @@
+use std::time::Duration;
+
+use mayfly_machine::{CheckStatus, MachineState};
+use mayfly_types::{MachineId, Timestamp};
+use proptest::prelude::*;
+
+use crate::{
+    CheckNow, Group, Member, Readiness, Rules, Seen, Stage, Step, Strategy, Turn, Unavailable,
+    next, readiness,
+};
+
+fn rules(strategy: Strategy, max_unavailable: Unavailable) -> Rules {
+    Rules {
+        strategy,
+        max_unavailable,
+        wait_timeout: Duration::from_secs(300),
+        smoke_checks: true,
+    }
+}
+
+fn id(number: usize) -> MachineId {
+    MachineId::from_random(std::array::from_fn(|digit| {
+        if digit >= 12 {
+            ((number >> (4 * (13 - digit))) & 15) as u8
+        } else {
+            1
+        }
+    }))
+}
+
+fn group(name: &str) -> Group {
+    Group {
+        name: name.to_owned(),
+        machines_at_first: 2,
+        standby_at_first: false,
+    }
+}
+
+fn old(number: usize, running: bool) -> Member {
+    Member {
+        id: id(number),
+        group: "app".to_owned(),
+        release: None,
+        made: false,
+        replaces: None,
+        canary: false,
+        standby: false,
+        running,
+        cordoned: false,
+        leased: false,
+    }
+}
+
+fn made(number: usize, group: &str) -> Member {
+    Member {
+        group: group.to_owned(),
+        release: Some(Readiness::Waiting),
+        made: true,
+        running: true,
+        ..old(number, true)
+    }
+}
+
+/// An app whose machines do what they are told; those in `bad` never come up.
+struct World {
+    rules: Rules,
+    groups: Vec<Group>,
+    members: Vec<Member>,
+    stage: Stage,
+    made: usize,
+    bad: Vec<MachineId>,
+    bad_image: bool,
+}
+
+impl World {
+    fn new(strategy: Strategy, max: Unavailable, members: Vec<Member>) -> World {
+        World {
+            rules: rules(strategy, max),
+            groups: vec![group("app")],
+            members,
+            stage: match strategy {
+                Strategy::Canary => Stage::Canary,
+                _ => Stage::Machines,
+            },
+            made: 0,
+            bad: Vec::new(),
+            bad_image: false,
+        }
+    }
+
+    /// Running machines of the app that take requests now.
+    fn serving(&self) -> usize {
+        let up = |member: &&Member| {
+            member.running
+                && !member.cordoned
+                && !member.canary
+                && !matches!(
+                    member.release,
+                    Some(Readiness::Waiting | Readiness::Broken(_))
+                )
+        };
+        self.members.iter().filter(up).count()
+    }
+
+    fn member(&mut self, id: MachineId) -> &mut Member {
+        self.members
+            .iter_mut()
+            .find(|member| member.id == id)
+            .unwrap()
+    }
+
+    fn make(&mut self, group: &str, change: impl FnOnce(&mut Member)) {
+        self.made += 1;
+        let mut member = made(100 + self.made, group);
+        change(&mut member);
+        self.members.push(member);
+    }
+
+    fn act(&mut self, step: Step) {
+        match step {
+            Step::Create { group, .. } => self.make(&group, |_| {}),
+            Step::CreateStandby { group, .. } => self.make(&group, |member| {
+                member.standby = true;
+                member.running = false;
+            }),
+            Step::CreateCanary { group } => self.make(&group, |member| member.canary = true),
+            Step::CreateGreen { blue } => self.make("app", |member| {
+                member.replaces = Some(blue);
+                member.cordoned = true;
+            }),
+            Step::Update(id) => self.member(id).release = Some(Readiness::Waiting),
+            Step::Uncordon(id) => self.member(id).cordoned = false,
+            Step::Cordon(id) => self.member(id).cordoned = true,
+            Step::Stop(id) => self.member(id).running = false,
+            Step::Destroy(id) => self.members.retain(|member| member.id != id),
+        }
+    }
+
+    /// One of the machines on their way arrives, chosen by `dice`.
+    fn settle(&mut self, dice: usize) {
+        let bad_image = self.bad_image;
+        let bad = self.bad.clone();
+        let mut waiting: Vec<&mut Member> = self
+            .members
+            .iter_mut()
+            .filter(|member| member.release == Some(Readiness::Waiting))
+            .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let chosen = dice % waiting.len();
+        let member = &mut waiting[chosen];
+        member.release = Some(match bad_image || bad.contains(&member.id) {
+            true => Readiness::Broken("exit code 1".to_owned()),
+            false => Readiness::Up,
+        });
+    }
+
+    /// Runs to the end; checks after each step that at least `serving` machines take requests.
+    fn run(&mut self, dice: &[usize], serving: usize) -> Turn {
+        for round in 0..2000 {
+            match next(&self.rules, &self.groups, &self.members, self.stage) {
+                Turn::Act(steps) => {
+                    assert!(!steps.is_empty());
+                    for step in steps {
+                        self.act(step);
+                    }
+                }
+                Turn::Enter(stage) => self.stage = stage,
+                Turn::Wait => self.settle(dice[round % dice.len()]),
+                end => return end,
+            }
+            assert!(self.serving() >= serving, "{:?}", self.members);
+        }
+        panic!("no end: {:?}", self.members);
+    }
+
+    fn all_have_it(&self) -> bool {
+        self.members.iter().all(is_up)
+    }
+}
+
+fn is_up(member: &Member) -> bool {
+    member.release == Some(Readiness::Up)
+}
+
+#[test]
+fn a_first_deployment_makes_the_machines_and_a_standby() {
+    let mut world = World::new(Strategy::Rolling, Unavailable::default(), Vec::new());
+    world.groups = vec![
+        group("web"),
+        Group {
+            name: "worker".to_owned(),
+            machines_at_first: 1,
+            standby_at_first: true,
+        },
+    ];
+    assert_eq!(world.run(&[0], 0), Turn::Done);
+    let count = |group: &str| {
+        let members = world.members.iter();
+        members.filter(|member| member.group == group).count()
+    };
+    assert_eq!((count("web"), count("worker")), (2, 2));
+    // The next release changes what is there, whatever a new group would get.
+    for member in &mut world.members {
+        member.release = None;
+        member.made = false;
+    }
+    assert_eq!(world.run(&[0], 0), Turn::Done);
+    assert_eq!(world.members.len(), 4);
+}
+
+#[test]
+fn groups_that_are_gone_take_their_machines_along() {
+    let mut world = World::new(
+        Strategy::Rolling,
+        Unavailable::default(),
+        vec![
+            old(1, true),
+            Member {
+                group: "gone".to_owned(),
+                ..old(2, true)
+            },
+        ],
+    );
+    assert_eq!(world.run(&[0], 0), Turn::Done);
+    assert_eq!(world.members.len(), 1);
+}
+
+#[test]
+fn a_broken_release_touches_one_machine_of_a_roll_and_none_of_the_old_otherwise() {
+    for (strategy, untouched) in [
+        (Strategy::Rolling, 3),
+        (Strategy::Canary, 4),
+        (Strategy::BlueGreen, 4),
+    ] {
+        let members = (1..=4).map(|number| old(number, true)).collect();
+        let mut world = World::new(strategy, Unavailable::Count(3), members);
+        world.bad_image = true;
+        assert!(matches!(world.run(&[0], 3), Turn::Failed(_)), "{strategy}");
+        let old = world
+            .members
+            .iter()
+            .filter(|member| member.release.is_none());
+        assert_eq!(old.count(), untouched, "{strategy}");
+    }
+}
+
+#[test]
+fn a_leased_machine_is_waited_for() {
+    let leased = Member {
+        leased: true,
+        ..old(1, true)
+    };
+    let world = World::new(Strategy::Rolling, Unavailable::default(), vec![leased]);
+    let turn = next(&world.rules, &world.groups, &world.members, world.stage);
+    assert_eq!(turn, Turn::Wait);
+}
+
+#[test]
+fn shares_are_rounded_up_and_never_zero() {
+    for (written, all, most) in [
+        (0.33, 6, 2),
+        (0.33, 1, 1),
+        (0.01, 5, 1),
+        (0.5, 3, 2),
+        (1.0, 6, 1),
+        (4.0, 6, 4),
+    ] {
+        let unavailable = Unavailable::try_from(written).unwrap();
+        assert_eq!(unavailable.of(all), most, "{written} of {all}");
+    }
+    for wrong in [0.0, -1.0, 1.5, f64::NAN, f64::INFINITY] {
+        assert!(Unavailable::try_from(wrong).is_err(), "{wrong}");
+    }
+}
+
+fn seen(state: MachineState) -> Seen {
+    Seen {
+        state,
+        since: Timestamp::from_millis(1_000),
+        updated_at: Timestamp::from_millis(0),
+        delivered: true,
+        ran: true,
+        rests: false,
+        checks: Vec::new(),
+        crashes: 0,
+        exit_code: None,
+        failure: None,
+    }
+}
+
+fn check(status: CheckStatus) -> CheckNow {
+    CheckNow {
+        name: "alive".to_owned(),
+        status,
+        output: "connection refused\n".to_owned(),
+    }
+}
+
+#[test]
+fn readiness_by_table() {
+    let rolling = rules(Strategy::Rolling, Unavailable::default());
+    let no_smoke = Rules {
+        smoke_checks: false,
+        ..rolling
+    };
+    let immediate = Rules {
+        strategy: Strategy::Immediate,
+        ..rolling
+    };
+    let started = seen(MachineState::Started);
+    let with = |status| Seen {
+        checks: vec![check(CheckStatus::Passing), check(status)],
+        ..started.clone()
+    };
+    let crashed = |crashes, code| Seen {
+        crashes,
+        exit_code: Some(code),
+        ..seen(MachineState::Stopped)
+    };
+    for (what, seen, rules, at_ms, wanted) in [
+        ("just started", started.clone(), rolling, 2_000, "waiting"),
+        (
+            "ran for ten seconds",
+            started.clone(),
+            rolling,
+            11_000,
+            "up",
+        ),
+        ("nobody watches", started.clone(), no_smoke, 2_000, "up"),
+        (
+            "checks pass",
+            with(CheckStatus::Passing),
+            rolling,
+            2_000,
+            "up",
+        ),
+        (
+            "one check waits",
+            with(CheckStatus::Warning),
+            rolling,
+            20_000,
+            "waiting",
+        ),
+        (
+            "too late",
+            with(CheckStatus::Critical),
+            rolling,
+            300_000,
+            "check alive is critical after 300 s: connection refused",
+        ),
+        (
+            "one restart",
+            Seen {
+                crashes: 1,
+                ..started.clone()
+            },
+            rolling,
+            20_000,
+            "up",
+        ),
+        (
+            "two restarts",
+            Seen {
+                crashes: 2,
+                exit_code: Some(3),
+                ..started.clone()
+            },
+            rolling,
+            20_000,
+            "the app appears to be crashing: it ended 2 times, last with exit code 3",
+        ),
+        (
+            "ended badly",
+            crashed(1, 7),
+            rolling,
+            2_000,
+            "it ended with exit code 7",
+        ),
+        ("did its work", crashed(1, 0), rolling, 2_000, "up"),
+        (
+            "put to rest",
+            seen(MachineState::Suspended),
+            rolling,
+            2_000,
+            "up",
+        ),
+        (
+            "between stop and start",
+            Seen {
+                ran: false,
+                ..seen(MachineState::Stopped)
+            },
+            rolling,
+            2_000,
+            "waiting",
+        ),
+        (
+            "not to be started",
+            Seen {
+                ran: false,
+                rests: true,
+                ..seen(MachineState::Stopped)
+            },
+            rolling,
+            2_000,
+            "up",
+        ),
+        (
+            "not delivered",
+            Seen {
+                delivered: false,
+                ..started.clone()
+            },
+            rolling,
+            20_000,
+            "waiting",
+        ),
+        (
+            "immediate",
+            with(CheckStatus::Critical),
+            immediate,
+            2_000,
+            "up",
+        ),
+        (
+            "no image",
+            Seen {
+                failure: Some("no such image".to_owned()),
+                ..seen(MachineState::LaunchFailed)
+            },
+            rolling,
+            2_000,
+            "no such image",
+        ),
+        (
+            "taken away",
+            seen(MachineState::Destroyed),
+            rolling,
+            2_000,
+            "it was destroyed",
+        ),
+    ] {
+        let wanted = match wanted {
+            "up" => Readiness::Up,
+            "waiting" => Readiness::Waiting,
+            why => Readiness::Broken(why.to_owned()),
+        };
+        assert_eq!(
+            readiness(&seen, &rules, Timestamp::from_millis(at_ms)),
+            wanted,
+            "{what}"
+        );
+    }
+}
+
+proptest! {
+    /// Whatever order machines come up in, a roll ends with all of them changed and never takes down more than allowed.
+    #[test]
+    fn a_roll_keeps_its_word(
+        running in 1usize..12,
+        resting in 0usize..6,
+        max in 1usize..5,
+        dice in proptest::collection::vec(0usize..100, 1..40),
+    ) {
+        let members = (0..running + resting).map(|number| old(number, number < running)).collect();
+        let mut world = World::new(Strategy::Rolling, Unavailable::Count(max), members);
+        prop_assert_eq!(world.run(&dice, running.saturating_sub(max)), Turn::Done);
+        prop_assert!(world.all_have_it());
+        prop_assert_eq!(world.members.len(), running + resting);
+    }
+
+    #[test]
+    fn blue_green_and_canary_never_serve_with_less(
+        count in 1usize..10,
+        blue_green in any::<bool>(),
+        dice in proptest::collection::vec(0usize..100, 1..40),
+    ) {
+        let strategy = if blue_green { Strategy::BlueGreen } else { Strategy::Canary };
+        let members = (0..count).map(|number| old(number, true)).collect();
+        let mut world = World::new(strategy, Unavailable::Count(1), members);
+        let least = if blue_green { count } else { count - 1 };
+        prop_assert_eq!(world.run(&dice, least), Turn::Done);
+        prop_assert!(world.all_have_it());
+        prop_assert_eq!(world.members.len(), count);
+    }
+
+    /// One machine that never comes up stops a roll before it has touched more than it may.
+    #[test]
+    fn a_roll_stops_at_the_first_that_fails(
+        running in 1usize..12,
+        bad in 0usize..12,
+        max in 1usize..4,
+        dice in proptest::collection::vec(0usize..100, 1..40),
+    ) {
+        let members: Vec<Member> = (0..running).map(|number| old(number, true)).collect();
+        let mut world = World::new(Strategy::Rolling, Unavailable::Count(max), members);
+        world.bad = vec![id(bad % running)];
+        prop_assert!(matches!(world.run(&dice, running.saturating_sub(max)), Turn::Failed(_)));
+    }
+}
