@@ -107,6 +107,10 @@ hex_id!(
     HostId, "host", 8
 );
 hex_id!(
+    /// One recorded deployment of an app.
+    ReleaseId, "release", 16
+);
+hex_id!(
     /// A durable piece of multi-step work.
     OperationId, "operation", 16
 );

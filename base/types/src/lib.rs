@@ -19,7 +19,7 @@ pub use error::ErrorKind;
 pub use hostname::{Hostname, InvalidHostname};
 pub use id::{
     AppId, EventSeq, HostId, HostSeq, InstanceId, InvalidId, LaunchId, MachineId, NetworkId,
-    OperationId, OrgId, TokenId, UserId, VolumeId,
+    OperationId, OrgId, ReleaseId, TokenId, UserId, VolumeId,
 };
 pub use image_ref::{ImageRef, InvalidImageRef};
 pub use ip_range::{InvalidIpRange, IpRange};

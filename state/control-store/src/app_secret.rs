@@ -147,64 +147,33 @@ impl ControlStore {
         changes: BTreeMap<SecretName, SecretChange>,
         by: By,
     ) -> Result<SecretSet, StoreError> {
+        self.write(move |tx| apply(tx, app, changes, &by)).await
+    }
+
+    /// Makes the values of an earlier version current again, as a new version.
+    ///
+    /// # Errors
+    /// `NotFound` for the app.
+    pub async fn restore_secrets(
+        &self,
+        app: AppId,
+        earlier: i64,
+        by: By,
+    ) -> Result<SecretSet, StoreError> {
         self.write(move |tx| {
-            let app = app::by_id(tx, app)?;
-            let before = version(tx, app.id)?;
-            let next = before + 1;
-            let (mut set, mut unset) = (Vec::new(), Vec::new());
-            for (name, change) in changes {
-                let current = tx.row(CURRENT, args![app.id.as_str(), name.as_str()])?;
-                let current = current.as_ref().map(from_row).transpose()?;
-                match (change, current) {
-                    (SecretChange::Unset, None) => {}
-                    (SecretChange::Unset, Some(_)) => {
-                        tx.execute(END, args![app.id.as_str(), name.as_str(), next])?;
-                        unset.push(name);
-                    }
-                    (SecretChange::Set { digest, .. }, Some(same)) if same.digest == digest => {}
-                    (
-                        SecretChange::Set {
-                            sealed_value,
-                            digest,
-                        },
-                        current,
-                    ) => {
-                        tx.execute(END, args![app.id.as_str(), name.as_str(), next])?;
-                        let created_at = current.map_or(by.at, |current| current.created_at);
-                        tx.execute(
-                            INSERT,
-                            args![
-                                app.id.as_str(),
-                                name.as_str(),
-                                next,
-                                sealed_value.as_slice(),
-                                digest.as_str(),
-                                created_at,
-                                by.at
-                            ],
-                        )?;
-                        set.push(json!({ "name": name, "digest": digest }));
-                    }
-                }
+            let newest = version(tx, app)?;
+            let mut changes = BTreeMap::new();
+            for row in at_version(tx, app, newest)? {
+                changes.insert(row.parse("name")?, SecretChange::Unset);
             }
-            if !set.is_empty() || !unset.is_empty() {
-                tx.execute(SET_VERSION, args![app.id.as_str(), next])?;
-                append(
-                    tx,
-                    &by,
-                    "secrets.update",
-                    &Subject::app(app.org_id, app.id, &app.name),
-                    Some(&json!({ "version": before })),
-                    Some(&json!({ "version": next, "set": set, "unset": unset })),
-                )?;
+            for row in at_version(tx, app, earlier)? {
+                let value = SecretChange::Set {
+                    sealed_value: row.get("sealed_value")?,
+                    digest: row.get("digest")?,
+                };
+                changes.insert(row.parse("name")?, value);
             }
-            let version = version(tx, app.id)?;
-            let rows = at_version(tx, app.id, version)?;
-            let secrets: Result<Vec<AppSecret>, StoreError> = rows.iter().map(from_row).collect();
-            Ok(SecretSet {
-                version,
-                secrets: secrets?,
-            })
+            apply(tx, app, changes, &by)
         })
         .await
     }
@@ -223,6 +192,71 @@ impl ControlStore {
         })
         .await
     }
+}
+
+fn apply(
+    tx: &mut Tx<'_>,
+    app: AppId,
+    changes: BTreeMap<SecretName, SecretChange>,
+    by: &By,
+) -> Result<SecretSet, StoreError> {
+    let app = app::by_id(tx, app)?;
+    let before = version(tx, app.id)?;
+    let next = before + 1;
+    let (mut set, mut unset) = (Vec::new(), Vec::new());
+    for (name, change) in changes {
+        let current = tx.row(CURRENT, args![app.id.as_str(), name.as_str()])?;
+        let current = current.as_ref().map(from_row).transpose()?;
+        match (change, current) {
+            (SecretChange::Unset, None) => {}
+            (SecretChange::Unset, Some(_)) => {
+                tx.execute(END, args![app.id.as_str(), name.as_str(), next])?;
+                unset.push(name);
+            }
+            (SecretChange::Set { digest, .. }, Some(same)) if same.digest == digest => {}
+            (
+                SecretChange::Set {
+                    sealed_value,
+                    digest,
+                },
+                current,
+            ) => {
+                tx.execute(END, args![app.id.as_str(), name.as_str(), next])?;
+                let created_at = current.map_or(by.at, |current| current.created_at);
+                tx.execute(
+                    INSERT,
+                    args![
+                        app.id.as_str(),
+                        name.as_str(),
+                        next,
+                        sealed_value.as_slice(),
+                        digest.as_str(),
+                        created_at,
+                        by.at
+                    ],
+                )?;
+                set.push(json!({ "name": name, "digest": digest }));
+            }
+        }
+    }
+    if !set.is_empty() || !unset.is_empty() {
+        tx.execute(SET_VERSION, args![app.id.as_str(), next])?;
+        append(
+            tx,
+            by,
+            "secrets.update",
+            &Subject::app(app.org_id, app.id, &app.name),
+            Some(&json!({ "version": before })),
+            Some(&json!({ "version": next, "set": set, "unset": unset })),
+        )?;
+    }
+    let version = version(tx, app.id)?;
+    let rows = at_version(tx, app.id, version)?;
+    let secrets: Result<Vec<AppSecret>, StoreError> = rows.iter().map(from_row).collect();
+    Ok(SecretSet {
+        version,
+        secrets: secrets?,
+    })
 }
 
 /// Notes with which secrets a version of a machine starts.

@@ -51,4 +51,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "fleet",
         sql: include_str!("schema/0010_fleet.sql"),
     },
+    Migration {
+        version: 11,
+        name: "releases",
+        sql: include_str!("schema/0011_releases.sql"),
+    },
 ];
