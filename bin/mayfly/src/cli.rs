@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, auth, certs, checks, cloud, cloud_status, completion, config, console, curl, dig, docs,
-    doctor, events, hosts, image, info, ips, launch, logs, machine, man, network_policies, orgs,
-    ping, platform, proxy, ssh, status, trust, version, wireguard,
+    apps, auth, certs, checks, cloud, cloud_status, completion, config, console, curl, deploy, dig,
+    docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man, network_policies,
+    orgs, ping, platform, proxy, releases, secrets, ssh, status, trust, version, wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -69,6 +69,8 @@ enum Command {
     Curl(curl::Curl),
     /// Look up names as the machines of a private network do
     Dig(dig::Dig),
+    /// Deploy an app: record what it shall be, and follow until it is
+    Deploy(deploy::Deploy),
     /// Show where the documentation is
     Docs(docs::Docs),
     /// Check the way to the cloud and to an app, and say what is wrong
@@ -113,14 +115,18 @@ enum Command {
     Platform(platform::PlatformCommand),
     /// Lead local ports to machines on a private network
     Proxy(proxy::Proxy),
-    /// List the releases of an app
-    Releases(apps::releases::Releases),
     /// Copy files from and to a machine
     #[command(subcommand)]
     Sftp(ssh::sftp::SftpCommand),
     /// Get into machines: shells, files, certificates
     #[command(subcommand)]
     Ssh(ssh::SshCommand),
+    /// Show the releases of an app, and go back to earlier ones
+    #[command(alias = "release")]
+    Releases(releases::ReleasesCommand),
+    /// Manage the secrets of an app
+    #[command(subcommand, alias = "secret")]
+    Secrets(secrets::SecretsCommand),
     /// Show the status of an app, or of the cloud when no app is named
     Status(status::Status),
     Trust(trust::Trust),
@@ -153,6 +159,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Console(command) => return Box::pin(command.run(&context)).await,
         Command::Curl(command) => command.run(&context).await?,
         Command::Dig(command) => command.run(&context).await?,
+        Command::Deploy(command) => return command.run(&context).await,
         Command::Down(args) => cloud::down(&context, args).await?,
         Command::Docs(command) => command.run(&context)?,
         Command::Doctor(command) => return command.run(&context).await,
@@ -172,9 +179,10 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Ping(command) => command.run(&context).await?,
         Command::Platform(command) => command.run(&context).await?,
         Command::Proxy(command) => return Box::pin(command.run(&context)).await,
-        Command::Releases(command) => command.run(&context).await?,
         Command::Sftp(command) => Box::pin(command.run(&context)).await?,
         Command::Ssh(command) => return Box::pin(command.run(&context)).await,
+        Command::Releases(command) => return command.run(&context).await,
+        Command::Secrets(command) => return command.run(&context).await,
         Command::Status(command) => match command.app.find()? {
             Some(app) => command.run(&context, &app).await?,
             None => cloud_status::run(&context, command.json).await?,
@@ -268,6 +276,19 @@ mod tests {
             "fly dig web.internal -o personal",
             "fly doctor -a web --json",
             "fly curl http://127.0.0.1 -n 2",
+            "fly deploy -a web --image nginx --strategy bluegreen --wait-timeout 2m --ha=false",
+            "fly deploy -a web -i nginx -e A=1 -e B=2 --detach",
+            "fly deploy attach -a web",
+            "fly deploy cancel -a web 3",
+            "fly releases -a web --image -j",
+            "fly releases list -a web",
+            "fly releases rollback 3 -a web --keep-secrets",
+            "fly releases diff 2 3 -a web",
+            "fly secrets set A=1 B=2 -a web --stage",
+            "fly secrets import -a web",
+            "fly secrets unset A B -a web",
+            "fly secrets ls -a web -j",
+            "fly secrets deploy -a web",
         ] {
             let words = shlex::split(line).unwrap();
             if let Err(error) = Cli::try_parse_from(words) {

@@ -4,6 +4,7 @@
 //! by an older command line, and `--json` prints what the server said.
 
 mod api_error;
+mod app_secrets;
 mod apps;
 mod certificates;
 mod events;
@@ -17,6 +18,7 @@ mod machines;
 mod network_policies;
 mod orgs;
 mod private;
+mod releases;
 mod secrets;
 mod sftp;
 mod ssh;

@@ -20,6 +20,7 @@ use crate::images::Uploads;
 use crate::limits::{ApiLimits, Limiter};
 use crate::private::PrivateNames;
 use crate::pump::run_pumps;
+use crate::releases::Deployments;
 use crate::retention::{Expiry, Retention};
 use crate::router::router;
 use crate::settings::Settings;
@@ -183,6 +184,13 @@ impl Control {
         let (settling, board) = (cloud.clone(), cloud.loops.loop_named("control.settle"));
         tasks
             .spawn("control.settle", |stop| settle(settling, board, stop))
+            .await;
+        let deployments = Deployments {
+            cloud: cloud.clone(),
+            status: cloud.loops.loop_named("control.deployments"),
+        };
+        tasks
+            .spawn("control.deployments", |stop| deployments.run(stop))
             .await;
         let standbys = Standbys {
             store: cloud.store.clone(),

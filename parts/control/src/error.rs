@@ -72,6 +72,15 @@ impl ApiError {
         }
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the same request would be refused again: it is the request that is wrong.
+    pub(crate) fn is_final(&self) -> bool {
+        self.status.is_client_error() && self.status != StatusCode::CONFLICT
+    }
+
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self {
             header: Some((header::RETRY_AFTER, HeaderValue::from(seconds))),

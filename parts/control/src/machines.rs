@@ -1,6 +1,6 @@
 //! `/v1/apps/<app>/machines` and everything below it.
 
-mod checks;
+pub(crate) mod checks;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod exec;
@@ -12,7 +12,7 @@ pub(crate) mod memory;
 pub(crate) mod metadata;
 pub(crate) mod observe;
 mod place;
-mod prepare;
+pub(crate) mod prepare;
 pub(crate) mod update;
 mod view;
 pub(crate) mod wait;

@@ -18,7 +18,7 @@ use crate::machines::{
 };
 use crate::{
     addresses, apps, certificates, event_log, fleet, images, logs, network_policies, oidc, orgs,
-    platform, private, replay_sources, secrets, ssh, status, tokens, wireguard,
+    platform, private, releases, replay_sources, secrets, ssh, status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -55,6 +55,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
             get(network_policies::show).delete(network_policies::delete),
         )
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .nest("/v1/apps/{app}/releases", release())
         .route(
             "/v1/apps/{app}/secrets",
             get(secrets::list).post(secrets::change),
@@ -131,6 +132,14 @@ fn hosts() -> Router<Arc<Cloud>> {
         .route("/{host}/cordon", post(fleet::cordon))
         .route("/{host}/uncordon", post(fleet::uncordon))
         .route("/{host}/drain", post(fleet::drain))
+}
+
+fn release() -> Router<Arc<Cloud>> {
+    Router::new()
+        .route("/", get(releases::list).post(releases::create))
+        .route("/rollback", post(releases::rollback))
+        .route("/{version}", get(releases::show))
+        .route("/{version}/cancel", post(releases::cancel))
 }
 
 fn certificate() -> Router<Arc<Cloud>> {

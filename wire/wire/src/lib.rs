@@ -21,6 +21,7 @@ mod oidc;
 mod optional_fields;
 mod platform;
 mod read;
+mod release;
 mod request;
 mod secret;
 mod shell;
@@ -56,6 +57,7 @@ pub use network_policy::{
 pub use oidc::CreateOidcToken;
 pub use platform::{RegionInfo, Regions, VmSize};
 pub use read::{InvalidBody, read, read_value};
+pub use release::{CreateRelease, Release, ReleaseUser, RollbackRelease};
 pub use request::{
     CreateMachine, ExecMachine, ExecResult, MetadataPatch, MetadataValue, ReclaimMemory, SetMemory,
     SignalMachine, SignalName, StartResult, StopMachine, UpdateMachine,

@@ -101,6 +101,11 @@ impl ApiError {
         matches!(self.status(), Some(429 | 502 | 503))
     }
 
+    /// Whether a later call may be answered: the cloud was not reached, or had no time.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, ApiError::Unreachable { .. }) || self.is_worth_repeating()
+    }
+
     /// How long to wait before the call is made again, if the server limits how often it is asked.
     pub(super) fn limited_for(&self) -> Option<Duration> {
         match self {

@@ -117,17 +117,4 @@ impl Api {
         let answer = self.delete(&path).send().await;
         answer.map(drop).map_err(|error| error.about_app(name))
     }
-
-    /// The app's releases, newest first; `None` if this cloud keeps none.
-    pub(crate) async fn releases(&self, app: &str) -> Result<Option<Vec<Value>>, ApiError> {
-        let path = format!("/api/v1/apps/{}/releases?limit=25", encoded(app));
-        match self.get(&path).on_platform().send().await {
-            Ok(mut answer) => match answer.get_mut("releases").map(Value::take) {
-                Some(Value::Array(releases)) => Ok(Some(releases)),
-                _ => Ok(None),
-            },
-            Err(error) if matches!(error.status(), Some(404 | 405 | 501)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }

@@ -2,7 +2,6 @@ mod create;
 mod destroy;
 mod list;
 pub(crate) mod open;
-pub(crate) mod releases;
 mod restart;
 
 use clap::Subcommand;
@@ -24,7 +23,7 @@ pub(crate) enum AppsCommand {
     /// Open an app in the browser
     Open(open::Open),
     /// List the releases of an app
-    Releases(releases::Releases),
+    Releases(super::releases::List),
     /// Restart the running machines of an app, one after another
     Restart(restart::Restart),
 }

@@ -10,6 +10,7 @@ mod certificates;
 mod checks;
 mod churn;
 mod crash;
+mod deploy;
 mod fault_loop;
 mod fleet;
 mod flycast;

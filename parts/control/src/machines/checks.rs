@@ -6,10 +6,10 @@ use mayfly_types::HostId;
 use crate::hosts::Hosts;
 
 /// How the checks of all machines stand at one moment, as their hosts publish it.
-pub(super) struct Checks(Vec<(HostId, Catalog)>);
+pub(crate) struct Checks(Vec<(HostId, Catalog)>);
 
 impl Checks {
-    pub(super) fn now(hosts: &Hosts) -> Self {
+    pub(crate) fn now(hosts: &Hosts) -> Self {
         let hosts = hosts.all().into_iter();
         Checks(
             hosts
@@ -20,7 +20,7 @@ impl Checks {
 
     /// The checks of a machine. Those of another version than the wanted one say nothing about it: whoever has just
     /// updated the machine must not take them for the answer.
-    pub(super) fn of(&self, machine: &Machine) -> Vec<mayfly_wire::CheckStatus> {
+    pub(crate) fn of(&self, machine: &Machine) -> Vec<mayfly_wire::CheckStatus> {
         let mut named = named_checks(&machine.spec).peekable();
         if named.peek().is_none() || machine.destroyed_at.is_some() {
             return Vec::new();

@@ -13,6 +13,7 @@ use mayfly_types::{MachineId, MachineName, Region};
 use mayfly_wire::CreateMachine;
 
 use super::lease::{fresh_nonce, lease_ttl};
+use super::prepare::WrittenConfig;
 use crate::access::AppAccess;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
@@ -42,16 +43,18 @@ pub(crate) async fn create(
 }
 
 /// What was asked for, checked as far as that goes without asking others.
-struct Order {
-    app: App,
-    request: CreateMachine,
-    config: Option<Box<serde_json::value::RawValue>>,
-    name: Option<MachineName>,
-    region: Region,
-    lease_ttl: Option<Duration>,
-    owner: String,
-    idempotency: Option<IdempotencyKey>,
-    by: By,
+pub(crate) struct Order {
+    pub(crate) app: App,
+    pub(crate) config: Option<WrittenConfig>,
+    pub(crate) name: Option<MachineName>,
+    pub(crate) region: Region,
+    pub(crate) skip_launch: bool,
+    pub(crate) cordoned: bool,
+    pub(crate) secrets: SecretsWish,
+    pub(crate) lease_ttl: Option<Duration>,
+    pub(crate) owner: String,
+    pub(crate) idempotency: Option<IdempotencyKey>,
+    pub(crate) by: By,
 }
 
 impl Order {
@@ -62,6 +65,7 @@ impl Order {
         body: ConfigBody<CreateMachine>,
     ) -> Result<Self, ApiError> {
         let request = body.request;
+        let config = request.config.clone().zip(body.config);
         let name = request.name.as_deref().filter(|name| !name.is_empty());
         let name = name
             .map(str::parse)
@@ -88,34 +92,39 @@ impl Order {
                 request.idempotency_key.as_deref(),
                 body.digest,
             )?,
+            skip_launch: request.skip_launch == Some(true),
+            cordoned: request.skip_service_registration == Some(true),
+            secrets: SecretsWish {
+                skip: request.skip_secrets == Some(true),
+                min_version: request.min_secrets_version,
+                at: None,
+            },
             by: caller.by(cloud),
-            config: body.config,
-            request,
+            config,
         })
     }
 
     /// Records the machine, then asks the host for it.
-    async fn carry_out(self, cloud: Arc<Cloud>) -> Result<(Machine, Option<String>), ApiError> {
-        let config = self.request.config.clone().zip(self.config.clone());
+    pub(crate) async fn carry_out(
+        self,
+        cloud: Arc<Cloud>,
+    ) -> Result<(Machine, Option<String>), ApiError> {
+        let config = self.config.clone();
         let placed = cloud.place(&self.app, &self.region).await?;
         let host = cloud
             .hosts
             .find(placed.host)
             .expect("placed on a host of this cloud");
-        let wish = SecretsWish {
-            skip: self.request.skip_secrets,
-            min_version: self.request.min_secrets_version,
-        };
         let prepared = cloud
-            .prepare(&self.app, host.api.as_ref(), config, wish)
+            .prepare(&self.app, host.api.as_ref(), config, self.secrets)
             .await?;
         let version = prepared.version;
-        let launch = match self.request.skip_launch {
-            Some(true) => Launch::Skip,
-            _ if !version.spec.standbys.is_empty() => Launch::Skip,
-            _ => Launch::Now,
+        let launch = match self.skip_launch {
+            true => Launch::Skip,
+            false if !version.spec.standbys.is_empty() => Launch::Skip,
+            false => Launch::Now,
         };
-        let cordoned = self.request.skip_service_registration.unwrap_or(false);
+        let cordoned = self.cordoned;
         let lease = self.lease_ttl.map(|ttl| NewLease {
             nonce: fresh_nonce(&cloud),
             owner: self.owner.clone(),

@@ -40,7 +40,7 @@ pub(crate) async fn destroy(
 }
 
 impl Cloud {
-    pub(super) async fn destroy_machine(
+    pub(crate) async fn destroy_machine(
         &self,
         machine: &Machine,
         kill: bool,

@@ -14,6 +14,9 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::secrets::SecretsWish;
 
+/// A configuration as it was read, and to the letter.
+pub(crate) type WrittenConfig = (Value, Box<RawValue>);
+
 /// What is recorded of a version, and what only its host is told.
 pub(super) struct Prepared {
     pub(super) version: NewVersion,
@@ -27,7 +30,7 @@ impl Cloud {
         &self,
         app: &App,
         host: &dyn HostApi,
-        config: Option<(Value, Box<RawValue>)>,
+        config: Option<WrittenConfig>,
         secrets: SecretsWish,
     ) -> Result<Prepared, ApiError> {
         let (value, letter) = config
@@ -48,6 +51,17 @@ impl Cloud {
             },
             secrets: secrets.values,
         })
+    }
+
+    /// An image by the digest it stands for now, as a host of this cloud sees it.
+    pub(crate) async fn pin_image(
+        &self,
+        image: &ImageRef,
+        field: &str,
+    ) -> Result<ImageRef, ApiError> {
+        let host = &self.hosts.all()[0];
+        let found = find_image(host.api.as_ref(), image, field).await?;
+        Ok(image.pinned(found.digest))
     }
 
     async fn check_standbys(&self, app: &App, spec: &MachineSpec) -> Result<(), ApiError> {

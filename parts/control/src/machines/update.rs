@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mayfly_control_store::{Machine, NewLease};
+use mayfly_control_store::{App, By, Machine, NewLease};
 use mayfly_host_api::{HostError, UpdateMachine as HostUpdate};
 use mayfly_machine::{Actor, Launch};
 use mayfly_types::InstanceId;
 use mayfly_wire::UpdateMachine;
 
 use super::lease::{fresh_nonce, lease_ttl};
+use super::prepare::WrittenConfig;
 use crate::access::MachineAccess;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
@@ -26,7 +27,8 @@ pub(crate) async fn update(
     let ttl = lease_ttl(body.request.lease_ttl)?;
     let (machine_id, owner) = (access.machine.id, access.caller.name());
     let (nonce, by) = (access.nonce.clone(), access.caller.by(&cloud));
-    let operation = Box::pin(carry_out(cloud.clone(), access, body));
+    let change = Change::read(&cloud, access, body)?;
+    let operation = Box::pin(change.carry_out(cloud.clone()));
     let machine = cloud.finish(operation).await?;
     let mut shown = cloud.full_view(machine).await?;
     if let Some(ttl) = ttl {
@@ -42,71 +44,96 @@ pub(crate) async fn update(
     Ok(Json(shown))
 }
 
-/// Records the version, then asks the host for it.
-async fn carry_out(
-    cloud: Arc<Cloud>,
-    access: MachineAccess,
-    body: ConfigBody<UpdateMachine>,
-) -> Result<Machine, ApiError> {
-    let request = body.request;
-    let current = request.current_version.as_deref();
-    let expected: Option<InstanceId> = current
-        .filter(|version| !version.is_empty())
-        .map(str::parse)
-        .transpose()
-        .map_err(|error| ApiError::unreadable(format!("current_version: {error}")))?;
-    let config = request.config.zip(body.config);
-    let host = cloud.host_of(&access.machine)?;
-    let wish = SecretsWish {
-        skip: request.skip_secrets,
-        min_version: request.min_secrets_version,
-    };
-    let prepared = cloud
-        .prepare(&access.app, host.as_ref(), config, wish)
-        .await?;
-    let by = access.caller.by(&cloud);
-    let machine = cloud
-        .store
-        .update_machine(
-            access.machine.id,
-            prepared.version,
-            expected,
-            access.nonce,
-            by.clone(),
-        )
-        .await?;
-    let standby = !machine.spec.standbys.is_empty();
-    let launch = match request.skip_launch {
-        Some(true) => Launch::Skip,
-        _ if standby => Launch::Skip,
-        _ => Launch::Now,
-    };
-    let asked = host
-        .update(
-            machine.id,
-            HostUpdate {
-                instance_id: machine.instance_id,
-                spec: machine.spec.clone(),
-                secrets: prepared.secrets,
-                launch,
-                by: Actor::User,
+/// A machine's next version.
+pub(crate) struct Change {
+    pub(crate) app: App,
+    pub(crate) machine: Machine,
+    pub(crate) config: Option<WrittenConfig>,
+    pub(crate) secrets: SecretsWish,
+    /// The version the caller last saw.
+    pub(crate) expected: Option<InstanceId>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) skip_launch: bool,
+    pub(crate) by: By,
+}
+
+impl Change {
+    fn read(
+        cloud: &Cloud,
+        access: MachineAccess,
+        body: ConfigBody<UpdateMachine>,
+    ) -> Result<Self, ApiError> {
+        let request = body.request;
+        let current = request.current_version.as_deref();
+        let expected: Option<InstanceId> = current
+            .filter(|version| !version.is_empty())
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| ApiError::unreadable(format!("current_version: {error}")))?;
+        Ok(Change {
+            by: access.caller.by(cloud),
+            app: access.app,
+            machine: access.machine,
+            config: request.config.zip(body.config),
+            secrets: SecretsWish {
+                skip: request.skip_secrets == Some(true),
+                min_version: request.min_secrets_version,
+                at: None,
             },
-        )
-        .await;
-    match asked {
-        Ok(report) => cloud.read_back(machine.id, &report).await,
-        Err(error) => {
-            let refused = matches!(error, HostError::Refused(_));
-            let reverted = refused
-                && cloud
-                    .store
-                    .revert_machine(machine.id, machine.instance_id, by)
-                    .await
-                    .is_ok();
-            if !reverted {
-                cloud.doubts.add(machine.id);
+            expected,
+            nonce: access.nonce,
+            skip_launch: request.skip_launch == Some(true),
+        })
+    }
+
+    /// Records the version, then asks the host for it.
+    pub(crate) async fn carry_out(self, cloud: Arc<Cloud>) -> Result<Machine, ApiError> {
+        let host = cloud.host_of(&self.machine)?;
+        let prepared = cloud
+            .prepare(&self.app, host.as_ref(), self.config, self.secrets)
+            .await?;
+        let machine = cloud
+            .store
+            .update_machine(
+                self.machine.id,
+                prepared.version,
+                self.expected,
+                self.nonce,
+                self.by.clone(),
+            )
+            .await?;
+        let standby = !machine.spec.standbys.is_empty();
+        let launch = match self.skip_launch || standby {
+            true => Launch::Skip,
+            false => Launch::Now,
+        };
+        let asked = host
+            .update(
+                machine.id,
+                HostUpdate {
+                    instance_id: machine.instance_id,
+                    spec: machine.spec.clone(),
+                    secrets: prepared.secrets,
+                    launch,
+                    by: Actor::User,
+                },
+            )
+            .await;
+        match asked {
+            Ok(report) => cloud.read_back(machine.id, &report).await,
+            Err(error) => {
+                let refused = matches!(error, HostError::Refused(_));
+                let reverted = refused
+                    && cloud
+                        .store
+                        .revert_machine(machine.id, machine.instance_id, self.by)
+                        .await
+                        .is_ok();
+                if !reverted {
+                    cloud.doubts.add(machine.id);
+                }
+                Err(error.into())
             }
-            Err(error.into())
         }
     }
 }

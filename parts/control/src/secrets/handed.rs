@@ -11,9 +11,11 @@ use crate::error::ApiError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SecretsWish {
     /// Start without any.
-    pub(crate) skip: Option<bool>,
+    pub(crate) skip: bool,
     /// Refuse to start with an older set.
     pub(crate) min_version: Option<u64>,
+    /// This set, not the newest.
+    pub(crate) at: Option<i64>,
 }
 
 /// The secrets a machine's version is made with, open.
@@ -33,7 +35,13 @@ impl Cloud {
         app: &App,
         wish: SecretsWish,
     ) -> Result<HandedSecrets, ApiError> {
-        let (version, sealed) = self.store.sealed_secrets(app.id).await?;
+        let (version, sealed) = match wish.at {
+            Some(version) => {
+                let sealed = self.store.sealed_secrets_at(app.id, version).await?;
+                (version, sealed)
+            }
+            None => self.store.sealed_secrets(app.id).await?,
+        };
         if wish
             .min_version
             .is_some_and(|least| least > version.unsigned_abs())
@@ -43,7 +51,7 @@ impl Cloud {
                 wish.min_version.unwrap_or_default()
             )));
         }
-        if wish.skip == Some(true) {
+        if wish.skip {
             return Ok(HandedSecrets::default());
         }
         Ok(HandedSecrets {

@@ -1,0 +1,230 @@
+//! `deploy`: what an app shall be, recorded in the cloud, and followed until it is.
+
+mod follow;
+mod local;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Subcommand};
+use mayfly_wire::{CreateRelease, GoDuration};
+use serde_json::Value;
+
+use crate::context::{AppFlags, Context};
+use crate::failure::Failure;
+
+pub(super) use follow::follow;
+
+/// The cloud carries a deployment out by itself: a lost connection or Ctrl-C changes nothing. `deploy attach` follows it
+/// again.
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  deploy --image registry.example/web:2\n  deploy --strategy bluegreen --wait-timeout 2m\n  \
+                  deploy --detach && deploy attach"
+)]
+pub(crate) struct Deploy {
+    #[command(subcommand)]
+    command: Option<DeployCommand>,
+    #[command(flatten)]
+    flags: DeployFlags,
+}
+
+#[derive(Subcommand, Debug)]
+enum DeployCommand {
+    /// Follow a deployment that is under way
+    Attach(Attach),
+    /// Stop a deployment; machines stay as they are at that moment
+    Cancel(Cancel),
+}
+
+#[derive(Args, Debug)]
+struct Attach {
+    /// The release to follow; the newest without it
+    version: Option<i64>,
+    #[command(flatten)]
+    app: AppFlags,
+}
+
+#[derive(Args, Debug)]
+struct Cancel {
+    /// The release to stop; the newest without it
+    version: Option<i64>,
+    #[command(flatten)]
+    app: AppFlags,
+}
+
+#[derive(Args, Debug)]
+struct DeployFlags {
+    #[command(flatten)]
+    app: AppFlags,
+    /// The image to deploy
+    #[arg(short, long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Set a variable of all machines; may be given more than once
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// rolling, immediate, canary or bluegreen
+    #[arg(long)]
+    strategy: Option<String>,
+    /// How many machines may be down at once: a count, or a share below 1
+    #[arg(long, value_name = "NUMBER")]
+    max_unavailable: Option<f64>,
+    /// How long each machine may take to be up, as 2m or a number of seconds
+    #[arg(long, value_name = "DURATION")]
+    wait_timeout: Option<String>,
+    /// How long the release command may take
+    #[arg(long, value_name = "DURATION")]
+    release_command_timeout: Option<String>,
+    /// Do not run the release command
+    #[arg(long)]
+    skip_release_command: bool,
+    /// Watch machines without checks for crashes
+    #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    smoke_checks: bool,
+    /// Give groups that have no machine yet a second one, or a standby
+    #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ha: bool,
+    /// Make no new machines
+    #[arg(long)]
+    update_only: bool,
+    /// Only machines in these regions
+    #[arg(
+        long,
+        alias = "only-regions",
+        value_delimiter = ',',
+        value_name = "REGIONS"
+    )]
+    regions: Vec<String>,
+    /// Not the machines in these regions
+    #[arg(long, value_delimiter = ',', value_name = "REGIONS")]
+    exclude_regions: Vec<String>,
+    /// Only these machines
+    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    only_machines: Vec<String>,
+    /// Not these machines
+    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    exclude_machines: Vec<String>,
+    /// Only machines of these process groups
+    #[arg(long, value_delimiter = ',', value_name = "GROUPS")]
+    process_groups: Vec<String>,
+    /// Return once the release is recorded
+    #[arg(long)]
+    detach: bool,
+    /// Words for the list of releases
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Answer yes to all questions
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Deploy {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self.command {
+            None => self.flags.run(context).await,
+            Some(DeployCommand::Attach(attach)) => {
+                let app = attach.app.require()?;
+                let version = newest(context, &app, attach.version).await?;
+                follow(context, &app, version, 0).await
+            }
+            Some(DeployCommand::Cancel(cancel)) => {
+                let app = cancel.app.require()?;
+                let version = newest(context, &app, cancel.version).await?;
+                let release = context.api()?.cancel_release(&app, version).await?;
+                context.out.line(&format!(
+                    "Release v{} is {}",
+                    release.version, release.status
+                ))?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+impl DeployFlags {
+    async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let app = self.app.require()?;
+        let mut config = local::configuration(context, &self.app)?;
+        for pair in &self.env {
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                Failure::new(format!("--env \"{pair}\" has no value"))
+                    .remedy("Write it as --env NAME=VALUE.")
+            })?;
+            let config = config.as_mut().ok_or_else(|| {
+                Failure::new("--env needs a fly.toml here to add the variable to")
+                    .remedy("Write one with `config save`, or go where it is.")
+            })?;
+            config
+                .env
+                .get_or_insert_default()
+                .insert(name.to_owned(), value.to_owned());
+        }
+        let api = context.api()?;
+        api.app(&app).await?;
+        let list = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
+        let wanted = CreateRelease {
+            config: config.as_ref().map(mayfly_appconfig::AppConfig::to_value),
+            image: self.image.clone(),
+            strategy: self.strategy.clone(),
+            max_unavailable: self.max_unavailable,
+            wait_timeout: duration("--wait-timeout", self.wait_timeout.as_deref())?,
+            release_command_timeout: duration(
+                "--release-command-timeout",
+                self.release_command_timeout.as_deref(),
+            )?,
+            skip_release_command: Some(true).filter(|_| self.skip_release_command),
+            smoke_checks: Some(self.smoke_checks),
+            ha: Some(self.ha),
+            update_only: Some(true).filter(|_| self.update_only),
+            only_regions: list(&self.regions),
+            exclude_regions: list(&self.exclude_regions),
+            only_machines: list(&self.only_machines),
+            exclude_machines: list(&self.exclude_machines),
+            process_groups: list(&self.process_groups),
+            description: self.description.clone(),
+            ..CreateRelease::default()
+        };
+        let release = api.create_release(&app, &wanted).await?;
+        context.out.note(&format!(
+            "Release v{} of {app} is recorded",
+            release.version
+        ));
+        if self.detach {
+            context.out.line(&format!("v{}", release.version))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        follow(
+            context,
+            &app,
+            release.version,
+            release.events_after.unwrap_or(0),
+        )
+        .await
+    }
+}
+
+async fn newest(context: &Context, app: &str, version: Option<i64>) -> anyhow::Result<i64> {
+    if let Some(version) = version {
+        return Ok(version);
+    }
+    let releases = context.api()?.releases(app, 1).await?;
+    let newest = releases.first().map(|release| release.version);
+    newest.ok_or_else(|| Failure::new(format!("app {app} has no releases yet")).into())
+}
+
+/// `2m30s`, or a number of seconds.
+fn duration(flag: &str, text: Option<&str>) -> anyhow::Result<Option<GoDuration>> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let value = match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Value::from(format!("{text}s")),
+        false => Value::from(text),
+    };
+    let read = serde_json::from_value(value);
+    read.map(Some).map_err(|error| {
+        Failure::new(format!("{flag} \"{text}\": {error}"))
+            .remedy("Write it as 90, 90s or 2m30s.")
+            .into()
+    })
+}

@@ -1,0 +1,112 @@
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mayfly_wire::Release;
+use serde_json::Value;
+
+use crate::client::EventFilter;
+use crate::context::Context;
+use crate::output::Progress;
+
+/// Between two looks; the log tells everything that happened meanwhile.
+const EVERY: Duration = Duration::from_millis(300);
+
+/// Events read at once.
+const PAGE: usize = 200;
+
+/// A cloud that cannot be reached for so long is given up; the deployment goes on without us.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Shows what is done for a release, from the event after `seen` on, until its end. Succeeds if the release is live.
+pub(crate) async fn follow(
+    context: &Context,
+    app: &str,
+    version: i64,
+    seen: u64,
+) -> anyhow::Result<ExitCode> {
+    let api = context.api()?;
+    let mut filter = EventFilter {
+        after: Some(seen),
+        limit: Some(PAGE),
+        app: Some(app.to_owned()),
+        machine: None,
+    };
+    let mut progress = Progress::start(&context.out, &format!("Deploying v{version}"));
+    let mut silent = Duration::ZERO;
+    loop {
+        // The release before its events: what it says at its end is then contained in them.
+        let looked = async {
+            let release = api.release(app, version).await?;
+            let (events, next) = api.events(&filter).await?;
+            Ok::<_, crate::client::ApiError>((release, events, next))
+        };
+        let (release, events, next) = match looked.await {
+            Ok(looked) => {
+                silent = Duration::ZERO;
+                looked
+            }
+            Err(error) if error.is_transient() && silent < PATIENCE => {
+                progress.say("Waiting for the cloud to answer; the deployment goes on");
+                silent += EVERY;
+                tokio::time::sleep(EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let full = events.len() == PAGE;
+        for event in &events {
+            if let Some(line) = line(event, version) {
+                progress.say(&line);
+            }
+        }
+        filter.after = next.or(filter.after);
+        if full {
+            continue;
+        }
+        if release.finished_at.is_some() {
+            drop(progress);
+            return end(context, app, &release);
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// What an event says about the release, if it says anything.
+fn line(event: &Value, version: i64) -> Option<String> {
+    let after = event.get("after")?;
+    if after.get("version")?.as_i64()? != version {
+        return None;
+    }
+    match event.get("kind")?.as_str()? {
+        "release.step" => after.get("message")?.as_str().map(str::to_owned),
+        "release.stage" => Some(
+            match after.get("stage")?.as_str()? {
+                "release_command" => "Release command",
+                "canary" => "Trying a canary",
+                "switch" => "Moving traffic to the new machines",
+                _ => "Bringing machines to the release",
+            }
+            .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn end(context: &Context, app: &str, release: &Release) -> anyhow::Result<ExitCode> {
+    let version = release.version;
+    if release.status == "complete" {
+        context.out.line(&format!("v{version} of {app} is live"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let why = release.failure.as_deref().unwrap_or("nobody said why");
+    context.out.note(&format!(
+        "Error: release v{version} is {}: {why}",
+        release.status
+    ));
+    if release.status == "failed" {
+        context.out.note(
+            "\nMachines it did not reach still run what they ran. Go back with `releases rollback`, or deploy again.",
+        );
+    }
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,16 @@
+//! Releases and the deployments that make them true.
+//!
+//! A release is recorded as a wish; the [`Deployments`] loop carries it out and survives both the caller and this
+//! process: each turn looks at the app's machines and does what is next, by the rules of `mayfly-deploy`. What cannot be
+//! seen in the machines (how far a deployment has come) is the release's stage in the store.
+
+mod api;
+mod command;
+mod content;
+mod deployment;
+mod machines;
+mod options;
+mod view;
+
+pub(crate) use api::{cancel, create, list, rollback, show};
+pub(crate) use deployment::Deployments;

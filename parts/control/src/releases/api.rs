@@ -1,0 +1,257 @@
+//! `/v1/apps/<app>/releases`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use mayfly_appconfig::AppConfig;
+use mayfly_control_store::{NewRelease, Release, ReleaseStatus, StoreError};
+use mayfly_types::{EventSeq, ImageRef, ReleaseId};
+use mayfly_wire::{CreateRelease, RollbackRelease};
+use serde_json::{Value, json};
+
+use super::options::Options;
+use super::view::{summary, whole};
+use crate::access::AppAccess;
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+use crate::http::body::JsonBody;
+use crate::http::query::Query;
+
+/// Releases in one answer, unless the caller says otherwise.
+const LISTED: i64 = 25;
+const LISTED_MAX: i64 = 1000;
+const DESCRIPTION_MAX: usize = 500;
+
+/// `GET …/releases?limit=`: newest first.
+pub(crate) async fn list(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    query: Query,
+) -> Result<Json<Vec<mayfly_wire::Release>>, ApiError> {
+    query.only(&["limit"])?;
+    let limit = query.number("limit", 1, LISTED_MAX)?.unwrap_or(LISTED);
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let releases = cloud.store.releases(access.app.id, limit).await?;
+    Ok(Json(releases.into_iter().map(summary).collect()))
+}
+
+/// `GET …/releases/<version>`.
+pub(crate) async fn show(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    Path((_, version)): Path<(String, String)>,
+) -> Result<Json<mayfly_wire::Release>, ApiError> {
+    let release = named(&cloud, &access, &version).await?;
+    Ok(Json(whole(release)))
+}
+
+/// `POST …/releases`: records what the app shall be. The answer comes at once; the deployment follows and needs nobody.
+pub(crate) async fn create(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    JsonBody(request): JsonBody<CreateRelease>,
+) -> Result<(StatusCode, Json<mayfly_wire::Release>), ApiError> {
+    let before = cloud.store.complete_release(access.app.id, None).await?;
+    let config = configuration(&request, before.as_ref())?;
+    let parsed = config.as_ref().map(app_config).transpose()?;
+    let options = Options::of(&request, parsed.as_ref())?;
+    let image = match image(&request, parsed.as_ref())? {
+        Some(image) => Some(cloud.pin_image(&image, "image").await?),
+        None => before.and_then(|before| before.image),
+    };
+    if image.is_none() && !options.keep_config {
+        return Err(ApiError::invalid(
+            "image is required: neither the request, the configuration's [build] nor an earlier release names one",
+        ));
+    }
+    let secrets = cloud.store.app_secrets(access.app.id).await?;
+    let description = request.description.unwrap_or_default();
+    if description.len() > DESCRIPTION_MAX {
+        return Err(ApiError::invalid(format!(
+            "description must have at most {DESCRIPTION_MAX} bytes"
+        )));
+    }
+    let new = NewRelease {
+        id: ReleaseId::from_random(cloud.entropy.bytes()),
+        app_id: access.app.id,
+        config,
+        image,
+        secrets_version: secrets.version,
+        options: json!(options),
+        description: match description.is_empty() {
+            true => "Release".to_owned(),
+            false => description,
+        },
+        owner: access.caller.name(),
+    };
+    let by = access.caller.by(&cloud);
+    let position = cloud.store.newest_event().await?;
+    let release = cloud.store.create_release(new, by).await?;
+    Ok((StatusCode::CREATED, Json(created(release, position))))
+}
+
+/// `POST …/releases/rollback`: image, configuration and secrets of an earlier release as a new one.
+pub(crate) async fn rollback(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    JsonBody(request): JsonBody<RollbackRelease>,
+) -> Result<(StatusCode, Json<mayfly_wire::Release>), ApiError> {
+    let target = match request.version {
+        Some(version) => {
+            let release = named(&cloud, &access, &version.to_string()).await?;
+            if release.status != ReleaseStatus::Complete {
+                return Err(ApiError::invalid(format!(
+                    "version must be a release that was complete: v{version} is {}",
+                    release.status
+                )));
+            }
+            release
+        }
+        None => before_the_newest(&cloud, &access).await?,
+    };
+    let (owner, by) = (access.caller.name(), access.caller.by(&cloud));
+    let keep_secrets = request.keep_secrets == Some(true);
+    let position = cloud.store.newest_event().await?;
+    let release = cloud.roll_back_to(&target, keep_secrets, owner, by).await?;
+    Ok((StatusCode::CREATED, Json(created(release, position))))
+}
+
+/// `POST …/releases/<version>/cancel`: machines stay as they are at that moment.
+pub(crate) async fn cancel(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    Path((_, version)): Path<(String, String)>,
+) -> Result<Json<mayfly_wire::Release>, ApiError> {
+    let release = named(&cloud, &access, &version).await?;
+    if !release.is_open() {
+        return Err(ApiError::conflict(format!(
+            "release v{} is {} already",
+            release.number, release.status
+        )));
+    }
+    let reason = format!("cancelled by {}", access.caller.name());
+    let by = access.caller.by(&cloud);
+    let ended = cloud
+        .store
+        .finish_release(release.id, ReleaseStatus::Cancelled, Some(reason), by)
+        .await?;
+    Ok(Json(whole(ended)))
+}
+
+fn created(release: Release, position: EventSeq) -> mayfly_wire::Release {
+    mayfly_wire::Release {
+        events_after: Some(position.0.unsigned_abs()),
+        ..whole(release)
+    }
+}
+
+async fn named(cloud: &Cloud, access: &AppAccess, version: &str) -> Result<Release, ApiError> {
+    let number = version.strip_prefix('v').unwrap_or(version);
+    let unknown = || {
+        let text: String = version.chars().take(40).collect();
+        ApiError::not_found(format!("app {} has no release {text}", access.app.name))
+    };
+    let number: i64 = number.parse().map_err(|_| unknown())?;
+    match cloud.store.release(access.app.id, number).await {
+        Err(StoreError::NotFound { .. }) => Err(unknown()),
+        found => Ok(found?),
+    }
+}
+
+/// The release that was live before the one that is.
+async fn before_the_newest(cloud: &Cloud, access: &AppAccess) -> Result<Release, ApiError> {
+    let store = &cloud.store;
+    let nothing = || {
+        ApiError::invalid(format!(
+            "app {} has no earlier complete release to go back to",
+            access.app.name
+        ))
+    };
+    let newest = store.releases(access.app.id, 1).await?;
+    let newest = newest.into_iter().next().ok_or_else(nothing)?;
+    // After a failed release the last complete one is what to go back to.
+    store
+        .complete_release(access.app.id, Some(newest.number))
+        .await?
+        .ok_or_else(nothing)
+}
+
+/// The configuration the release is to have, as it is stored.
+fn configuration(
+    request: &CreateRelease,
+    before: Option<&Release>,
+) -> Result<Option<Value>, ApiError> {
+    let earlier = before.and_then(|before| before.config.clone());
+    match (&request.config, request.keep_config == Some(true)) {
+        (Some(_), true) => Err(ApiError::invalid(
+            "config and keep_config exclude each other",
+        )),
+        (None, true) => Ok(earlier),
+        (Some(config), false) => Ok(Some(config.clone())),
+        (None, false) if earlier.is_some() => Ok(earlier),
+        (None, false) => Err(ApiError::invalid(
+            "config is required for an app's first release",
+        )),
+    }
+}
+
+pub(super) fn app_config(value: &Value) -> Result<AppConfig, ApiError> {
+    AppConfig::from_value(value).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        ApiError::invalid(format!("config: {}", problems.join("; ")))
+    })
+}
+
+fn image(
+    request: &CreateRelease,
+    config: Option<&AppConfig>,
+) -> Result<Option<ImageRef>, ApiError> {
+    let of_config = config.and_then(|config| config.build.as_ref()?.image.as_deref());
+    let named = request.image.as_deref().or(of_config);
+    named
+        .filter(|text| !text.is_empty())
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| ApiError::invalid(format!("image: {error}")))
+}
+
+impl Cloud {
+    /// Records the content of an earlier release as a new one.
+    pub(super) async fn roll_back_to(
+        &self,
+        target: &Release,
+        keep_secrets: bool,
+        owner: String,
+        by: mayfly_control_store::By,
+    ) -> Result<Release, ApiError> {
+        let secrets = match keep_secrets {
+            true => self.store.app_secrets(target.app_id).await?,
+            false => {
+                let version = target.secrets_version;
+                self.store
+                    .restore_secrets(target.app_id, version, by.clone())
+                    .await?
+            }
+        };
+        let options: Options = serde_json::from_value(target.options.clone()).unwrap_or_default();
+        let options = Options {
+            // What the old release had done to data is not done again.
+            skip_release_command: true,
+            auto_rollback: false,
+            ..options
+        };
+        let new = NewRelease {
+            id: ReleaseId::from_random(self.entropy.bytes()),
+            app_id: target.app_id,
+            config: target.config.clone(),
+            image: target.image.clone(),
+            secrets_version: secrets.version,
+            options: json!(options),
+            description: format!("Rollback to v{}", target.number),
+            owner,
+        };
+        Ok(self.store.create_release(new, by).await?)
+    }
+}

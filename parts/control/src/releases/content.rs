@@ -1,0 +1,194 @@
+//! What a release makes of a machine.
+
+use std::collections::BTreeMap;
+
+use mayfly_appconfig::{AppConfig, MachineError};
+use mayfly_control_store::{Machine, Release};
+use mayfly_types::MachineId;
+use mayfly_wire::{InvalidBody, MachineConfig, read_value};
+use serde_json::value::to_raw_value;
+
+use crate::machines::prepare::WrittenConfig;
+
+/// Metadata keys, as clients of the original know them (`fly_…`) or our own.
+pub(super) const MANAGED: (&str, &str) = ("fly_platform_version", "v2");
+pub(super) const GROUP: &str = "fly_process_group";
+pub(super) const RELEASE_ID: &str = "fly_release_id";
+pub(super) const RELEASE_VERSION: &str = "fly_release_version";
+pub(super) const CANARY: &str = "fly_canary";
+pub(super) const BLUE_GREEN: &str = "fly_bluegreen_deployment_tag";
+/// The release that made the machine.
+pub(super) const MADE_BY: &str = "mayfly_made_by_release";
+/// The machine that a blue-green release replaces by this one.
+pub(super) const REPLACES: &str = "mayfly_replaces";
+
+/// Why a machine's configuration cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ContentError {
+    #[error("the app's configuration")]
+    Config(#[from] MachineError),
+    #[error("read the configuration of machine {machine_id}")]
+    Existing {
+        machine_id: MachineId,
+        #[source]
+        source: Unreadable,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("it is not JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("it has another shape")]
+    Shape(#[from] InvalidBody),
+}
+
+/// A release's words about machines.
+pub(super) struct Content<'a> {
+    pub(super) release: &'a Release,
+    /// `None` keeps machines as they are but for image and release.
+    pub(super) config: Option<&'a AppConfig>,
+}
+
+impl Content<'_> {
+    /// A machine that is there, with the release.
+    pub(super) fn changed(&self, machine: &Machine) -> Result<MachineConfig, ContentError> {
+        let existing = read(machine)?;
+        let group = group_of(machine);
+        let mut next = match self.config {
+            Some(config) => config.machine_config(&group, Some(&existing))?,
+            None => existing,
+        };
+        self.mark(&mut next);
+        Ok(next)
+    }
+
+    /// A machine of a group that has none yet.
+    pub(super) fn fresh(&self, group: &str) -> Result<MachineConfig, ContentError> {
+        let config = self.config.cloned().unwrap_or_default();
+        let mut next = config.machine_config(group, None)?;
+        next.guest.get_or_insert_with(|| shared(1, 256));
+        self.mark(&mut next);
+        self.note(&mut next, MADE_BY, self.release.number.to_string());
+        Ok(next)
+    }
+
+    pub(super) fn standby(
+        &self,
+        group: &str,
+        of: MachineId,
+    ) -> Result<MachineConfig, ContentError> {
+        let mut next = self.fresh(group)?;
+        next.standbys = Some(vec![of.to_string()]);
+        next.env
+            .get_or_insert_default()
+            .insert("FLY_STANDBY_FOR".to_owned(), of.to_string());
+        Ok(next)
+    }
+
+    pub(super) fn canary(&self, like: &Machine) -> Result<MachineConfig, ContentError> {
+        let mut next = self.changed(like)?;
+        self.note(&mut next, MADE_BY, self.release.number.to_string());
+        self.note(&mut next, CANARY, "true".to_owned());
+        next.dns.get_or_insert_default().skip_registration = Some(true);
+        Ok(next)
+    }
+
+    /// The machine that is to replace `blue`; `greens` are the replacements of the machines it may stand in for.
+    pub(super) fn green(
+        &self,
+        blue: &Machine,
+        greens: &BTreeMap<MachineId, MachineId>,
+    ) -> Result<MachineConfig, ContentError> {
+        let mut next = self.changed(blue)?;
+        self.note(&mut next, MADE_BY, self.release.number.to_string());
+        self.note(&mut next, REPLACES, blue.id.to_string());
+        self.note(&mut next, BLUE_GREEN, self.release.number.to_string());
+        let replaced = |id: &String| {
+            let green = id
+                .parse()
+                .ok()
+                .and_then(|blue: MachineId| greens.get(&blue));
+            green.map_or_else(|| id.clone(), ToString::to_string)
+        };
+        next.standbys = next
+            .standbys
+            .map(|standbys| standbys.iter().map(replaced).collect());
+        Ok(next)
+    }
+
+    /// The machine that runs the release command; `None` without one. It is as large as the largest of the default group.
+    pub(super) fn command(
+        &self,
+        machines: &[Machine],
+    ) -> Result<Option<MachineConfig>, ContentError> {
+        let Some(config) = self.config else {
+            return Ok(None);
+        };
+        let Some(mut next) = config.release_machine_config()? else {
+            return Ok(None);
+        };
+        if next.guest.is_none() {
+            let group = config.default_group();
+            let of_group = machines.iter().filter(|machine| group_of(machine) == group);
+            let largest = of_group.max_by_key(|machine| machine.spec.size.memory_mib);
+            next.guest = match largest {
+                Some(machine) => read(machine)?.guest,
+                None => Some(shared(2, 512)),
+            };
+        }
+        self.mark(&mut next);
+        Ok(Some(next))
+    }
+
+    fn mark(&self, machine: &mut MachineConfig) {
+        if let Some(image) = &self.release.image {
+            machine.image = Some(image.to_string());
+        }
+        self.note(machine, MANAGED.0, MANAGED.1.to_owned());
+        self.note(machine, RELEASE_ID, self.release.id.to_string());
+        self.note(machine, RELEASE_VERSION, self.release.number.to_string());
+    }
+
+    fn note(&self, machine: &mut MachineConfig, key: &str, value: String) {
+        let metadata = machine.metadata.get_or_insert_default();
+        metadata.insert(key.to_owned(), value);
+    }
+}
+
+/// A size on shared CPUs.
+fn shared(cpus: i64, memory_mb: i64) -> mayfly_wire::Guest {
+    mayfly_wire::Guest {
+        cpu_kind: Some("shared".to_owned()),
+        cpus: Some(cpus),
+        memory_mb: Some(memory_mb),
+        ..mayfly_wire::Guest::default()
+    }
+}
+
+/// The process group of a machine; those of old clients have none.
+pub(super) fn group_of(machine: &Machine) -> String {
+    let metadata = &machine.spec.metadata;
+    let group = metadata
+        .get(GROUP)
+        .or_else(|| metadata.get("process_group"));
+    group.map_or_else(|| mayfly_appconfig::DEFAULT_GROUP.to_owned(), Clone::clone)
+}
+
+/// A configuration in the two forms in which machines are asked for.
+pub(super) fn written(config: &MachineConfig) -> WrittenConfig {
+    let value = serde_json::to_value(config).expect("a configuration is plain data");
+    let letter = to_raw_value(&value).expect("a value is JSON");
+    (value, letter)
+}
+
+fn read(machine: &Machine) -> Result<MachineConfig, ContentError> {
+    let existing = || -> Result<MachineConfig, Unreadable> {
+        let value = serde_json::from_str(machine.config.get())?;
+        Ok(read_value(&value)?)
+    };
+    existing().map_err(|source| ContentError::Existing {
+        machine_id: machine.id,
+        source,
+    })
+}

@@ -1,0 +1,221 @@
+//! An app's machines as a deployment sees them.
+
+use std::collections::BTreeMap;
+
+use mayfly_control_store::{App, Machine, MachineEvent, Release};
+use mayfly_deploy::{CheckNow, Group, Member, Readiness, Rules, Seen, readiness};
+use mayfly_host_api::CheckStatus;
+use mayfly_machine::MachineState;
+use mayfly_types::{MachineId, Timestamp};
+
+use super::content::{CANARY, Content, GROUP, MADE_BY, MANAGED, RELEASE_ID, REPLACES, group_of};
+use super::deployment::StepError;
+use super::options::Options;
+use crate::cloud::Cloud;
+use crate::machines::checks::Checks;
+
+/// Enough to find the starts and ends since a release.
+const HISTORY: u32 = 20;
+
+/// The machines that a release is for, and what is known of each.
+pub(super) struct Fleet {
+    pub(super) machines: BTreeMap<MachineId, Machine>,
+    pub(super) members: Vec<Member>,
+}
+
+impl Fleet {
+    /// Looks at the machines of the app that deployments manage; others are left alone.
+    pub(super) async fn look(
+        cloud: &Cloud,
+        app: &App,
+        release: &Release,
+        options: &Options,
+    ) -> Result<Fleet, StepError> {
+        let machines = cloud.machines_of(app, false).await?;
+        let mut events = cloud
+            .store
+            .app_machine_events(app.id, HISTORY, false)
+            .await?;
+        let (checks, now) = (Checks::now(&cloud.hosts), cloud.now());
+        let rules = options.rules();
+        let nonce = cloud.release_nonce(release);
+        let mut fleet = Fleet {
+            machines: BTreeMap::new(),
+            members: Vec::new(),
+        };
+        for machine in machines {
+            if !is_managed(&machine) {
+                continue;
+            }
+            let group = group_of(&machine);
+            let made = is_made_by(&machine, release);
+            if !made && !options.concerns(machine.id.as_str(), machine.region.as_str(), &group) {
+                continue;
+            }
+            let history = events.remove(&machine.id).unwrap_or_default();
+            let metadata = &machine.spec.metadata;
+            let has_release =
+                metadata.get(RELEASE_ID).map(String::as_str) == Some(release.id.as_str());
+            fleet.members.push(Member {
+                id: machine.id,
+                release: has_release.then(|| judge(&machine, &history, &checks, &rules, now)),
+                made,
+                replaces: metadata
+                    .get(REPLACES)
+                    .filter(|_| made)
+                    .and_then(|id| id.parse().ok()),
+                canary: metadata.contains_key(CANARY),
+                standby: !machine.spec.standbys.is_empty(),
+                running: runs(machine.state),
+                cordoned: machine.cordoned,
+                leased: machine
+                    .lease_at(now)
+                    .is_some_and(|lease| lease.nonce != nonce),
+                group,
+            });
+            fleet.machines.insert(machine.id, machine);
+        }
+        Ok(fleet)
+    }
+
+    /// The groups of the release.
+    pub(super) fn groups(&self, content: &Content<'_>, options: &Options) -> Vec<Group> {
+        let Some(config) = content.config else {
+            // Nothing is known but what is there.
+            let mut names: Vec<&str> = self
+                .members
+                .iter()
+                .map(|member| member.group.as_str())
+                .collect();
+            names.sort_unstable();
+            names.dedup();
+            let group = |name: &str| Group {
+                name: name.to_owned(),
+                machines_at_first: 0,
+                standby_at_first: false,
+            };
+            return names.into_iter().map(group).collect();
+        };
+        let group = |name: &str| {
+            let (count, standby) = if !options.fills(name) {
+                (0, false)
+            } else if config.mount(name).is_some() || options.no_ha {
+                (1, false)
+            } else if config.has_services(name) {
+                (2, false)
+            } else {
+                (1, true)
+            };
+            Group {
+                name: name.to_owned(),
+                machines_at_first: count,
+                standby_at_first: standby,
+            }
+        };
+        config.groups().into_iter().map(group).collect()
+    }
+
+    /// Which machine replaces which.
+    pub(super) fn greens(&self) -> BTreeMap<MachineId, MachineId> {
+        let members = self.members.iter();
+        members
+            .filter_map(|member| Some((member.replaces?, member.id)))
+            .collect()
+    }
+
+    /// What a release that failed takes away again: machines that stand beside the old ones.
+    pub(super) fn extra(&self) -> impl Iterator<Item = &Machine> {
+        let members = self.members.iter();
+        members
+            .filter(|member| member.made && (member.canary || member.replaces.is_some()))
+            .map(|member| &self.machines[&member.id])
+    }
+}
+
+/// Made by a deployment for users; the machines of commands, tests and consoles are not.
+fn is_managed(machine: &Machine) -> bool {
+    let metadata = &machine.spec.metadata;
+    let managed = metadata.get(MANAGED.0).map(String::as_str) == Some(MANAGED.1);
+    let one_off = metadata
+        .get(GROUP)
+        .is_some_and(|group| group.starts_with("fly_app_"));
+    managed && !one_off
+}
+
+fn is_made_by(machine: &Machine, release: &Release) -> bool {
+    let made_by = machine.spec.metadata.get(MADE_BY);
+    made_by.and_then(|number| number.parse().ok()) == Some(release.number)
+}
+
+/// Whether a machine in this state runs a program or is about to.
+pub(super) fn runs(state: MachineState) -> bool {
+    matches!(
+        state,
+        MachineState::Starting
+            | MachineState::Started
+            | MachineState::Restarting
+            | MachineState::Updating
+            | MachineState::Replacing
+            | MachineState::Stopping
+            | MachineState::Failed
+            | MachineState::LaunchFailed
+    )
+}
+
+fn judge(
+    machine: &Machine,
+    history: &[MachineEvent],
+    checks: &Checks,
+    rules: &Rules,
+    now: Timestamp,
+) -> Readiness {
+    // Newest first, by the host's own order: what came after it took the version on.
+    let since_release: Vec<&MachineEvent> = history
+        .iter()
+        .take_while(|event| event.kind != "update" && event.kind != "launch")
+        .collect();
+    let ran = since_release.iter().any(|event| event.kind == "start");
+    let crashes: Vec<i32> = since_release
+        .iter()
+        .filter_map(|event| crash(event))
+        .collect();
+    let rests = !ran
+        && match machine.state {
+            MachineState::Stopped | MachineState::Suspended => true,
+            MachineState::Created => !machine.spec.standbys.is_empty(),
+            _ => false,
+        };
+    let checks = checks.of(machine).into_iter().map(|check| CheckNow {
+        status: match check.status.as_str() {
+            "passing" => CheckStatus::Passing,
+            "critical" => CheckStatus::Critical,
+            _ => CheckStatus::Warning,
+        },
+        name: check.name,
+        output: check.output,
+    });
+    let seen = Seen {
+        state: machine.state,
+        since: machine.state_since,
+        updated_at: machine.updated_at,
+        delivered: machine.is_delivered(),
+        ran,
+        rests,
+        checks: checks.collect(),
+        crashes: u32::try_from(crashes.len()).unwrap_or(u32::MAX),
+        exit_code: crashes.first().copied(),
+        failure: machine.failure.clone(),
+    };
+    readiness(&seen, rules, now)
+}
+
+/// The exit code of a program that ended by itself.
+pub(super) fn crash(event: &MachineEvent) -> Option<i32> {
+    if event.kind != "exit" {
+        return None;
+    }
+    let exit = event.request.as_ref()?.get("exit_event")?;
+    let asked = exit.get("requested_stop")?.as_bool()?;
+    let code = exit.get("exit_code")?.as_i64()?;
+    (!asked).then(|| i32::try_from(code).unwrap_or(i32::MAX))
+}

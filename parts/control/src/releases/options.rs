@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use mayfly_appconfig::AppConfig;
+use mayfly_deploy::{Rules, Strategy, Unavailable};
+use mayfly_wire::CreateRelease;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+
+/// How long one machine may take, unless the release says otherwise: as documented for `wait_timeout`.
+const WAIT: Duration = Duration::from_secs(5 * 60);
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How a release is carried out, as it is stored with it. Everything has a default, so that older rows stay readable.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Options {
+    pub(crate) strategy: String,
+    pub(crate) max_unavailable: Option<f64>,
+    pub(crate) wait_timeout_ms: u64,
+    pub(crate) release_command_timeout_ms: u64,
+    pub(crate) skip_release_command: bool,
+    pub(crate) skip_smoke_checks: bool,
+    pub(crate) no_ha: bool,
+    pub(crate) update_only: bool,
+    /// Machines keep their own configuration.
+    pub(crate) keep_config: bool,
+    /// Go back to the last complete release if this one fails.
+    pub(crate) auto_rollback: bool,
+    pub(crate) only_regions: Vec<String>,
+    pub(crate) exclude_regions: Vec<String>,
+    pub(crate) only_machines: Vec<String>,
+    pub(crate) exclude_machines: Vec<String>,
+    pub(crate) process_groups: Vec<String>,
+}
+
+impl Options {
+    /// The request's word, then the configuration's, then the usual.
+    ///
+    /// # Errors
+    /// 422 for a strategy that does not exist, a share or a time out of range.
+    pub(crate) fn of(
+        request: &CreateRelease,
+        config: Option<&AppConfig>,
+    ) -> Result<Self, ApiError> {
+        let deploy = config.and_then(|config| config.deploy.clone());
+        let deploy = deploy.unwrap_or_default();
+        let experimental = config.and_then(|config| config.experimental.clone());
+        let strategy: Strategy =
+            match request.strategy.as_deref().filter(|text| !text.is_empty()) {
+                Some(text) => text.parse(),
+                None => deploy.strategy.as_deref().unwrap_or("rolling").parse(),
+            }
+            .map_err(|error| ApiError::invalid(format!("{error}")))?;
+        let max_unavailable = request.max_unavailable.or(deploy.max_unavailable);
+        if let Some(share) = max_unavailable
+            && strategy != Strategy::BlueGreen
+        {
+            Unavailable::try_from(share).map_err(|error| ApiError::invalid(error.to_string()))?;
+        }
+        let wait = request.wait_timeout.or(deploy.wait_timeout);
+        let command = request
+            .release_command_timeout
+            .or(deploy.release_command_timeout);
+        let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+        Ok(Options {
+            strategy: strategy.to_string(),
+            max_unavailable,
+            wait_timeout_ms: millis("wait_timeout", wait.map(|wait| wait.0))?,
+            release_command_timeout_ms: millis(
+                "release_command_timeout",
+                command.map(|wait| wait.0),
+            )?,
+            skip_release_command: request.skip_release_command == Some(true),
+            skip_smoke_checks: request.smoke_checks == Some(false),
+            no_ha: request.ha == Some(false),
+            update_only: request.update_only == Some(true),
+            keep_config: request.keep_config == Some(true),
+            auto_rollback: experimental
+                .and_then(|experimental| experimental.auto_rollback)
+                .unwrap_or(false),
+            only_regions: list(&request.only_regions),
+            exclude_regions: list(&request.exclude_regions),
+            only_machines: list(&request.only_machines),
+            exclude_machines: list(&request.exclude_machines),
+            process_groups: list(&request.process_groups),
+        })
+    }
+
+    pub(crate) fn strategy(&self) -> Strategy {
+        self.strategy.parse().unwrap_or_default()
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        let share = self.max_unavailable.map(Unavailable::try_from);
+        Rules {
+            strategy: self.strategy(),
+            max_unavailable: share.and_then(Result::ok).unwrap_or_default(),
+            wait_timeout: Duration::from_millis(self.wait_timeout_ms),
+            smoke_checks: !self.skip_smoke_checks,
+        }
+    }
+
+    pub(crate) fn release_command_timeout(&self) -> Duration {
+        Duration::from_millis(self.release_command_timeout_ms)
+    }
+
+    /// Whether the release is for a machine that is there.
+    pub(crate) fn concerns(&self, id: &str, region: &str, group: &str) -> bool {
+        let in_list = |list: &[String], text: &str| list.iter().any(|item| item == text);
+        let asked_for = |list: &[String], text: &str| list.is_empty() || in_list(list, text);
+        asked_for(&self.only_regions, region)
+            && !in_list(&self.exclude_regions, region)
+            && asked_for(&self.only_machines, id)
+            && !in_list(&self.exclude_machines, id)
+            && asked_for(&self.process_groups, group)
+    }
+
+    /// Whether the release may make machines for a group that has none.
+    pub(crate) fn fills(&self, group: &str) -> bool {
+        let groups = &self.process_groups;
+        !self.update_only
+            && self.only_machines.is_empty()
+            && (groups.is_empty() || groups.iter().any(|name| name == group))
+    }
+}
+
+fn millis(field: &str, wanted: Option<Duration>) -> Result<u64, ApiError> {
+    let wanted = wanted.filter(|wanted| !wanted.is_zero()).unwrap_or(WAIT);
+    if wanted > WAIT_MAX {
+        return Err(ApiError::invalid(format!(
+            "{field} must be at most 24 hours, got {} s",
+            wanted.as_secs()
+        )));
+    }
+    Ok(u64::try_from(wanted.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,76 @@
+use mayfly_types::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::GoDuration;
+use crate::optional_fields::optional_fields;
+
+optional_fields! {
+    /// Body of a deployment. What is left out is as in the app's newest complete release.
+    pub struct CreateRelease {
+        /// The app's configuration, as JSON.
+        pub config: Value,
+        /// Only machines' image, secrets and release change; their configuration stays.
+        pub keep_config: bool,
+        pub image: String,
+        pub strategy: String,
+        /// Below 1 a share of the group, else a count.
+        pub max_unavailable: f64,
+        pub wait_timeout: GoDuration,
+        pub release_command_timeout: GoDuration,
+        pub skip_release_command: bool,
+        pub smoke_checks: bool,
+        /// A second machine, or a standby, for groups that have none.
+        pub ha: bool,
+        pub update_only: bool,
+        pub only_regions: Vec<String>,
+        pub exclude_regions: Vec<String>,
+        pub only_machines: Vec<String>,
+        pub exclude_machines: Vec<String>,
+        pub process_groups: Vec<String>,
+        pub description: String,
+    }
+
+    pub struct RollbackRelease {
+        /// The release to go back to; the one before the newest complete one without it.
+        pub version: i64,
+        /// Leave the app's secrets as they are.
+        pub keep_secrets: bool,
+    }
+}
+
+/// A release as the API shows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Release {
+    pub id: String,
+    pub version: i64,
+    /// `queued`, `running`, `complete`, `failed`, `cancelled` or `superseded`.
+    pub status: String,
+    /// What a running release is at: `release_command`, `canary`, `machines` or `switch`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stage: String,
+    pub description: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_ref: String,
+    pub strategy: String,
+    pub secrets_version: u64,
+    pub user: ReleaseUser,
+    pub created_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// With the answer to its creation: what happens to it is in the event log after this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_after: Option<u64>,
+    /// Shown with one release, not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Value>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReleaseUser {
+    pub email: String,
+}
