@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the program is made of, relative to the workspace.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
     "bin/mayfly-init/Cargo.toml",
     "bin/mayfly-init/src",
     "base/sys/src",
     "base/logs/src",
+    "base/tls/src",
     "base/types/src",
     "domain/machine/src",
     "wire/guest/src",

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use mayfly_tls::{Trust, client_config};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -96,7 +97,7 @@ impl Prober {
         Prober {
             user_agent: HeaderValue::from_static(user_agent),
             verifying: OnceLock::new(),
-            careless: TlsConnector::from(Arc::new(authorities::careless_tls())),
+            careless: TlsConnector::from(Arc::new(client_config(Trust::Anyone))),
         }
     }
 

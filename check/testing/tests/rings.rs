@@ -13,13 +13,14 @@ const RINGS: [&str; 8] = [
 /// The crate that every other crate's tests may use although it stands outside of them.
 const TEST_HELPERS: &str = "mayfly-testing";
 
-/// Heavy dependencies that stay behind one crate of ours; TLS behind one as client and one as server.
+/// Heavy dependencies that stay behind one crate of ours; TLS behind one as client and one as server,
+/// and what clients on a runtime share with those without one, `mayfly-init`, behind `mayfly-tls`.
 const BEHIND_ONE: [(&str, &[&str]); 9] = [
     ("sqlx", &["mayfly-db"]),
     ("hyper", &["mayfly-net"]),
     ("hyper-util", &["mayfly-net"]),
     ("hyper-rustls", &["mayfly-net"]),
-    ("rustls", &["mayfly-net", "mayfly-edge"]),
+    ("rustls", &["mayfly-tls", "mayfly-net", "mayfly-edge"]),
     ("tokio-rustls", &["mayfly-net", "mayfly-edge"]),
     ("rtnetlink", &["mayfly-mesh"]),
     ("boringtun", &["mayfly-wireguard"]),

@@ -1,30 +1,50 @@
 //! Probes run in processes of their own: they may block, and killing one is all it takes to time it out.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::exit;
 use std::time::Duration;
 
 use mayfly_machine::{Healthcheck, Probe};
 use mayfly_sys::{Fork, Instruction, default_signals, fork};
+use mayfly_tls::{BlockingTls, Trust, is_server_name};
 use rustix::process::{Pid, setsid};
 
-use super::program::{Program, Streams, spawn};
+use super::program::{Program, Streams, enter, spawn};
 use super::root::ContainerRoot;
 use crate::failure::{Failure, While};
 
 /// The status line is all that is looked at.
 const ANSWER_BYTES: u64 = 64;
 
+/// The name that certificates are expected for unless the check names another one: programs are asked over loopback.
+const SERVER_NAME: &str = "localhost";
+
+/// Where distributions keep the certificates of the authorities they trust: Debian and Alpine, Fedora, SUSE, and others.
+const AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Debian's bundle has some 220 KiB.
+const AUTHORITIES_BYTES: u64 = 4 << 20;
+
 /// Why a check cannot be done here at all.
-pub(crate) fn refusal(check: &Healthcheck) -> Option<&'static str> {
+pub(crate) fn refusal(check: &Healthcheck) -> Option<String> {
     match &check.probe {
-        Probe::Http { tls: true, .. } => {
-            Some("health checks by https are not supported inside a machine: use http, tcp or exec")
-        }
+        Probe::Http {
+            tls: true,
+            tls_server_name: Some(name),
+            ..
+        } if !is_server_name(name) => Some(format!(
+            "tls_server_name of a health check must be a host name or an address, got `{name}`"
+        )),
         Probe::Exec { command } if command.is_empty() => {
-            Some("an exec health check needs a command")
+            Some("an exec health check needs a command".to_owned())
         }
         _ => None,
     }
@@ -56,11 +76,9 @@ pub(crate) fn start(
         Fork::Child => {
             default_signals();
             let _ = setsid();
-            exit(if passes(&check.probe, check.timeout) {
-                0
-            } else {
-                1
-            });
+            // Certificates are judged by the authorities the container itself trusts.
+            let passed = enter(root).is_ok() && passes(&check.probe, check.timeout);
+            exit(if passed { 0 } else { 1 });
         }
     }
 }
@@ -73,28 +91,61 @@ fn passes(probe: &Probe, timeout: Duration) -> bool {
             method,
             path,
             headers,
-            ..
+            tls,
+            tls_skip_verify,
+            tls_server_name,
         } => {
-            let mut request = format!("{method} {path} HTTP/1.1\r\n");
-            let named = |name: &str| headers.keys().any(|key| key.eq_ignore_ascii_case(name));
-            if !named("host") {
-                request.push_str(&format!("Host: localhost:{port}\r\n"));
+            let request = head(*port, method, path, headers);
+            let Some(stream) = connect(*port, timeout) else {
+                return false;
+            };
+            if !tls {
+                return answers(stream, &request);
             }
-            for (name, value) in headers {
-                request.push_str(&format!("{name}: {value}\r\n"));
-            }
-            request.push_str("Connection: close\r\n\r\n");
-            connect(*port, timeout)
-                .and_then(|mut stream| {
-                    stream.write_all(request.as_bytes()).ok()?;
-                    let mut answer = Vec::new();
-                    stream.take(ANSWER_BYTES).read_to_end(&mut answer).ok()?;
-                    Some(is_success(&answer))
-                })
-                .unwrap_or(false)
+            let trust = if *tls_skip_verify {
+                Trust::Anyone
+            } else {
+                Trust::bundle(&authorities())
+            };
+            let name = tls_server_name.as_deref().unwrap_or(SERVER_NAME);
+            BlockingTls::connect(stream, name, trust).is_ok_and(|stream| answers(stream, &request))
         }
         Probe::Exec { .. } => false,
     }
+}
+
+fn head(port: u16, method: &str, path: &str, headers: &BTreeMap<String, String>) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\n");
+    let named = |name: &str| headers.keys().any(|key| key.eq_ignore_ascii_case(name));
+    if !named("host") {
+        head.push_str(&format!("Host: localhost:{port}\r\n"));
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("Connection: close\r\n\r\n");
+    head
+}
+
+/// Asks, and looks at the first line of the answer.
+fn answers(mut stream: impl Read + Write, request: &str) -> bool {
+    let exchange = || -> io::Result<Vec<u8>> {
+        stream.write_all(request.as_bytes())?;
+        stream.flush()?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    exchange().is_ok_and(|answer| is_success(&answer))
+}
+
+/// What the container's image brings; without any, no certificate is good.
+fn authorities() -> Vec<u8> {
+    let mut pem = Vec::new();
+    if let Some(file) = AUTHORITIES.iter().find_map(|path| File::open(path).ok()) {
+        let _ = file.take(AUTHORITIES_BYTES).read_to_end(&mut pem);
+    }
+    pem
 }
 
 /// Programs listen on either family.
@@ -108,6 +159,7 @@ fn connect(port: u16, timeout: Duration) -> Option<TcpStream> {
         .into_iter()
         .find_map(|address| TcpStream::connect_timeout(&address, timeout).ok())?;
     stream.set_read_timeout(Some(timeout)).ok()?;
+    stream.set_write_timeout(Some(timeout)).ok()?;
     Some(stream)
 }
 

@@ -173,7 +173,8 @@ pub(crate) fn prepare(
     Ok(user)
 }
 
-fn enter(root: &ContainerRoot) -> Result<(), Failure> {
+/// Goes where the container's files are; for processes just forked.
+pub(super) fn enter(root: &ContainerRoot) -> Result<(), Failure> {
     if let Some(namespace) = &root.namespace {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
             .when("enter the container")?;

@@ -184,11 +184,7 @@ fn health_is_reported_and_may_stop_a_container() {
     });
     exec.stop_when_unhealthy = true;
     side.healthchecks = vec![exec];
-    side.files = vec![FileEntry {
-        guest_path: "/tmp/well".into(),
-        content: Some(vec![]),
-        mode: 0o644,
-    }];
+    side.files = vec![file("/tmp/well", b"")];
     machine.start();
     let reach = |wanted: &str| {
         wait_for(wanted, || {
@@ -224,16 +220,111 @@ fn a_probe_that_hangs_counts_as_failed() {
     });
 }
 
-#[test]
-fn https_probes_are_refused() {
-    let mut machine = shell("true");
-    let mut probe = http(443, "/");
-    if let Probe::Http { tls, .. } = &mut probe {
-        *tls = true;
+/// A file of the image, there before the container's first process.
+fn file(guest_path: &str, content: &[u8]) -> FileEntry {
+    FileEntry {
+        guest_path: guest_path.into(),
+        content: Some(content.to_vec()),
+        mode: 0o644,
     }
-    machine.main().healthchecks = vec![check(probe)];
+}
+
+fn https(port: u16, skip_verify: bool, server_name: Option<&str>) -> Probe {
+    let mut probe = http(port, "/");
+    if let Probe::Http {
+        tls,
+        tls_skip_verify,
+        tls_server_name,
+        ..
+    } = &mut probe
+    {
+        (*tls, *tls_skip_verify) = (true, skip_verify);
+        *tls_server_name = server_name.map(str::to_owned);
+    }
+    probe
+}
+
+#[test]
+fn https_probes_judge_the_certificate() {
+    // One container serves, with a certificate of its own making; of the others, some trust it.
+    let mut machine = Machine::new(process(&[
+        "/bin/openssl",
+        "s_server",
+        "-accept",
+        "8443",
+        "-cert",
+        "/tls.crt",
+        "-key",
+        "/tls.key",
+        "-www",
+        "-quiet",
+    ]));
+    machine.add_program("/usr/bin/openssl");
+    // An end entity: openssl's own configuration would make it an authority, which must not serve.
+    let config = "[req]\ndistinguished_name = name\n[name]\n";
+    std::fs::write(machine.run_dir().join("req.cnf"), config).unwrap();
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-config", "req.cnf", "-x509", "-days", "2", "-nodes"])
+        .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        .args([
+            "-subj",
+            "/CN=web",
+            "-addext",
+            "subjectAltName=DNS:localhost,DNS:web",
+        ])
+        .args(["-keyout", "tls.key", "-out", "tls.crt"])
+        .current_dir(machine.run_dir())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| std::fs::read(machine.run_dir().join(name)).unwrap();
+    let (certificate, key) = (read("tls.crt"), read("tls.key"));
+    machine.main().files = vec![file("/tls.crt", &certificate), file("/tls.key", &key)];
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    let cases = [
+        ("trusts", https(8443, false, None), true, "healthy"),
+        ("names", https(8443, false, Some("web")), true, "healthy"),
+        (
+            "misnames",
+            https(8443, false, Some("other")),
+            true,
+            "unhealthy",
+        ),
+        ("distrusts", https(8443, false, None), false, "unhealthy"),
+        ("careless", https(8443, true, None), false, "healthy"),
+        ("plain", http(8443, "/"), true, "unhealthy"),
+    ];
+    for (name, probe, trusts, _) in &cases {
+        let container = machine.add_container(name, sh("while :; do sleep 1; done"));
+        let mut check = check(probe.clone());
+        check.failure_threshold = 1;
+        // The server may still be starting.
+        check.grace_period = Duration::from_millis(500);
+        container.healthchecks = vec![check];
+        if *trusts {
+            container.files = vec![file(bundle, &certificate)];
+        }
+    }
+    machine.start();
+    for (name, _, _, wanted) in cases {
+        let what = format!("{name} is {wanted}; {:?}", machine.messages());
+        wait_for(&what, || {
+            states(&machine)
+                .contains(&(name.to_owned(), wanted.to_owned()))
+                .then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_name_no_certificate_can_be_for_is_refused() {
+    let mut machine = shell("true");
+    machine.main().healthchecks = vec![check(https(443, false, Some("two words")))];
     let line = machine.launch();
-    assert!(line.contains("https are not supported"), "{line}");
+    assert!(
+        line.contains("tls_server_name") && line.contains("`two words`"),
+        "{line}"
+    );
 }
 
 #[test]

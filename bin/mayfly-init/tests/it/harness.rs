@@ -108,6 +108,23 @@ impl Machine {
         self.dir.path().join(name)
     }
 
+    /// Puts a program of this system and the libraries it needs into the image, the program into `/bin`.
+    pub(crate) fn add_program(&self, program: &str) {
+        let layer = self.path("layer");
+        let name = Path::new(program).file_name().unwrap();
+        fs::copy(program, layer.join("bin").join(name)).unwrap();
+        let needed = Command::new("ldd").arg(program).output().unwrap().stdout;
+        let needed = String::from_utf8(needed).unwrap();
+        for library in needed
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'))
+        {
+            let into = layer.join(library.trim_start_matches('/'));
+            fs::create_dir_all(into.parent().unwrap()).unwrap();
+            fs::copy(library, into).unwrap();
+        }
+    }
+
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.path("run")
     }
