@@ -198,7 +198,10 @@ fn nothing_of_the_starter_stays_open() {
     let guest = machine.guest();
     for pid in [guest.init_pid, guest.monitor_pid] {
         for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
-            let target = std::fs::read_link(entry.unwrap().path()).unwrap();
+            // The connection that asked just now may be closed meanwhile.
+            let Ok(target) = std::fs::read_link(entry.unwrap().path()) else {
+                continue;
+            };
             let target = target.to_string_lossy().into_owned();
             assert!(!target.contains("/inherited"), "{pid} has {target}");
         }
