@@ -24,6 +24,15 @@ pub fn missing_features() -> Vec<String> {
             missing.push(format!("{name} namespaces: a kernel with {option}"));
         }
     }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if !root_is_mount(&mounts) {
+        missing.push(
+            "a root directory that is a mount of its own, with /proc in it (this is a plain chroot): \
+             bind the tree onto itself (mount --rbind DIR DIR), mount proc in it and chroot into it \
+             anew, or use systemd-nspawn"
+                .to_owned(),
+        );
+    }
     if let Err(MissingControllers(names)) = detect_cgroups() {
         missing.push(format!(
             "cgroup controllers {}: mount them, or boot with them enabled",
@@ -47,6 +56,14 @@ pub(crate) fn detect_cgroups() -> Result<Layout, MissingControllers> {
     Layout::detect(&mounts, |mount| {
         fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default()
     })
+}
+
+/// Whether `/`, as this process sees it, is where a filesystem is mounted: what is not cannot be detached from the host's
+/// mounts. `mountinfo` lists only what can be reached from there.
+fn root_is_mount(mountinfo: &str) -> bool {
+    mountinfo
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some("/"))
 }
 
 fn knows_filesystem(filesystems: &str, name: &str) -> bool {
@@ -75,6 +92,16 @@ fn in_path(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_chroot_has_no_mount_at_its_root() {
+        let host = "23 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
+                    24 23 0:21 / /proc rw - proc proc rw\n";
+        let chroot =
+            "60 23 0:21 / /proc rw - proc proc rw\n61 23 0:6 / /dev rw - devtmpfs dev rw\n";
+        assert!(root_is_mount(host));
+        assert!(!root_is_mount(chroot) && !root_is_mount(""));
+    }
 
     #[test]
     fn filesystems_are_matched_whole() {
