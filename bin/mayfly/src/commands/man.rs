@@ -16,7 +16,7 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let mut command = cli::definition();
+        let mut command = without_help(cli::definition());
         command.build();
         let Some(directory) = self.directory else {
             let mut page = Vec::new();
@@ -27,4 +27,11 @@ impl Man {
             .and_then(|()| clap_mangen::generate_to(command, &directory))
             .with_context(|| format!("write manual pages into {}", directory.display()))
     }
+}
+
+/// Without the `help` of every group, whose pages would be a copy of all the others.
+fn without_help(command: clap::Command) -> clap::Command {
+    command
+        .disable_help_subcommand(true)
+        .mut_subcommands(without_help)
 }

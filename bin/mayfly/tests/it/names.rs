@@ -58,6 +58,11 @@ fn there_is_a_manual_page_for_every_command() {
     let page = |name: &str| std::fs::read_to_string(user.path("pages").join(name)).unwrap();
     assert!(page("mayfly.1").contains("mayfly"));
     assert!(page("mayfly-machine-run.1").contains("\\-\\-schedule"));
+    let copies = std::fs::read_dir(user.path("pages"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .find(|name| name.contains("-help"));
+    assert_eq!(copies, None);
 }
 
 #[test]

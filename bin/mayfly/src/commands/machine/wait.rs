@@ -14,12 +14,22 @@ use super::select::OneMachine;
 /// Between two looks at a machine's checks, of which nothing can be waited for by a call.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 
+const STATES: [&str; 7] = [
+    "started",
+    "stopped",
+    "suspended",
+    "destroyed",
+    "settled",
+    "created",
+    "failed",
+];
+
 #[derive(Args, Debug)]
 pub(crate) struct Wait {
     #[command(flatten)]
     machine: OneMachine,
     /// State to wait for; `settled` is any that does not change by itself
-    #[arg(long, default_value = "settled")]
+    #[arg(long, default_value = "settled", value_parser = STATES)]
     state: String,
     /// How long to wait, such as 90s or 5m
     #[arg(short, long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
