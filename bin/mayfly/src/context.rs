@@ -42,6 +42,10 @@ impl AppFlags {
     /// The app by flag, then `FLY_APP`, then the configuration file.
     pub(crate) fn find(&self) -> anyhow::Result<Option<String>> {
         if let Some(app) = self.app.as_deref().filter(|app| !app.is_empty()) {
+            // In `machine run IMAGE sh -c COMMAND`, the -c is ours and COMMAND no file.
+            if self.config.is_some() {
+                self.local_config()?;
+            }
             return Ok(Some(app.to_owned()));
         }
         match self.local_config()? {

@@ -35,7 +35,10 @@ impl LocalConfig {
             Some(path) if path.is_file() => Some(path.to_owned()),
             Some(path) => {
                 return Err(Failure::new(format!("there is no file {}", path.display()))
-                    .remedy("--config takes the path of a fly.toml or of the directory it is in.")
+                    .remedy(
+                        "--config takes the path of a fly.toml or of the directory it is in. Options of a program go \
+                         behind `--`, as in `machine run busybox -- sh -c COMMAND`.",
+                    )
                     .into());
             }
         };

@@ -66,6 +66,16 @@ fn there_is_a_manual_page_for_every_command() {
 }
 
 #[test]
+fn a_configuration_that_is_named_is_there() {
+    let user = User::stranger()
+        .with("FLY_API_TOKEN", "secret")
+        .with("FLY_FLAPS_BASE_URL", "http://127.0.0.1:9");
+    let ran = user.run("machine run busybox sh -c true --app web");
+    assert!(ran.failed().contains("there is no file true"), "{ran:?}");
+    assert!(ran.failed().contains("-- sh -c COMMAND"), "{ran:?}");
+}
+
+#[test]
 fn typing_errors_get_suggestions() {
     let user = User::stranger();
     for (line, meant) in [
