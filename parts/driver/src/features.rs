@@ -27,9 +27,9 @@ pub fn missing_features() -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     if !root_is_mount(&mounts) {
         missing.push(
-            "a root directory that is a mount of its own, with /proc in it (this is a plain chroot): \
-             bind the tree onto itself (mount --rbind DIR DIR), mount proc in it and chroot into it \
-             anew, or use systemd-nspawn"
+            "a root directory that is a mount of its own, with /proc in it (this is a plain chroot): in \
+             `unshare --mount`, bind the tree onto itself (mount --rbind DIR DIR), mount proc in it and \
+             chroot into it anew, or use systemd-nspawn"
                 .to_owned(),
         );
     }
