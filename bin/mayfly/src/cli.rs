@@ -169,7 +169,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Info(command) => command.run(&context).await?,
         Command::Install(args) => cloud::install(&context, args).await?,
         Command::Ips(command) => command.run(&context).await?,
-        Command::Launch(command) => command.run(&context).await?,
+        Command::Launch(command) => return Box::pin(command.run(&context)).await,
         Command::Logs(command) => command.run(&context).await?,
         Command::Machine(command) => return Box::pin(command.run(&context)).await,
         Command::NetworkPolicies(command) => command.run(&context).await?,

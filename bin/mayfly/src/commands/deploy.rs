@@ -3,6 +3,7 @@
 mod follow;
 mod local;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Subcommand};
@@ -53,7 +54,7 @@ struct Cancel {
     app: AppFlags,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct DeployFlags {
     #[command(flatten)]
     app: AppFlags,
@@ -201,6 +202,27 @@ impl DeployFlags {
         )
         .await
     }
+}
+
+/// Deploys an app whose configuration lies at `config` and follows it.
+pub(super) async fn deploy_image(
+    context: &Context,
+    app: String,
+    config: PathBuf,
+    image: String,
+    ha: bool,
+) -> anyhow::Result<ExitCode> {
+    let flags = DeployFlags {
+        app: AppFlags {
+            app: Some(app),
+            config: Some(config),
+        },
+        image: Some(image),
+        smoke_checks: true,
+        ha,
+        ..DeployFlags::default()
+    };
+    flags.run(context).await
 }
 
 async fn newest(context: &Context, app: &str, version: Option<i64>) -> anyhow::Result<i64> {

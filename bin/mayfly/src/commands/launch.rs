@@ -11,10 +11,13 @@ mod project;
 mod region;
 mod review;
 
+use std::process::ExitCode;
+
 use mayfly_appconfig::{AppConfig, Format, edit, read};
 
 use crate::client::{Api, App, CreateApp};
 use crate::commands::config::print_problems;
+use crate::commands::deploy;
 use crate::context::{Context, LocalConfig};
 use crate::failure::Failure;
 use crate::sources;
@@ -24,7 +27,7 @@ use plan::Plan;
 pub(crate) use flags::Launch;
 
 impl Launch {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let directory = origin::directory(context, &self)?;
         let api = context.api()?;
         let existing = existing::choose(context, &self, &directory)?;
@@ -62,7 +65,23 @@ impl Launch {
             format,
             &directory,
         )?;
-        next::explain(context, &self, &plan, &secrets)
+        let of_config = || plan.config.build.as_ref()?.image.clone();
+        let image = self.image.clone().or_else(of_config);
+        next::explain(
+            context,
+            &self,
+            &plan,
+            &secrets,
+            &config_path,
+            image.as_deref(),
+        )?;
+        match image {
+            Some(image) if !self.no_deploy => {
+                deploy::deploy_image(context, app.name().to_owned(), config_path, image, self.ha)
+                    .await
+            }
+            _ => Ok(ExitCode::SUCCESS),
+        }
     }
 
     /// `--json` and `--yaml` say in which language; otherwise the one that is there.

@@ -278,8 +278,7 @@ fn an_image_needs_no_sources() {
     assert_eq!(config["http_service"]["internal_port"], 80);
     assert_eq!(config["env"], json!({ "A": "b" }));
     assert!(
-        ran.ok()
-            .contains("machine run nginx:1.27 --app quick-river-1"),
+        ran.ok().contains("deploy --image nginx:1.27 --ha=false"),
         "{ran:?}"
     );
     assert!(!user.path("Dockerfile").exists());
@@ -373,7 +372,7 @@ fn a_person_can_change_the_plan() {
     terminal.types("4000\n");
     terminal.read_until("Memory [1gb]:");
     terminal.types("2gb\n");
-    terminal.read_until("machine run");
+    terminal.read_until("deploy --image");
     assert!(child.wait().unwrap().success());
     let config = text(&user, "fly.toml");
     for line in [

@@ -1,16 +1,21 @@
 //! What is left to do after a launch.
 
+use std::path::Path;
+
 use super::Launch;
 use super::plan::Plan;
 use crate::context::Context;
 use crate::program;
 
-/// Says what the app still needs and how its first machine is started.
+/// Says what the app still needs and, unless that is done next, how it is deployed. `config` is where its configuration
+/// lies, `image` what it runs if that is known.
 pub(super) fn explain(
     context: &Context,
     flags: &Launch,
     plan: &Plan,
     missing_secrets: &[&str],
+    config: &Path,
+    image: Option<&str>,
 ) -> anyhow::Result<()> {
     let out = &context.out;
     let program = program::name();
@@ -31,24 +36,11 @@ pub(super) fn explain(
             backing.secrets().join(", ")
         ))?;
     }
-    let port = plan
-        .config
-        .http_service
-        .as_ref()
-        .and_then(|service| service.internal_port)
-        .unwrap_or(8080);
-    let region = plan.config.primary_region.as_deref().unwrap_or_default();
-    let image = flags
-        .image
-        .as_deref()
-        .or_else(|| plan.config.build.as_ref()?.image.as_deref());
     out.line(&format!("\n{app} is configured."))?;
-    if !flags.no_deploy {
-        out.line(
-            "Nothing runs yet: this version starts machines one by one, not by a deployment.",
-        )?;
+    if image.is_some() && !flags.no_deploy {
+        return Ok(());
     }
-    out.line("The first machine:")?;
+    out.line("Nothing runs yet. To deploy it:")?;
     if image.is_none() {
         out.line(&format!(
             "  docker build --tag {app}:1 . && docker save --output {app}.tar {app}:1"
@@ -58,14 +50,18 @@ pub(super) fn explain(
         ))?;
     }
     let own = format!("{app}:1");
-    out.line(&format!(
-        "  {program} machine run {} --app {app} --region {region} --port 80:{port}/tcp:http --port 443:{port}/tcp:http:tls",
-        image.unwrap_or(&own)
-    ))?;
-    // A volume is on one machine; everything else should survive the loss of one.
-    if flags.ha && plan.config.mounts.iter().flatten().next().is_none() {
-        out.line("A second one, so that one can be lost:")?;
-        out.line(&format!("  {program} machine clone ID --app {app}"))?;
-    }
+    let image = image.unwrap_or(&own);
+    // In its own directory the configuration is found without being named.
+    let directory = config
+        .parent()
+        .and_then(|parent| parent.canonicalize().ok());
+    let here =
+        directory.is_none_or(|directory| std::env::current_dir().is_ok_and(|own| own == directory));
+    let place = match here {
+        true => String::new(),
+        false => format!(" --config {}", config.display()),
+    };
+    let spare = if flags.ha { "" } else { " --ha=false" };
+    out.line(&format!("  {program} deploy --image {image}{place}{spare}"))?;
     Ok(())
 }
