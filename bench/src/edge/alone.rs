@@ -127,6 +127,7 @@ async fn run() -> Result<()> {
     let sources = FleetSources {
         catalogs: vec![catalog.subscribe()],
         directory: directory.subscribe(),
+        others: watch::Sender::new(Default::default()).subscribe(),
     };
     let (fleet, keeper) = config.build(sources, Arc::new(Nobody), &SystemEntropy);
     // Never reached, but looked at for every request.
