@@ -34,11 +34,10 @@ fn what_a_launch_says_comes_next_runs_the_app() {
     let said = again.ok();
     assert!(!said.contains("Created app"), "{said}");
     assert!(said.contains("v1 of shop is live"), "{said}");
+    // A launched app wants HTTPS: without it the edge leads there.
     wait_until("the app answers", || {
-        stage
-            .cloud
-            .visit("shop", "/")
-            .is_ok_and(|answer| answer.status == 200)
+        let answer = stage.cloud.visit("shop", "/");
+        answer.is_ok_and(|answer| answer.status == 301)
     });
 
     // What its machine is comes back as a configuration, into the file without its comments' loss.
