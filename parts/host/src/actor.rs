@@ -276,14 +276,15 @@ impl Actor {
                 }
             }
         }
+        // At once: whoever reads the journal's reports may ask for what the new state allows.
+        self.mailbox
+            .stored
+            .send_replace(Arc::new(self.stored.clone()));
         let after = self.machine().state();
         if after != before {
             info!(machine_id = %id, state = %after, "machine changed");
             Box::pin(Shells::follow(&shared, self.machine())).await;
         }
-        self.mailbox
-            .stored
-            .send_replace(Arc::new(self.stored.clone()));
         shared.registry.changed(self.stored.seq);
         if after != MachineState::Destroyed {
             runner_log::write(&shared.config, id, now, lines).await;

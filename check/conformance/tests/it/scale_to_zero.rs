@@ -70,6 +70,8 @@ fn an_idle_app_is_suspended_and_thaws_with_its_memory() {
     assert_eq!(boot, "marked");
     stage.wait(&id, "suspended");
     assert_eq!(answerer(&stage), id);
+    // The request is answered before the machine's state is told to everybody.
+    stage.wait(&id, "started");
     assert_eq!(stage.shell(&id, "cat /dev/shm/mark"), "marked");
     assert!(stage.exits(&id) == 0 && starts_by_proxy(&stage, &id) >= 1);
 }
