@@ -94,6 +94,8 @@ const FINISH: &str = "
 const BEGIN: &str = "
     UPDATE release SET status = 'running', stage = $2, started_at = $3 WHERE id = $1";
 
+const FORGET: &str = "DELETE FROM release WHERE app_id = $1";
+
 const SET_STAGE: &str = "UPDATE release SET stage = $2 WHERE id = $1";
 
 impl ControlStore {
@@ -268,6 +270,12 @@ impl ControlStore {
         })
         .await
     }
+}
+
+/// Removes the releases of a deleted app; what became of them is in the event log.
+pub(crate) fn forget_app(tx: &mut Tx<'_>, app: AppId) -> Result<(), StoreError> {
+    tx.execute(FORGET, args![app.as_str()])?;
+    Ok(())
 }
 
 fn finish(

@@ -10,6 +10,7 @@ mod leases;
 mod machines;
 mod people;
 mod reality;
+mod releases;
 mod retention;
 mod schema;
 mod secrets;

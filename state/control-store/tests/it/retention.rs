@@ -10,7 +10,7 @@ on_both_engines!(
     a_used_key_is_forgotten_with_its_machine,
 );
 
-fn keep(events_since: i64, destroyed_since: i64, now: i64) -> Keep {
+pub(crate) fn keep(events_since: i64, destroyed_since: i64, now: i64) -> Keep {
     Keep {
         events_since: at(events_since),
         destroyed_since: at(destroyed_since),
