@@ -4,7 +4,6 @@
 //! by an older command line, and `--json` prints what the server said.
 
 mod api_error;
-mod app_secrets;
 mod apps;
 mod certificates;
 mod events;

@@ -1,63 +1,36 @@
 use std::collections::BTreeMap;
 
-use mayfly_types::Secret;
-use serde_json::{Map, Value, json};
+use mayfly_wire::AppSecrets;
+use serde_json::{Value, json};
 
-use super::{Api, ApiError, encoded, list_in};
+use super::{Api, ApiError, encoded};
 
-fn secrets_path(app: &str) -> String {
+impl Api {
+    /// Names and digests of an app's secrets, and their version.
+    pub(crate) async fn app_secrets(&self, app: &str) -> Result<AppSecrets, ApiError> {
+        let path = path(app);
+        read(self.get(&path).send().await?, &path)
+    }
+
+    /// Sets secrets, and unsets those without a value, in one step. Machines keep what they have.
+    pub(crate) async fn change_secrets(
+        &self,
+        app: &str,
+        values: BTreeMap<String, Option<String>>,
+    ) -> Result<AppSecrets, ApiError> {
+        let path = path(app);
+        let body = json!({ "values": values });
+        read(self.post(&path).json(body).send().await?, &path)
+    }
+}
+
+fn path(app: &str) -> String {
     format!("/v1/apps/{}/secrets", encoded(app))
 }
 
-/// Whether a cloud answers that it has no such part.
-fn is_absent(error: &ApiError) -> bool {
-    matches!(error.status(), Some(404 | 405 | 501))
-}
-
-impl Api {
-    /// The app's secrets by name, with the digest of each; none where the cloud keeps no secrets.
-    pub(crate) async fn secret_digests(
-        &self,
-        app: &str,
-    ) -> Result<BTreeMap<String, String>, ApiError> {
-        let path = secrets_path(app);
-        let answer = match self.get(&path).send().await {
-            Err(error) if is_absent(&error) => return Ok(BTreeMap::new()),
-            answer => answer?,
-        };
-        let text = |secret: &Value, key: &str| {
-            secret
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let secrets = list_in(answer, "secrets", &path)?;
-        Ok(secrets
-            .iter()
-            .map(|secret| (text(secret, "name"), text(secret, "digest")))
-            .collect())
-    }
-
-    /// Stages secrets for the app's next machines; `false` where the cloud keeps no secrets.
-    pub(crate) async fn set_secrets(
-        &self,
-        app: &str,
-        secrets: &[(String, Secret)],
-    ) -> Result<bool, ApiError> {
-        let values: Map<String, Value> = secrets
-            .iter()
-            .map(|(name, value)| (name.clone(), Value::from(value.reveal())))
-            .collect();
-        match self
-            .post(&secrets_path(app))
-            .json(json!({ "values": values }))
-            .send()
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(error) if is_absent(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
+fn read(answer: Value, path: &str) -> Result<AppSecrets, ApiError> {
+    serde_json::from_value(answer).map_err(|_| ApiError::Unexpected {
+        call: path.to_owned(),
+        what: "they are no secrets",
+    })
 }

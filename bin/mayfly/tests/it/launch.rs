@@ -192,39 +192,6 @@ fn secrets_are_made_once_and_shown_never() {
         "{again:?}"
     );
     assert_eq!(server.asked_for("POST /v1/apps?wait=true").len(), 1);
-    // Where the cloud keeps no secrets, the user is told the names.
-    let bare = Server::start();
-    bare.says(
-        "GET /v1/platform/regions",
-        200,
-        json!({ "Regions": [{ "code": "iad" }] }),
-    )
-    .says("POST /v1/apps?wait=true", 201, app("other"))
-    .says("GET /v1/apps/other", 200, app("other"))
-    .says(
-        "GET /v1/apps/other/secrets",
-        404,
-        json!({ "error": "not found" }),
-    )
-    .says(
-        "POST /v1/apps/other/secrets",
-        404,
-        json!({ "error": "not found" }),
-    );
-    let user = User::of(&bare);
-    put(
-        &user,
-        &[
-            ("requirements.txt", "django\n"),
-            ("manage.py", ""),
-            ("shop/wsgi.py", ""),
-        ],
-    );
-    assert!(
-        user.run("launch --name other --yes")
-            .ok()
-            .contains("Set before the first start: SECRET_KEY")
-    );
 }
 
 #[test]

@@ -18,11 +18,11 @@ impl Env {
         let app = self.app.require()?;
         let api = context.api()?;
         let config = remote::config(&api, &app).await?;
-        let secrets = api.secret_digests(&app).await?;
+        let secrets = api.app_secrets(&app).await?.secrets;
         if self.json.json {
             let secrets: serde_json::Map<_, _> = secrets
                 .into_iter()
-                .map(|(name, digest)| (name, json!(digest)))
+                .map(|secret| (secret.name, json!(secret.digest)))
                 .collect();
             let env: serde_json::Map<_, _> = config
                 .env()
@@ -33,8 +33,8 @@ impl Env {
                 .json(&json!({ "secrets": secrets, "env": env }))?);
         }
         let mut table = Table::new(&["Name", "Digest"]).title("Secrets");
-        for (name, digest) in &secrets {
-            table.row([name, digest]);
+        for secret in &secrets {
+            table.row([&secret.name, &secret.digest]);
         }
         table.print(&context.out)?;
         let mut table = Table::new(&["Name", "Value"]).title("Environment variables");

@@ -1,11 +1,12 @@
 //! Secrets an app cannot start without: made here, staged in the cloud, shown to nobody.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mayfly_launch::{SecretSource, WantedSecret};
+use mayfly_launch::SecretSource;
 use mayfly_types::Secret;
 
 use super::plan::Plan;
@@ -22,23 +23,22 @@ pub(super) async fn stage(
     }
     let app = plan.name.as_deref().unwrap_or_default();
     // What is there is in use: a new key would lock the app out of its own data.
-    let known = api.secret_digests(app).await?;
-    let wanted: Vec<&WantedSecret> = plan
-        .project
-        .secrets
-        .iter()
-        .filter(|secret| !known.contains_key(secret.name))
-        .collect();
-    let mut made = Vec::new();
+    let known = api.app_secrets(app).await?.secrets;
+    let mut made = BTreeMap::new();
     let mut missing = Vec::new();
-    for secret in &wanted {
-        match value(&secret.source, directory) {
-            Some(value) => made.push((secret.name.to_owned(), value)),
-            None => missing.push(secret.name),
+    for wanted in &plan.project.secrets {
+        if known.iter().any(|secret| secret.name == wanted.name) {
+            continue;
+        }
+        match value(&wanted.source, directory) {
+            Some(value) => {
+                made.insert(wanted.name.to_owned(), Some(value.reveal().to_owned()));
+            }
+            None => missing.push(wanted.name),
         }
     }
-    if !made.is_empty() && !api.set_secrets(app, &made).await? {
-        missing = wanted.iter().map(|secret| secret.name).collect();
+    if !made.is_empty() {
+        api.change_secrets(app, made).await?;
     }
     Ok(missing)
 }
