@@ -8,9 +8,13 @@ mod api;
 mod command;
 mod content;
 mod deployment;
+mod deployments;
+mod error;
+mod lease;
 mod machines;
+mod make;
 mod options;
 mod view;
 
 pub(crate) use api::{cancel, create, list, rollback, show};
-pub(crate) use deployment::Deployments;
+pub(crate) use deployments::Deployments;

@@ -7,7 +7,7 @@ use mayfly_host_api::LogQuery;
 use mayfly_machine::MachineState;
 
 use super::content::{Content, GROUP, RELEASE_ID, written};
-use super::deployment::StepError;
+use super::error::StepError;
 use super::machines::crash;
 use super::options::Options;
 use crate::cloud::Cloud;

@@ -9,7 +9,7 @@ use mayfly_machine::MachineState;
 use mayfly_types::{MachineId, Timestamp};
 
 use super::content::{CANARY, Content, GROUP, MADE_BY, MANAGED, RELEASE_ID, REPLACES, group_of};
-use super::deployment::StepError;
+use super::error::StepError;
 use super::options::Options;
 use crate::cloud::Cloud;
 use crate::machines::checks::Checks;

@@ -1,0 +1,81 @@
+//! The machines a release makes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly_control_store::{App, IdempotencyKey, Machine, Release, StoreError};
+use mayfly_types::Digest;
+use sha2::{Digest as _, Sha256};
+
+use super::content::Content;
+use super::error::StepError;
+use crate::cloud::Cloud;
+use crate::machines::create::Order;
+use crate::machines::prepare::WrittenConfig;
+use crate::secrets::SecretsWish;
+
+/// Longer than any release takes.
+const KEY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Cloud {
+    pub(super) fn secrets_of(&self, release: &Release) -> SecretsWish {
+        SecretsWish {
+            at: Some(release.secrets_version),
+            ..SecretsWish::default()
+        }
+    }
+
+    /// Tells whoever follows the release.
+    pub(super) async fn note(&self, release: &Release, message: &str) -> Result<(), StoreError> {
+        let by = self.by_platform();
+        self.store
+            .note_release(release.id, message.to_owned(), by)
+            .await
+    }
+
+    /// Makes a machine of a release once, however often it is asked for: `key` names it within the release. It goes where
+    /// `like` is, else to the app's primary region.
+    #[allow(clippy::too_many_arguments)] // each is a different kind, and there is one place that has them all
+    pub(super) async fn make(
+        self: &Arc<Self>,
+        app: &App,
+        release: &Release,
+        content: &Content<'_>,
+        config: WrittenConfig,
+        key: String,
+        like: Option<&Machine>,
+        cordoned: bool,
+    ) -> Result<(), StepError> {
+        let primary = content
+            .config
+            .and_then(|config| config.primary_region.clone());
+        let region = match (like, primary) {
+            (Some(like), _) => like.region.clone(),
+            (None, Some(code)) if !code.is_empty() => self
+                .regions()
+                .find(&code)
+                .map_err(|text| StepError::Refused(format!("primary_region: {text}")))?,
+            (None, _) => self.regions().default_region().clone(),
+        };
+        let order = Order {
+            app: app.clone(),
+            config: Some(config),
+            name: None,
+            region,
+            skip_launch: false,
+            cordoned,
+            secrets: self.secrets_of(release),
+            lease_ttl: None,
+            owner: release.owner.clone(),
+            idempotency: Some(IdempotencyKey {
+                caller: format!("release:{}", release.id),
+                request: Digest::from_sha256(Sha256::digest(key.as_bytes()).into()),
+                key,
+                expires_at: self.now() + KEY_KEPT,
+            }),
+            by: self.by_platform(),
+        };
+        order.carry_out(self.clone()).await?;
+        Ok(())
+    }
+}
