@@ -10,8 +10,10 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(90);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Get,
+    Head,
     Post,
     Put,
+    Patch,
     Delete,
 }
 
@@ -19,8 +21,10 @@ impl Method {
     fn word(self) -> &'static str {
         match self {
             Method::Get => "GET",
+            Method::Head => "HEAD",
             Method::Post => "POST",
             Method::Put => "PUT",
+            Method::Patch => "PATCH",
             Method::Delete => "DELETE",
         }
     }
@@ -156,7 +160,7 @@ fn exchange(
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.clone())
     };
-    let body = if status == 204 || status == 304 {
+    let body = if status == 204 || status == 304 || request.starts_with("HEAD ") {
         Vec::new()
     } else if value("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
         read_chunks(&mut reader)?

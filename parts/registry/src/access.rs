@@ -1,0 +1,41 @@
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use mayfly_types::{AppId, AppName, Digest, Secret};
+
+/// What the owner of users, apps and machines knows.
+#[async_trait]
+pub trait Access: Send + Sync + 'static {
+    /// Whether the holder of `token` may push to and pull from the repositories of `app`; with no app, whether the token
+    /// is good for anything.
+    async fn entry(&self, token: &Secret, app: Option<&AppName>) -> Result<Entry, AccessError>;
+
+    /// The app of this name. A later app of the same name is another one, and has none of its images.
+    async fn app(&self, name: &AppName) -> Result<Option<AppId>, AccessError>;
+
+    /// What must not go.
+    async fn needed(&self) -> Result<Needed, AccessError>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// With the app that was asked for.
+    Granted(Option<AppId>),
+    /// The token is good, and there is no such app for its holder.
+    Closed,
+    /// The token is not known, has expired or was revoked.
+    Stranger,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needed {
+    /// What machines run and releases name.
+    pub images: BTreeSet<Digest>,
+    /// The repositories of others are removed.
+    pub apps: BTreeSet<AppId>,
+}
+
+/// Nobody can say now who may enter.
+#[derive(Debug, thiserror::Error)]
+#[error("look up who may enter")]
+pub struct AccessError(#[source] pub Box<dyn std::error::Error + Send + Sync>);

@@ -1,0 +1,93 @@
+//! The protocol's paths.
+
+mod answer;
+mod blobs;
+mod door;
+mod manifests;
+mod path;
+mod query;
+mod uploads;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use futures_util::FutureExt;
+use http::StatusCode;
+use tokio::sync::Semaphore;
+use tracing::error;
+
+use crate::{Registry, RegistryError};
+use answer::empty;
+pub use door::Door;
+use path::{Page, Path};
+use query::Query;
+
+/// Requests at once until their answer begins, over all callers; each upload among them holds a few pieces in memory.
+const REQUESTS_MAX: usize = 256;
+
+#[derive(Clone)]
+struct Desk {
+    registry: Registry,
+    door: Door,
+    places: Arc<Semaphore>,
+}
+
+/// Everything below `/v2`.
+pub fn router(registry: Registry, door: Door) -> Router {
+    let desk = Desk {
+        registry,
+        door,
+        places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+    };
+    Router::new()
+        .route("/v2", any(answer))
+        .route("/v2/", any(answer))
+        .route("/v2/{*rest}", any(answer))
+        .with_state(desk)
+}
+
+async fn answer(State(desk): State<Desk>, request: Request) -> Response {
+    let Ok(_place) = desk.places.try_acquire() else {
+        return RegistryError::Busy(REQUESTS_MAX).into_response();
+    };
+    match AssertUnwindSafe(desk.serve(request)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => error.into_response(),
+        Err(_) => {
+            error!("a request to the registry panicked");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+impl Desk {
+    async fn serve(&self, request: Request) -> Result<Response, RegistryError> {
+        let visitor = self.door.visitor(request.headers())?;
+        let Some(path) = Path::parse(request.uri().path())? else {
+            self.door.admit(&visitor, None, request.method()).await?;
+            return Ok(empty(StatusCode::OK));
+        };
+        let repository = self
+            .door
+            .repository(&visitor, &path.name, request.method())
+            .await?;
+        let query = Query::of(request.uri());
+        let (parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        match path.page {
+            Page::Tags => self.tags(&method, &repository, &query).await,
+            Page::Manifest(reference) => self.manifest(&parts, &repository, reference, body).await,
+            Page::Referrers(digest) => self.referrers(&method, &repository, digest, &query).await,
+            Page::Blob(digest) => self.blob(&parts, &repository, digest).await,
+            Page::Uploads => {
+                self.begin(&method, &repository, &visitor, &query, body)
+                    .await
+            }
+            Page::Upload(id) => self.upload(&parts, &repository, &id, &query, body).await,
+        }
+    }
+}
