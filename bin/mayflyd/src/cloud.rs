@@ -36,6 +36,7 @@ use crate::doors::Doors;
 use crate::fleet::{self, Fleet, FleetParts, ThisServer};
 use crate::gateways;
 use crate::host_places::{self, HostPlace};
+use crate::local_registry::LocalRegistry;
 use crate::private_names::AskedForCallers;
 use crate::readiness::Readiness;
 use crate::traffic::{self, TrafficKeeper};
@@ -136,7 +137,26 @@ impl Cloud {
         };
 
         readiness.step("opening the images")?;
-        let images = ImageStore::open(&config.data_dir.join("images"), config.images.clone())
+        let mut fetching = config.images.clone();
+        // It stands where the control plane is.
+        let registry = match &ground {
+            None => None,
+            Some(ground) => {
+                let address = ground.listener.local_addr();
+                let address = address.context("read the API's own address")?;
+                let registry = LocalRegistry::open(
+                    &config.data_dir,
+                    &config.domain,
+                    address,
+                    &mut fetching,
+                    clock.clone(),
+                    entropy.clone(),
+                    board.clone(),
+                );
+                Some(registry.await?)
+            }
+        };
+        let images = ImageStore::open(&config.data_dir.join("images"), fetching)
             .await
             .context("open the images")?;
 
@@ -335,13 +355,17 @@ impl Cloud {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 certificates: config.certificates.settings.clone(),
                 host_patience: config.fleet.host_patience,
+                registry_names: registry
+                    .as_ref()
+                    .map(LocalRegistry::names)
+                    .unwrap_or_default(),
                 uploads: uploads.clone(),
             },
             retention: Retention::default(),
         };
-        let control = match ground {
+        let control = match ground.zip(registry) {
             None => None,
-            Some(ground) => {
+            Some((ground, registry)) => {
                 let (members, stop) = (hosts.clone(), requests.clone());
                 let asked = Arc::new(AskedForCallers(names.desk()));
                 let entrances: Vec<_> = gateways.iter().map(Gateway::handle).collect();
@@ -353,6 +377,7 @@ impl Cloud {
                     access: ground.access,
                     config: control_config,
                     limits: config.api_limits,
+                    registry,
                     deps: Box::new(move |store| ControlDeps {
                         store,
                         hosts: members

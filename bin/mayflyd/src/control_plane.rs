@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::admin_token;
+use crate::local_registry::LocalRegistry;
 
 const RETRY: Backoff = Backoff {
     first: Duration::from_millis(250),
@@ -59,6 +60,7 @@ pub(crate) struct Plan {
     pub(crate) access: StoreAccess,
     pub(crate) config: ControlConfig,
     pub(crate) limits: ApiLimits,
+    pub(crate) registry: LocalRegistry,
     pub(crate) deps: Box<dyn Fn(ControlStore) -> ControlDeps + Send + Sync>,
 }
 
@@ -103,6 +105,7 @@ impl LateControl {
 /// The control plane of this process, which is there from the start or once its store is.
 pub(crate) struct ControlPlane {
     control: Arc<OnceLock<Control>>,
+    registry: LocalRegistry,
     present: watch::Sender<bool>,
     /// What remains to be done while there is none.
     waiting: Option<(Plan, LateRouter)>,
@@ -111,6 +114,7 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     pub(crate) async fn new(plan: Plan, store: Option<ControlStore>) -> anyhow::Result<Self> {
         let control = Arc::new(OnceLock::new());
+        let registry = plan.registry.clone();
         let waiting = match store {
             Some(store) => {
                 control.set(plan.build(store).await?).ok();
@@ -121,6 +125,7 @@ impl ControlPlane {
         Ok(Self {
             present: watch::Sender::new(waiting.is_none()),
             control,
+            registry,
             waiting,
         })
     }
@@ -139,7 +144,7 @@ impl ControlPlane {
     /// its own.
     pub(crate) fn router(&self) -> Router {
         match (self.control.get(), &self.waiting) {
-            (Some(control), _) => control.router(),
+            (Some(control), _) => self.registry.beside(control),
             (None, Some((_, late))) => late.router(),
             (None, None) => unreachable!("whoever has no control plane waits for one"),
         }
@@ -161,11 +166,13 @@ impl ControlPlane {
     pub(crate) async fn spawn(&mut self, tasks: &TaskSet) {
         if let Some(control) = self.control.get() {
             control.spawn_loops(tasks).await;
+            self.registry.spawn(control, tasks).await;
         }
         let Some((plan, late)) = self.waiting.take() else {
             return;
         };
         let (control, present) = (Arc::clone(&self.control), self.present.clone());
+        let registry = self.registry.clone();
         tasks
             .spawn("control", |stop| async move {
                 let Some(built) = stop.run_until_cancelled(plan.build_late()).await else {
@@ -173,7 +180,8 @@ impl ControlPlane {
                 };
                 let loops = TaskSet::under(&stop);
                 built.spawn_loops(&loops).await;
-                late.open(built.router());
+                registry.spawn(&built, &loops).await;
+                late.open(registry.beside(&built));
                 control.set(built).ok();
                 present.send_replace(true);
                 info!("the control store is there; the API serves");

@@ -16,6 +16,7 @@ mod gateways;
 mod halt;
 mod host_places;
 mod images;
+mod local_registry;
 mod lock;
 mod private_names;
 mod readiness;

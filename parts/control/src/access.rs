@@ -5,7 +5,7 @@ mod caller;
 mod machine;
 
 pub(crate) use app::AppAccess;
-pub(crate) use caller::Caller;
+pub(crate) use caller::{Caller, holder_of};
 pub(crate) use machine::MachineAccess;
 
 use axum::extract::{FromRequestParts, RawPathParams};

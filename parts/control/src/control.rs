@@ -7,6 +7,7 @@ use mayfly_control_store::{By, ControlStore, HostSize, StoreError};
 use mayfly_edge_api::GatewayApi;
 use mayfly_fleet_api::ControlDoor;
 use mayfly_host_api::HostApi;
+use mayfly_registry::Access;
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
 
@@ -20,6 +21,7 @@ use crate::images::Uploads;
 use crate::limits::{ApiLimits, Limiter};
 use crate::private::PrivateNames;
 use crate::pump::run_pumps;
+use crate::registry::RegistryAccess;
 use crate::releases::Deployments;
 use crate::retention::{Expiry, Retention};
 use crate::router::router;
@@ -152,6 +154,11 @@ impl Control {
     /// What servers of the fleet ask of the control plane.
     pub fn door(&self) -> Arc<dyn ControlDoor> {
         Arc::new(Door(self.cloud.clone()))
+    }
+
+    /// What the registry of this cloud asks.
+    pub fn registry_access(&self) -> Arc<dyn Access> {
+        Arc::new(RegistryAccess(self.cloud.clone()))
     }
 
     /// Starts what converges in the background: host reports, waiters, doubts, standbys, forgetting.

@@ -109,7 +109,7 @@ pub(crate) struct Pull {
 /// `POST /v1/images/pull`: finds what a name stands for now and fetches it.
 pub(crate) async fn pull(
     State(cloud): State<Arc<Cloud>>,
-    _caller: Caller,
+    caller: Caller,
     JsonBody(request): JsonBody<Pull>,
 ) -> Result<Json<ImageInfo>, ApiError> {
     let image = request
@@ -118,6 +118,9 @@ pub(crate) async fn pull(
     let image: ImageRef = image
         .parse()
         .map_err(|error| ApiError::invalid(format!("image: {error}")))?;
+    cloud
+        .check_image_owner(&caller.org_ids(), &image, "image")
+        .await?;
     let login = match (request.username, request.password) {
         (Some(username), Some(password)) => Some(RegistryLogin { username, password }),
         (None, None) => None,

@@ -37,6 +37,7 @@ mod presented_token;
 mod private;
 mod pump;
 mod region;
+mod registry;
 mod releases;
 mod replay_sources;
 mod retention;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub certificates: CertificateSettings,
     /// A host that was silent for so long counts as failed.
     pub host_patience: Duration,
+    /// What images of our own registry are called by, before the first slash.
+    pub registry_names: Vec<String>,
     /// A directory for uploads under way. Emptied at the start.
     pub uploads: PathBuf,
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{StatusCode, header};
-use mayfly_control_store::{By, Org, Token, User};
+use mayfly_control_store::{By, Org, StoreError, Token, User};
 use mayfly_types::{MachineId, OrgId};
 
 use crate::cloud::Cloud;
@@ -115,25 +115,47 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
             })?
             .to_str()
             .map_err(|_| ApiError::unauthorized("the Authorization header is not text"))?;
-        for token in presented_tokens(header).take(TOKENS_MAX) {
-            let known = cloud.store.caller(token_hash(token), cloud.now()).await?;
-            let Some(known) = known else {
-                continue;
-            };
-            let mut orgs = cloud.store.orgs_of(known.user.id).await?;
-            orgs.retain(|org| known.token.org_id.is_none_or(|only| only == org.id));
-            charge_user(parts, &known.user.id.to_string())?;
-            return Ok(Caller {
-                identity: Identity::User {
-                    user: known.user,
-                    token: known.token,
-                },
-                orgs,
-                request_id,
-            });
-        }
-        Err(ApiError::unauthorized(
-            "the token is not known, has expired or was revoked",
-        ))
+        let Some(holder) = holder_of(cloud, header).await? else {
+            return Err(ApiError::unauthorized(
+                "the token is not known, has expired or was revoked",
+            ));
+        };
+        charge_user(parts, &holder.user.id.to_string())?;
+        Ok(Caller {
+            identity: Identity::User {
+                user: holder.user,
+                token: holder.token,
+            },
+            orgs: holder.orgs,
+            request_id,
+        })
     }
+}
+
+/// Whose a good token is, and what it opens.
+pub(crate) struct Holder {
+    user: User,
+    token: Token,
+    pub(crate) orgs: Vec<Org>,
+}
+
+/// The holder of the first good token among those presented.
+pub(crate) async fn holder_of(
+    cloud: &Cloud,
+    presented: &str,
+) -> Result<Option<Holder>, StoreError> {
+    for token in presented_tokens(presented).take(TOKENS_MAX) {
+        let known = cloud.store.caller(token_hash(token), cloud.now()).await?;
+        let Some(known) = known else {
+            continue;
+        };
+        let mut orgs = cloud.store.orgs_of(known.user.id).await?;
+        orgs.retain(|org| known.token.org_id.is_none_or(|only| only == org.id));
+        return Ok(Some(Holder {
+            user: known.user,
+            token: known.token,
+            orgs,
+        }));
+    }
+    Ok(None)
 }

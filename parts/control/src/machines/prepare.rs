@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::cloud::Cloud;
 use crate::error::ApiError;
+use crate::registry::images_of;
 use crate::secrets::SecretsWish;
 
 /// A configuration as it was read, and to the letter.
@@ -38,6 +39,10 @@ impl Cloud {
         let config: MachineConfig = read_value(&value).map_err(|error| error.inside("config"))?;
         let mut spec = config.check()?;
         self.check_standbys(app, &spec).await?;
+        for image in images_of(&spec) {
+            self.check_image_owner(&[app.org_id], image, "config.image")
+                .await?;
+        }
         let labels = pin_images(host, &mut spec).await?;
         let secrets = self.secrets_for(app, secrets).await?;
         Ok(Prepared {
@@ -53,12 +58,14 @@ impl Cloud {
         })
     }
 
-    /// An image by the digest it stands for now, as a host of this cloud sees it.
+    /// An image for an app by the digest it stands for now, as a host of this cloud sees it.
     pub(crate) async fn pin_image(
         &self,
+        app: &App,
         image: &ImageRef,
         field: &str,
     ) -> Result<ImageRef, ApiError> {
+        self.check_image_owner(&[app.org_id], image, field).await?;
         let host = &self.hosts.all()[0];
         let found = find_image(host.api.as_ref(), image, field).await?;
         Ok(image.pinned(found.digest))

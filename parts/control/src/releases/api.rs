@@ -58,7 +58,7 @@ pub(crate) async fn create(
     let parsed = config.as_ref().map(app_config).transpose()?;
     let options = Options::of(&request, parsed.as_ref())?;
     let image = match image(&request, parsed.as_ref())? {
-        Some(image) => Some(cloud.pin_image(&image, "image").await?),
+        Some(image) => Some(cloud.pin_image(&access.app, &image, "image").await?),
         None => before.and_then(|before| before.image),
     };
     if image.is_none() && !options.keep_config {

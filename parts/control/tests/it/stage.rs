@@ -143,6 +143,7 @@ impl Stage {
                     challenge_zone: None,
                 },
                 host_patience: Duration::from_secs(15),
+                registry_names: vec!["registry.test.localhost".to_owned()],
                 uploads: directory.path().join("uploads"),
             },
             retention: Retention::default(),

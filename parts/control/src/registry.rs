@@ -1,0 +1,114 @@
+//! What the registry asks the control plane: whose a token is, and which images must stay.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mayfly_control_store::{AppFilter, MachineFilter, StoreError};
+use mayfly_machine::{FileContent, MachineSpec};
+use mayfly_registry::{Access, AccessError, Entry, Needed};
+use mayfly_types::{AppId, AppName, Digest, ImageRef, OrgId, Secret};
+
+use crate::access::holder_of;
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+
+/// Releases of an app whose images stay, the newest.
+const RELEASES_KEPT: u32 = 30;
+
+pub(crate) struct RegistryAccess(pub(crate) Arc<Cloud>);
+
+#[async_trait]
+impl Access for RegistryAccess {
+    async fn entry(&self, token: &Secret, app: Option<&AppName>) -> Result<Entry, AccessError> {
+        let store = &self.0.store;
+        let holder = holder_of(&self.0, token.reveal()).await.map_err(unknown)?;
+        let Some(holder) = holder else {
+            return Ok(Entry::Stranger);
+        };
+        let Some(app) = app else {
+            return Ok(Entry::Granted(None));
+        };
+        match store.app(app.clone()).await {
+            Ok(app) if holder.orgs.iter().any(|org| org.id == app.org_id) => {
+                Ok(Entry::Granted(Some(app.id)))
+            }
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(Entry::Closed),
+            Err(error) => Err(unknown(error)),
+        }
+    }
+
+    async fn app(&self, name: &AppName) -> Result<Option<AppId>, AccessError> {
+        match self.0.store.app(name.clone()).await {
+            Ok(app) => Ok(Some(app.id)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(unknown(error)),
+        }
+    }
+
+    async fn needed(&self) -> Result<Needed, AccessError> {
+        self.0.needed_images().await.map_err(unknown)
+    }
+}
+
+fn unknown(error: StoreError) -> AccessError {
+    AccessError(Box::new(error))
+}
+
+/// Every image that a specification names.
+pub(crate) fn images_of(spec: &MachineSpec) -> impl Iterator<Item = &ImageRef> {
+    let files = spec.files.iter();
+    let files = files.chain(spec.containers.iter().flat_map(|one| &one.files));
+    let of_files = files.filter_map(|file| match &file.content {
+        FileContent::ImageConfig(image) => Some(image),
+        _ => None,
+    });
+    let of_containers = spec.containers.iter().map(|one| &one.image);
+    of_containers.chain(of_files).chain([&spec.image])
+}
+
+impl Cloud {
+    async fn needed_images(&self) -> Result<Needed, StoreError> {
+        let mut images: BTreeSet<Digest> = BTreeSet::new();
+        for machine in self.store.machines(MachineFilter::default()).await? {
+            let all = images_of(&machine.spec).chain([&machine.image]);
+            images.extend(all.filter_map(ImageRef::digest));
+        }
+        let apps = self.store.apps(AppFilter::default()).await?;
+        for app in &apps {
+            for release in self.store.releases(app.id, RELEASES_KEPT).await? {
+                images.extend(release.image.and_then(|image| image.digest()));
+            }
+        }
+        Ok(Needed {
+            images,
+            apps: apps.into_iter().map(|app| app.id).collect(),
+        })
+    }
+
+    /// Refuses an image of our own registry that belongs to an app of none of these organizations: hosts may read all.
+    pub(crate) async fn check_image_owner(
+        &self,
+        orgs: &[OrgId],
+        image: &ImageRef,
+        field: &str,
+    ) -> Result<(), ApiError> {
+        let names = &self.settings.registry_names;
+        if !names.iter().any(|name| name == image.registry()) {
+            return Ok(());
+        }
+        let repository = image.repository();
+        let name = repository.split('/').next().unwrap_or(repository);
+        let app = match name.parse::<AppName>() {
+            Ok(name) => self.store.app(name).await.map(Some),
+            Err(_) => Ok(None),
+        };
+        match app {
+            Ok(Some(app)) if orgs.contains(&app.org_id) => Ok(()),
+            Ok(_) | Err(StoreError::NotFound { .. }) => Err(ApiError::invalid(format!(
+                "{field}: the registry of this cloud has no repository {repository}, or it is not of this organization"
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
