@@ -26,6 +26,7 @@ mod one_server;
 mod outage;
 mod outward;
 mod regions;
+mod registry;
 mod replay;
 mod resolvers;
 mod scale_to_zero;
