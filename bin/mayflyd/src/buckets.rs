@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use mayfly_edge::{BucketConfig, BucketKey, Buckets};
+use mayfly_buckets::{AccessKey, Bucket};
+use mayfly_edge::{BucketConfig, Buckets};
 use mayfly_types::{AppName, Secret};
 use serde::Deserialize;
 
@@ -25,7 +26,7 @@ struct BucketSection {
     apps: Option<Vec<AppName>>,
 }
 
-fn any_region() -> String {
+pub(crate) fn any_region() -> String {
     "auto".to_owned()
 }
 
@@ -36,16 +37,23 @@ pub(crate) fn buckets(section: StaticsSection) -> anyhow::Result<Buckets> {
             .with_context(|| format!("read statics.ca_file {}", path.display()))?;
     }
     let mut known = BTreeMap::new();
-    for (name, bucket) in section.buckets {
+    for (name, section) in section.buckets {
         let at = format!("statics.buckets.{name}");
-        let config = checked(bucket, &at)?;
-        known.insert(name, config);
+        let bucket = Bucket {
+            endpoint: endpoint(&section.endpoint, &at)?,
+            region: section.region,
+            name: name.clone(),
+            key: access_key(section.access_key_id, section.secret_access_key_file, &at)?,
+        };
+        let apps = section.apps;
+        known.insert(name, BucketConfig { bucket, apps });
     }
     Ok(Buckets::new(known, section.ca_file))
 }
 
-fn checked(bucket: BucketSection, at: &str) -> anyhow::Result<BucketConfig> {
-    let endpoint = bucket.endpoint.trim_end_matches('/');
+/// Where a storage is, without a slash at the end.
+pub(crate) fn endpoint(text: &str, at: &str) -> anyhow::Result<String> {
+    let endpoint = text.trim_end_matches('/');
     let host = endpoint
         .strip_prefix("https://")
         .or_else(|| endpoint.strip_prefix("http://"));
@@ -53,24 +61,25 @@ fn checked(bucket: BucketSection, at: &str) -> anyhow::Result<BucketConfig> {
         host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '@'])),
         "{at}.endpoint must be http:// or https:// and a host, such as https://s3.example.com"
     );
-    let key = match (bucket.access_key_id, bucket.secret_access_key_file) {
-        (None, None) => None,
+    Ok(endpoint.to_owned())
+}
+
+/// The key with its secret read, or none.
+pub(crate) fn access_key(
+    id: Option<String>,
+    secret_file: Option<PathBuf>,
+    at: &str,
+) -> anyhow::Result<Option<AccessKey>> {
+    match (id, secret_file) {
+        (None, None) => Ok(None),
         (Some(id), Some(path)) => {
             let secret = std::fs::read_to_string(&path)
                 .with_context(|| format!("read {at}.secret_access_key_file {}", path.display()))?;
-            Some(BucketKey {
-                id,
-                secret: Secret::new(secret.trim_end_matches(['\r', '\n'])),
-            })
+            let secret = Secret::new(secret.trim_end_matches(['\r', '\n']));
+            Ok(Some(AccessKey { id, secret }))
         }
         _ => anyhow::bail!(
-            "{at}: access_key_id and secret_access_key_file belong together; with neither, files are asked for unsigned"
+            "{at}: access_key_id and secret_access_key_file belong together; with neither, requests are not signed"
         ),
-    };
-    Ok(BucketConfig {
-        endpoint: endpoint.to_owned(),
-        region: bucket.region,
-        key,
-        apps: bucket.apps,
-    })
+    }
 }

@@ -18,7 +18,7 @@ use mayfly_machine::StaticSpec;
 use mayfly_types::MachineId;
 
 pub(crate) use answer::serve;
-pub use bucket::{BucketConfig, BucketKey, Buckets};
+pub use bucket::{BucketConfig, Buckets};
 
 /// Knows where the files of machines' images lie.
 pub trait StaticFiles: Send + Sync + 'static {

@@ -1,18 +1,16 @@
 //! Files that lie in a bucket of an object storage (`tigris_bucket`): the edge fetches them with a key that the
 //! operator configured, for the apps that may.
 
-mod signature;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use mayfly_buckets::{Bucket, NO_CONTENT};
 use mayfly_net::{ClientConfig, HeaderName, HttpClient, HttpError, Method, Response, header};
-use mayfly_types::{AppName, Secret, Timestamp};
+use mayfly_types::{AppName, Timestamp};
 
 use super::Wanted;
 use crate::http::{AnswerSource, BodyError, Form, HeadError, Piece, RequestHead, ResponseHead};
-use signature::sign;
 
 /// What of a client's request decides which bytes it gets.
 const ASKED: [HeaderName; 6] = [
@@ -40,20 +38,9 @@ const SHOWN: [HeaderName; 9] = [
 /// A bucket that apps may name.
 #[derive(Clone, Debug)]
 pub struct BucketConfig {
-    /// `http://` or `https://` and the storage's host, without a path.
-    pub endpoint: String,
-    pub region: String,
-    /// `None` asks without a signature, as for buckets that everybody may read.
-    pub key: Option<BucketKey>,
+    pub bucket: Bucket,
     /// The apps that may; `None` means all.
     pub apps: Option<Vec<AppName>>,
-}
-
-/// An access key of the storage.
-#[derive(Clone, Debug)]
-pub struct BucketKey {
-    pub id: String,
-    pub secret: Secret,
 }
 
 /// The buckets whose files apps of this server may show, by name.
@@ -120,30 +107,19 @@ impl Buckets {
                 None => return Ok(None),
             }
         }
-        let path = std::iter::once(bucket.to_owned()).chain(key);
-        let path: String = path.map(|part| format!("/{}", encoded(&part))).collect();
         let method = if request.is_head() {
             Method::HEAD
         } else {
             Method::GET
         };
-        let url = format!("{}{path}", config.endpoint);
-        let mut asked = self.client.request(method.clone(), url);
+        let key = key.iter().map(String::as_str);
+        let mut asked = config
+            .bucket
+            .request(&self.client, method, key, NO_CONTENT, now);
         for name in ASKED {
             if let Some(value) = request.get(name.as_str()) {
                 asked = asked.header(name, value);
             }
-        }
-        if let Some(key) = &config.key {
-            let host = config
-                .endpoint
-                .split_once("://")
-                .map_or(config.endpoint.as_str(), |(_, host)| host);
-            let signed = sign(key, &config.region, &method, host, &path, now);
-            for (name, value) in signed.fields {
-                asked = asked.header(HeaderName::from_static(name), value);
-            }
-            asked = asked.authorization(&signed.authorization);
         }
         let answer = asked.send().await.map_err(|source| BucketError::Ask {
             bucket: bucket.to_owned(),
@@ -166,20 +142,6 @@ impl std::fmt::Debug for Buckets {
             .field("known", &self.known)
             .finish_non_exhaustive()
     }
-}
-
-/// Everything but what RFC 3986 calls unreserved, as signatures want it.
-fn encoded(part: &str) -> String {
-    let mut out = String::with_capacity(part.len());
-    for byte in part.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// A storage's answer, as if a machine had given it.
@@ -260,14 +222,4 @@ impl AnswerSource for BucketAnswer {
     }
 
     fn tunnel(&mut self) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_encoded_as_signatures_want_it() {
-        assert_eq!(encoded("a b+ü~.css"), "a%20b%2B%C3%BC~.css");
-    }
 }

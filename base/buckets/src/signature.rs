@@ -1,4 +1,4 @@
-//! AWS Signature Version 4, as far as reading an object needs it.
+//! AWS Signature Version 4 of requests for one object.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 
@@ -6,33 +6,31 @@ use mayfly_net::Method;
 use mayfly_types::Timestamp;
 use ring::{digest, hmac};
 
-use super::BucketKey;
+use crate::AccessKey;
 
 /// What is added to a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Signed {
-    pub(super) fields: [(&'static str, String); 2],
-    pub(super) authorization: String,
+pub(crate) struct Signed {
+    pub(crate) fields: [(&'static str, String); 2],
+    pub(crate) authorization: String,
 }
 
-/// SHA-256 of no body at all.
-const NO_BODY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// Signs a request without body for `path`, which is encoded already.
-pub(super) fn sign(
-    key: &BucketKey,
+/// Signs a request for `path`, which is encoded already, with a body of which `content` is the SHA-256.
+pub(crate) fn sign(
+    key: &AccessKey,
     region: &str,
     method: &Method,
     host: &str,
     path: &str,
+    content: &str,
     now: Timestamp,
 ) -> Signed {
     let time = time_of(now);
     let day = &time[..8];
     let scope = format!("{day}/{region}/s3/aws4_request");
     let request = format!(
-        "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{NO_BODY}\nx-amz-date:{time}\n\n\
-         host;x-amz-content-sha256;x-amz-date\n{NO_BODY}"
+        "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{content}\nx-amz-date:{time}\n\n\
+         host;x-amz-content-sha256;x-amz-date\n{content}"
     );
     let digest = digest::digest(&digest::SHA256, request.as_bytes());
     let text = format!(
@@ -46,7 +44,7 @@ pub(super) fn sign(
     let signature = hex(&mac(&key_of_request, &text));
     Signed {
         fields: [
-            ("x-amz-content-sha256", NO_BODY.to_owned()),
+            ("x-amz-content-sha256", content.to_owned()),
             ("x-amz-date", time),
         ],
         authorization: format!(
@@ -77,24 +75,36 @@ mod tests {
     use mayfly_types::Secret;
 
     use super::*;
+    use crate::NO_CONTENT;
 
     /// The key derivation and form are those of Amazon's own worked examples; that a storage takes the whole is shown
     /// by the conformance test against a real one.
     #[test]
     fn a_signature_names_its_scope_and_depends_on_everything() {
-        let key = BucketKey {
+        let key = AccessKey {
             id: "AKIDEXAMPLE".to_owned(),
             secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
         };
         let at = Timestamp::from_millis(1_369_353_600_000);
-        let signed = |path| sign(&key, "us-east-1", &Method::GET, "s3.test", path, at);
+        let signed = |path| {
+            sign(
+                &key,
+                "us-east-1",
+                &Method::GET,
+                "s3.test",
+                path,
+                NO_CONTENT,
+                at,
+            )
+        };
         let one = signed("/bucket/a");
         assert_eq!(one.fields[1].1, "20130524T000000Z");
         assert!(one.authorization.starts_with(
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20130524/us-east-1/s3/aws4_request,"
         ));
         assert_ne!(one, signed("/bucket/b"));
-        let elsewhere = sign(&key, "auto", &Method::GET, "s3.test", "/bucket/a", at);
+        let path = "/bucket/a";
+        let elsewhere = sign(&key, "auto", &Method::GET, "s3.test", path, NO_CONTENT, at);
         assert_ne!(one.authorization, elsewhere.authorization);
         // The examples' derived key: HMAC chain over 20150830, us-east-1, iam.
         let derived = ["20150830", "us-east-1", "iam", "aws4_request"]
