@@ -146,6 +146,7 @@ async fn run() -> Result<()> {
         cores: 2,
         accept_proxy_protocol: Vec::new(),
         serves_everywhere: true,
+        passages: BTreeMap::new(),
         drain: Duration::from_secs(1),
         http: HttpSettings {
             limits,

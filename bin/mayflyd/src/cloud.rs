@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use mayfly_driver::{ContainerConfig, ContainerDriver};
 use mayfly_edge::{
     Backhaul, Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper, StaticFiles,
 };
+use mayfly_fleet::LedRegistry;
 use mayfly_gateway::Gateway;
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
 use mayfly_host_api::{Catalog, HostApi};
 use mayfly_host_store::HostStore;
-use mayfly_image::ImageStore;
+use mayfly_image::{ImageStore, RegistryConfig};
 use mayfly_machine::MachineState;
 use mayfly_mesh::API_PORT;
 use mayfly_names::{ChallengeServer, NameServer, NamesConfig, Sources};
@@ -36,7 +37,7 @@ use crate::doors::Doors;
 use crate::fleet::{self, Fleet, FleetParts, ThisServer};
 use crate::gateways;
 use crate::host_places::{self, HostPlace};
-use crate::local_registry::LocalRegistry;
+use crate::local_registry::{self, Entrance, LocalRegistry, RegistryParts, UPSTREAM};
 use crate::private_names::AskedForCallers;
 use crate::readiness::Readiness;
 use crate::traffic::{self, TrafficKeeper};
@@ -57,6 +58,9 @@ pub(crate) struct Cloud {
     doors: Doors,
     traffic: TrafficKeeper,
     inner_listener: TcpListener,
+    /// Where edges lead to the registry, which may be another server's.
+    registry_listener: TcpListener,
+    led_registry: Option<LedRegistry>,
     keeper: Keeper,
     driver: ContainerDriver,
     images: ImageStore,
@@ -138,27 +142,49 @@ impl Cloud {
 
         readiness.step("opening the images")?;
         let mut fetching = config.images.clone();
-        // It stands where the control plane is.
-        let registry = match &ground {
-            None => None,
+        let registry_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("listen for the edge's connections to the registry")?;
+        let registry_address = registry_listener.local_addr();
+        let registry_address = registry_address.context("read the registry's own address")?;
+        // The registry stands where the control plane is.
+        let entrance = match &ground {
+            None => {
+                let there = RegistryConfig {
+                    base_url: format!("http://{registry_address}"),
+                };
+                fetching.registries.insert(UPSTREAM.to_owned(), there);
+                None
+            }
             Some(ground) => {
                 let address = ground.listener.local_addr();
                 let address = address.context("read the API's own address")?;
-                let registry = LocalRegistry::open(
-                    &config.data_dir,
+                Some(Entrance::tell(
+                    &mut fetching,
                     &config.domain,
                     address,
-                    &mut fetching,
-                    clock.clone(),
-                    entropy.clone(),
-                    board.clone(),
-                );
-                Some(registry.await?)
+                    &*entropy,
+                ))
             }
         };
         let images = ImageStore::open(&config.data_dir.join("images"), fetching)
             .await
             .context("open the images")?;
+        let registry = match entrance {
+            None => None,
+            Some(entrance) => {
+                let parts = RegistryParts {
+                    data_dir: &config.data_dir,
+                    config: &config.registry,
+                    entrance,
+                    images: &images,
+                    clock: &clock,
+                    entropy: &entropy,
+                    board: &board,
+                };
+                Some(LocalRegistry::open(parts).await?)
+            }
+        };
 
         let places = host_places::decide(&config.data_dir, &config.regions, async |place| {
             has_machines(&config.data_dir, place, &entropy).await
@@ -299,6 +325,7 @@ impl Cloud {
                 https_listen: config.edge_of(&place.region, index, https)?,
                 accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
                 serves_everywhere: index == 0,
+                passages: [(local_registry::name_in(&domain), registry_address)].into(),
                 drain: config.edge_drain,
                 http: config.edge_http.clone(),
                 domain: domain.clone(),
@@ -363,6 +390,11 @@ impl Cloud {
             },
             retention: Retention::default(),
         };
+        let led_registry = registry.as_ref().map(|registry| LedRegistry {
+            names: registry.names(),
+            address: registry_address,
+            content: Arc::new(registry.clone()),
+        });
         let control = match ground.zip(registry) {
             None => None,
             Some((ground, registry)) => {
@@ -440,6 +472,8 @@ impl Cloud {
             doors,
             traffic,
             inner_listener,
+            registry_listener,
+            led_registry,
             control,
             fleet,
             backhaul,
@@ -529,10 +563,18 @@ impl Cloud {
         let doors = self.doors;
         tasks.spawn("doors", |stop| doors.run(stop)).await;
         let door = self.control.as_ref().map(|(_, plane)| plane.door());
+        let registry_listener = match (&self.control, &self.fleet) {
+            (None, Some(fleet)) => {
+                fleet.lead_to_registry(self.registry_listener, &tasks).await;
+                None
+            }
+            _ => Some(self.registry_listener),
+        };
         if let Some(fleet) = self.fleet {
             let server = ThisServer {
                 hosts,
                 images: self.images.clone(),
+                registry: self.led_registry,
                 control: door,
                 directory: self.directory,
                 others: self.others,
@@ -552,6 +594,9 @@ impl Cloud {
                 plane.serve(listener, &api).await;
                 // With limits of its own: machines cannot take the places of those who manage them.
                 plane.serve(self.inner_listener, &api).await;
+                if let Some(listener) = registry_listener {
+                    plane.serve_registry(listener, &api).await;
+                }
                 plane.spawn(&tasks).await;
                 Some(plane)
             }

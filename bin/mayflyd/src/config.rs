@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,6 +18,7 @@ use crate::edge_limits::{EdgeLimitsSection, http_settings};
 use crate::fleet_config::{FleetSection, FleetSettings, JoinSection};
 use crate::gateways::{GatewaySection, GatewaySettings};
 use crate::images::{ImagesSection, store_config};
+use crate::registry_config::{RegistryConfig, RegistrySection};
 
 /// Fly.io looks "every few minutes".
 const AUTOSTOP_PERIOD: Duration = Duration::from_secs(180);
@@ -55,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) images: StoreConfig,
     /// How long images of registries stay that no machine needs; `None` for ever.
     pub(crate) unused_images_kept: Option<Duration>,
+    pub(crate) registry: Arc<RegistryConfig>,
     pub(crate) fleet: FleetSettings,
 }
 
@@ -126,6 +129,7 @@ struct File {
     limits: Limits,
     images: ImagesSection,
     statics: StaticsSection,
+    registry: RegistrySection,
     fleet: FleetSection,
     join: JoinSection,
 }
@@ -315,6 +319,7 @@ impl Config {
             unused_images_kept: Some(file.images.unused_kept.unwrap_or(UNUSED_IMAGES_KEPT))
                 .filter(|kept| !kept.is_zero()),
             images: store_config(file.images)?,
+            registry: Arc::new(RegistryConfig::check(file.registry)?),
             fleet: FleetSettings::check(file.fleet, file.join, overrides)?,
         })
     }
@@ -606,6 +611,23 @@ mod tests {
             (
                 "[statics.buckets.a]\nendpoint = \"http://s3\"\naccess_key_id = \"x\"",
                 "secret_access_key_file",
+            ),
+            (
+                "[images.registries]\n\"docker.io\" = \"mirror.test\"",
+                "images.registries.\"docker.io\"",
+            ),
+            ("[registry]\nrequests = 0", "registry.requests"),
+            (
+                "[registry]\nmirrors = [\"localhost:5000\"]",
+                "registry.mirrors: `localhost:5000`",
+            ),
+            (
+                "[registry]\ncollect_period = \"1ms\"",
+                "registry.collect_period",
+            ),
+            (
+                "[registry.bucket]\nname = \"a\"\nendpoint = \"s3.test\"",
+                "registry.bucket.endpoint",
             ),
             ("[edge]\ndrain = 10", "drain"),
             ("[addresses]\nv4 = \"::/64\"", "addresses.v4"),

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::admin_token;
-use crate::local_registry::LocalRegistry;
+use crate::local_registry::{LocalRegistry, registry_only};
 
 const RETRY: Backoff = Backoff {
     first: Duration::from_millis(250),
@@ -152,7 +152,16 @@ impl ControlPlane {
 
     /// Starts to answer on `listener`.
     pub(crate) async fn serve(&self, listener: TcpListener, tasks: &TaskSet) {
-        let router = self.router();
+        self.answer(listener, self.router(), tasks).await;
+    }
+
+    /// Starts to answer on `listener` what is for the registry.
+    pub(crate) async fn serve_registry(&self, listener: TcpListener, tasks: &TaskSet) {
+        self.answer(listener, registry_only(self.router()), tasks)
+            .await;
+    }
+
+    async fn answer(&self, listener: TcpListener, router: Router, tasks: &TaskSet) {
         tasks
             .spawn("api", |stop| async move {
                 if !serve(listener, router, ServeConfig::default(), stop).await {

@@ -12,7 +12,8 @@ use mayfly_certs::{RoleAuthority, RoleKey};
 use mayfly_control::{DirectoryFeed, FleetDeps, HostDialer};
 use mayfly_edge_api::Directory;
 use mayfly_fleet::{
-    FleetImages, Follower, Link, Listener, ListenerDeps, Membership, Peers, Published, Standing,
+    FleetImages, Follower, LedRegistry, Link, Listener, ListenerDeps, Membership, Peers, Published,
+    RegistryPassage, Standing,
 };
 use mayfly_fleet_api::{
     CONTROL_NAME, CallError, ControlDoor, Hello, JoinAnswer, JoinRequest, RenewAnswer, Roster,
@@ -89,6 +90,8 @@ pub(crate) struct FleetParts<'a> {
 pub(crate) struct ThisServer {
     pub(crate) hosts: Vec<Host>,
     pub(crate) images: ImageStore,
+    /// Where it is on this server.
+    pub(crate) registry: Option<LedRegistry>,
     pub(crate) control: Option<LateControl>,
     pub(crate) directory: DirectoryFeed,
     /// The catalogs of the others' hosts.
@@ -261,11 +264,22 @@ impl Fleet {
             .map_or_else(Vec::new, Tunnels::addresses)
     }
 
+    /// Leads what comes in at a port of this server to the registry of the first one.
+    pub(crate) async fn lead_to_registry(&self, listener: TcpListener, tasks: &TaskSet) {
+        if let Role::Member(member) = &self.role {
+            let passage = RegistryPassage::new(listener, member.control.clone());
+            tasks
+                .spawn("fleet.registry", |stop| passage.run(stop))
+                .await;
+        }
+    }
+
     /// Begins to answer the others and to follow them.
     pub(crate) async fn spawn(self, tasks: &TaskSet, server: ThisServer) {
         let ThisServer {
             hosts,
             images,
+            registry,
             control,
             directory,
             others,
@@ -289,6 +303,7 @@ impl Fleet {
             tls: self.tls.clone(),
             hosts: api,
             images,
+            registry,
             control,
             roster: self.roster.clone(),
             uploads,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mayfly_host_api::RegistryLogin;
-use mayfly_image::StoreConfig;
+use mayfly_image::{RegistryConfig, StoreConfig};
 use mayfly_types::Secret;
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ pub(crate) struct ImagesSection {
     #[serde(deserialize_with = "some_duration")]
     pub(crate) unused_kept: Option<Duration>,
     logins: BTreeMap<String, LoginSection>,
+    registries: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,7 +49,19 @@ pub(crate) fn store_config(section: ImagesSection) -> anyhow::Result<StoreConfig
         };
         logins.insert(registry, login);
     }
+    let mut registries = BTreeMap::new();
+    for (registry, url) in section.registries {
+        let host = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"));
+        anyhow::ensure!(
+            host.is_some_and(|host| !host.is_empty() && !host.contains(['?', '@'])),
+            "images.registries.\"{registry}\" must be http:// or https:// and a host, such as https://mirror.example.com"
+        );
+        registries.insert(registry, RegistryConfig { base_url: url });
+    }
     Ok(StoreConfig {
+        registries,
         ca_file: section.ca_file,
         logins,
         ..StoreConfig::default()

@@ -18,8 +18,10 @@ mod host_places;
 mod images;
 mod local_registry;
 mod lock;
+mod mirror_origins;
 mod private_names;
 mod readiness;
+mod registry_config;
 mod traffic;
 mod tunnels;
 mod waker;
@@ -143,7 +145,7 @@ async fn run(
     let edges = cloud.edges();
     let app_url = format!("http://{{app}}.{}:{}", domain, edges[0].address.port());
     let app_tls_url = format!("https://{{app}}.{}:{}", domain, edges[0].https.port());
-    let running = cloud.serve().await;
+    let running = Box::pin(cloud.serve()).await;
     info!(
         api = api_url,
         fleet = joined_at,

@@ -21,6 +21,8 @@ use crate::http::idempotency::idempotency_key;
 use crate::http::query::Query;
 
 const NETWORK_MAX: usize = 63;
+/// The registry's own name below the domain, and what repositories of its mirror begin with.
+const RESERVED: [&str; 3] = ["registry", "mirror", "library"];
 
 /// `POST /v1/apps`.
 pub(crate) async fn create(
@@ -55,6 +57,11 @@ pub(crate) async fn create(
     let name: AppName = name
         .parse()
         .map_err(|error| ApiError::invalid(format!("app_name: {error}")))?;
+    if RESERVED.contains(&name.as_str()) {
+        return Err(ApiError::invalid(format!(
+            "app_name: {name} is a name of the cloud itself"
+        )));
+    }
     let network = request.network.filter(|name| !name.is_empty());
     if network
         .as_ref()

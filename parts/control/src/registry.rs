@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::Json;
+use axum::extract::State;
 use mayfly_control_store::{AppFilter, MachineFilter, StoreError};
 use mayfly_machine::{FileContent, MachineSpec};
-use mayfly_registry::{Access, AccessError, Entry, Needed};
+use mayfly_registry::{Access, AccessError, Entry, Needed, Right};
 use mayfly_types::{AppId, AppName, Digest, ImageRef, OrgId, Secret};
 
-use crate::access::holder_of;
+use serde_json::{Value, json};
+
+use crate::access::{Caller, holder_of};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 
@@ -20,13 +24,17 @@ pub(crate) struct RegistryAccess(pub(crate) Arc<Cloud>);
 
 #[async_trait]
 impl Access for RegistryAccess {
-    async fn entry(&self, token: &Secret, app: Option<&AppName>) -> Result<Entry, AccessError> {
+    async fn entry(
+        &self,
+        token: &Secret,
+        app: Option<(&AppName, Right)>,
+    ) -> Result<Entry, AccessError> {
         let store = &self.0.store;
         let holder = holder_of(&self.0, token.reveal()).await.map_err(unknown)?;
         let Some(holder) = holder else {
             return Ok(Entry::Stranger);
         };
-        let Some(app) = app else {
+        let Some((app, _)) = app else {
             return Ok(Entry::Granted(None));
         };
         match store.app(app.clone()).await {
@@ -53,6 +61,16 @@ impl Access for RegistryAccess {
 
 fn unknown(error: StoreError) -> AccessError {
     AccessError(Box::new(error))
+}
+
+/// `GET /v1/registry`: where clients beside this server's own reach the registry.
+pub(crate) async fn show(State(cloud): State<Arc<Cloud>>, _caller: Caller) -> Json<Value> {
+    let name = format!("registry.{}", cloud.settings.domain);
+    let host = match cloud.settings.edges.first().map(|edge| edge.https.port()) {
+        None | Some(443) => name,
+        Some(port) => format!("{name}:{port}"),
+    };
+    Json(json!({ "host": host, "names": cloud.settings.registry_names }))
 }
 
 /// Every image that a specification names.

@@ -18,7 +18,7 @@ use crate::machines::{
 };
 use crate::{
     addresses, apps, certificates, event_log, fleet, images, logs, network_policies, oidc, orgs,
-    platform, private, releases, replay_sources, secrets, ssh, status, tokens, wireguard,
+    platform, private, registry, releases, replay_sources, secrets, ssh, status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -110,6 +110,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/images/pulls", get(images::pulls))
         .route("/v1/images/prune", post(images::prune))
         .nest("/v1/hosts", hosts())
+        .route("/v1/registry", get(registry::show))
         .route("/v1/status", get(status::status))
         .route("/healthz", get(status::health))
         .route("/api/v1/apps/{app}/logs", get(logs::page))

@@ -5,16 +5,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use mayfly_fleet_api::{Call, CallError, ImageCall};
-use mayfly_image::{ImagePeers, ImageStore};
+use mayfly_image::ImagePeers;
+use mayfly_runtime::report;
 use mayfly_types::{Digest, ErrorKind, ImageRef};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::ReaderStream;
+use tracing::debug;
 
 use crate::line::{Answer, DATA, END, Line, PIECE_BYTES};
 use crate::link::Link;
 use crate::peers::Peers;
+use crate::server::ListenerDeps;
 
 const FIND_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -92,24 +97,23 @@ async fn fetch_from(
     }
 }
 
-/// Answers a peer out of this server's store.
+/// Answers a peer out of this server's store, and out of the registry if it is here.
 pub(crate) async fn answer(
-    images: &ImageStore,
+    deps: &ListenerDeps,
     call: ImageCall,
     mut line: Line,
 ) -> io::Result<Line> {
     match call {
-        ImageCall::Find(image) => line.writer.answer(&Ok(images.offered(&image))).await?,
-        ImageCall::Blob { digest } => match tokio::fs::File::open(images.blob_path(digest)).await {
-            Ok(mut file) => {
+        ImageCall::Find(image) => {
+            line.writer.answer(&Ok(find(deps, &image).await)).await?;
+        }
+        ImageCall::Blob { digest } => match open(deps, digest).await {
+            Ok(mut pieces) => {
                 line.writer.answer(&Ok(())).await?;
-                let mut piece = vec![0; PIECE_BYTES];
-                loop {
-                    let count = file.read(&mut piece).await?;
-                    if count == 0 {
-                        break;
+                while let Some(piece) = pieces.next().await {
+                    for frame in piece?.chunks(PIECE_BYTES) {
+                        line.writer.frame(DATA, frame).await?;
                     }
-                    line.writer.frame(DATA, &piece[..count]).await?;
                 }
                 line.writer.frame(END, &[]).await?;
             }
@@ -121,4 +125,33 @@ pub(crate) async fn answer(
         },
     }
     Ok(line)
+}
+
+async fn find(deps: &ListenerDeps, image: &ImageRef) -> Option<Digest> {
+    if let Some(digest) = deps.images.offered(image) {
+        return Some(digest);
+    }
+    let names = &deps.registry.as_ref()?.names;
+    if !names.iter().any(|name| name == image.registry()) {
+        return None;
+    }
+    // This server's own store knows which image of an index is for its hosts, and keeps the documents.
+    let found = deps.images.resolve(image, None).await;
+    let found =
+        found.inspect_err(|error| debug!(%image, error = report(error), "not found for a peer"));
+    Some(found.ok()?.digest)
+}
+
+async fn open(
+    deps: &ListenerDeps,
+    digest: Digest,
+) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+    let missing = match tokio::fs::File::open(deps.images.blob_path(digest)).await {
+        Ok(file) => return Ok(ReaderStream::with_capacity(file, PIECE_BYTES).boxed()),
+        Err(error) => error,
+    };
+    let Some(registry) = &deps.registry else {
+        return Err(missing);
+    };
+    registry.content.content(digest).await?.ok_or(missing)
 }

@@ -15,6 +15,7 @@ mod line;
 mod link;
 mod membership;
 mod peers;
+mod registry;
 mod remote;
 mod server;
 
@@ -23,5 +24,6 @@ pub use images::FleetImages;
 pub use link::{Link, LinkError};
 pub use membership::{JoinError, Membership};
 pub use peers::Peers;
+pub use registry::{LedRegistry, RegistryContent, RegistryPassage};
 pub use remote::RemoteHost;
 pub use server::{Listener, ListenerDeps};

@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 
 use crate::images;
 use crate::line::{Answer, Line, watch_over};
+use crate::registry::{self, LedRegistry};
 
 pub(crate) use session::SessionInput;
 
@@ -46,6 +47,8 @@ pub struct ListenerDeps {
     pub tls: Arc<MutualTls>,
     pub hosts: BTreeMap<HostId, Arc<dyn HostApi>>,
     pub images: ImageStore,
+    /// Where the cloud's registry is.
+    pub registry: Option<LedRegistry>,
     /// Where the control plane is.
     pub control: Option<Arc<dyn ControlDoor>>,
     /// Who may ask.
@@ -208,7 +211,14 @@ impl ListenerDeps {
                 };
                 return host::answer(host, *call, &self.uploads, line).await;
             }
-            Call::Image(call) => return images::answer(&self.images, call, line).await.map(Some),
+            Call::Image(call) => return images::answer(self, call, line).await.map(Some),
+            Call::Registry => {
+                let Some(registry) = &self.registry else {
+                    line.writer.answer::<()>(&Err(no_control())).await?;
+                    return Ok(Some(line));
+                };
+                return registry::lead(registry, line).await;
+            }
         }
         Ok(Some(line))
     }
@@ -224,7 +234,7 @@ impl ListenerDeps {
             (Asker::Server(server), _) if self.roster.borrow().server(server).is_none() => {
                 Err(CallError::Removed)
             }
-            (Asker::Server(_), Call::Image(_)) => Ok(()),
+            (Asker::Server(_), Call::Image(_) | Call::Registry) => Ok(()),
             (Asker::Server(_), Call::Host { call, .. }) if host::is_for_edges(call) => Ok(()),
             (Asker::Server(_), Call::Host { .. }) => denied("only the control plane may do this"),
         }

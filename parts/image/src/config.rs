@@ -23,6 +23,8 @@ pub struct StoreConfig {
     /// Tries of one transfer that bring no new byte before it fails.
     pub attempts_max: u32,
     pub backoff: Backoff,
+    /// Keeps the archives of imported layers, for a mirror that shows them.
+    pub keeps_archives: bool,
     /// Longest silence of a registry.
     pub silence_max: Duration,
     pub limits: LayerLimits,
@@ -79,6 +81,7 @@ impl Default for StoreConfig {
                 first: Duration::from_millis(500),
                 most: Duration::from_secs(15),
             },
+            keeps_archives: false,
             silence_max: Duration::from_secs(30),
             limits: LayerLimits::default(),
         }

@@ -132,14 +132,15 @@ impl Shared {
         fetched.is_ok()
     }
 
-    /// Keeps the archive of a layer for peers, whose copy must have the digest that the manifest names. Blocks.
+    /// Keeps the archive of a layer for peers and mirrors, whose copy must have the digest that the manifest names. Blocks.
     pub(crate) fn keep_blob<R: io::Read>(
         &self,
         digest: Digest,
         open: impl FnOnce() -> io::Result<R>,
     ) -> Result<(), ImageError> {
         let place = self.layout.blob(digest);
-        if self.peers.get().is_none() || place.exists() {
+        let wanted = self.peers.get().is_some() || self.config.keeps_archives;
+        if !wanted || place.exists() {
             return Ok(());
         }
         let scratch = self.layout.scratch("keep");

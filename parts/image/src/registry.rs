@@ -120,6 +120,26 @@ impl<'a> Repository<'a> {
             .await
     }
 
+    /// The manifest or index of a tag or digest as it is.
+    pub(crate) async fn raw_manifest(&self, image: &ImageRef) -> Result<Vec<u8>, RegistryError> {
+        let reference = match image.digest() {
+            Some(digest) => digest.to_string(),
+            None => image.tag().unwrap_or("latest").to_owned(),
+        };
+        let what = format!("manifest `{}:{reference}`", self.repository);
+        let path = format!("manifests/{reference}");
+        self.document(&path, &what, image.digest(), None).await
+    }
+
+    /// What it has under this name is nothing that an image is made of.
+    pub(crate) fn unusable(&self, image: &ImageRef) -> RegistryError {
+        RegistryError::Document {
+            registry: self.registry.clone(),
+            what: format!("manifest `{image}`"),
+            source: InvalidManifest::Unknown,
+        }
+    }
+
     async fn document(
         &self,
         path: &str,

@@ -6,9 +6,13 @@ use mayfly_types::{AppId, AppName, Digest, Secret};
 /// What the owner of users, apps and machines knows.
 #[async_trait]
 pub trait Access: Send + Sync + 'static {
-    /// Whether the holder of `token` may push to and pull from the repositories of `app`; with no app, whether the token
-    /// is good for anything.
-    async fn entry(&self, token: &Secret, app: Option<&AppName>) -> Result<Entry, AccessError>;
+    /// Whether the holder of `token` may do this with the repositories of an app; without one, whether the token is good
+    /// for anything.
+    async fn entry(
+        &self,
+        token: &Secret,
+        app: Option<(&AppName, Right)>,
+    ) -> Result<Entry, AccessError>;
 
     /// The app of this name. A later app of the same name is another one, and has none of its images.
     async fn app(&self, name: &AppName) -> Result<Option<AppId>, AccessError>;
@@ -17,10 +21,21 @@ pub trait Access: Send + Sync + 'static {
     async fn needed(&self) -> Result<Needed, AccessError>;
 }
 
+/// What somebody wants to do with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// See what is there and read it.
+    Pull,
+    /// Add, replace and delete.
+    Push,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// With the app that was asked for.
     Granted(Option<AppId>),
+    /// The token is good, and reads this app's repositories only.
+    ReadsOnly,
     /// The token is good, and there is no such app for its holder.
     Closed,
     /// The token is not known, has expired or was revoked.

@@ -7,30 +7,42 @@ use mayfly_types::Digest;
 
 use crate::RegistryError;
 use crate::document::Record;
-use crate::layout::remove;
-use crate::name::Repository;
+use crate::layout::{digests_in, names_in, remove};
+use crate::name::{Owner, Repository};
 use crate::store::Shared;
 
 impl Shared {
-    /// A blob of the repository, open for reading, and its length.
-    pub(crate) fn open_blob(
+    /// The length of a blob of the repository, which stays for a while.
+    pub(crate) fn find_blob(
         &self,
         repository: &Repository,
         digest: Digest,
-    ) -> Result<(File, u64), RegistryError> {
+    ) -> Result<u64, RegistryError> {
         let _stays = self.removal.read().expect("no holder of this lock panics");
-        let failed = RegistryError::disk("read a blob");
-        let opened = self.touch(repository, digest).and_then(|()| {
-            let file = File::open(self.layout.blob(digest))?;
-            let length = file.metadata()?.len();
-            Ok((file, length))
-        });
-        match opened {
+        let found = self.touch(repository, digest);
+        match found.and_then(|()| self.content_length(digest)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(RegistryError::UnknownBlob(digest))
             }
-            other => other.map_err(failed),
+            other => other.map_err(RegistryError::disk("read a blob")),
         }
+    }
+
+    /// Bytes of all blobs of an owner; what two of its repositories have counts once.
+    pub(crate) fn used_by(&self, owner: Owner) -> io::Result<u64> {
+        let mut digests = std::collections::BTreeSet::new();
+        for file in names_in(&self.layout.repositories())? {
+            if let Some(repository) = Repository::from_file_name(&file)
+                && repository.owner == owner
+            {
+                digests.extend(digests_in(&self.layout.repository(&repository).links())?);
+            }
+        }
+        let lengths = digests
+            .into_iter()
+            .map(|digest| self.content_length(digest));
+        // What is being removed is not used.
+        Ok(lengths.filter_map(Result::ok).sum())
     }
 
     /// Makes a blob of one repository one of another, too; false if the first has none.
@@ -73,6 +85,7 @@ impl Shared {
         }
     }
 
+    /// Makes content one of the repository's blobs.
     pub(crate) fn link(&self, repository: &Repository, digest: Digest) -> io::Result<()> {
         let link = self.layout.repository(repository).link(digest);
         match touch(&link) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::document::Record;
 use crate::layout::{digests_in, names_in, remove};
-use crate::name::Repository;
+use crate::name::{Owner, Repository};
 use crate::store::{Registry, Shared};
 use crate::{Access, Needed, RegistryError};
 
@@ -25,6 +25,8 @@ pub struct Collector {
     pub blobs_kept: Duration,
     /// For this long a manifest is kept that no tag, index or machine names.
     pub untagged_kept: Duration,
+    /// For this long after its last use a mirrored image is kept.
+    pub mirrored_kept: Duration,
     pub status: LoopHandle,
 }
 
@@ -61,10 +63,22 @@ impl Collector {
     pub async fn collect(&self) -> Result<Collected, RegistryError> {
         // Asked first: what is named later was pushed or found here later, and is younger than what goes.
         let needed = self.access.needed().await?;
-        let (blobs_kept, untagged_kept) = (self.blobs_kept, self.untagged_kept);
-        let turn = move |shared: &Shared| shared.collect(&needed, blobs_kept, untagged_kept);
+        let kept = Kept {
+            blobs: self.blobs_kept,
+            untagged: self.untagged_kept,
+            mirrored: self.mirrored_kept,
+        };
+        let turn = move |shared: &Shared| shared.collect(&needed, kept);
         self.registry.with(turn).await
     }
+}
+
+/// For how long what is not needed stays.
+#[derive(Clone, Copy)]
+struct Kept {
+    blobs: Duration,
+    untagged: Duration,
+    mirrored: Duration,
 }
 
 impl Collected {
@@ -74,15 +88,12 @@ impl Collected {
 }
 
 impl Shared {
-    fn collect(
-        &self,
-        needed: &Needed,
-        blobs_kept: Duration,
-        untagged_kept: Duration,
-    ) -> Result<Collected, RegistryError> {
+    fn collect(&self, needed: &Needed, keep: Kept) -> Result<Collected, RegistryError> {
+        let blobs_kept = keep.blobs;
         let failed = |error| RegistryError::disk("collect what has no use")(error);
         let mut collected = Collected::default();
         self.drop_uploads(blobs_kept, &mut collected)?;
+        self.drop_left().map_err(failed)?;
         let mut linked = BTreeSet::new();
         for file in names_in(&self.layout.repositories()).map_err(failed)? {
             let Some(repository) = Repository::from_file_name(&file) else {
@@ -90,7 +101,9 @@ impl Shared {
             };
             let _alone = self.removal.write().expect("no holder of this lock panics");
             let place = self.layout.repository(&repository);
-            if !needed.apps.contains(&repository.owner) {
+            if let Owner::App(app) = repository.owner
+                && !needed.apps.contains(&app)
+            {
                 let links = digests_in(&place.links()).map_err(failed)?;
                 let in_use = links.iter().any(|digest| needed.images.contains(digest));
                 if !in_use && is_older(place.root(), blobs_kept) {
@@ -99,7 +112,7 @@ impl Shared {
                 }
             }
             let records = self.records(&repository)?;
-            let kept = self.kept(&repository, &records, needed, untagged_kept)?;
+            let kept = self.kept(&repository, &records, needed, keep)?;
             let mut wanted = BTreeSet::new();
             for record in records {
                 if kept.contains(&record.digest) {
@@ -123,7 +136,7 @@ impl Shared {
         Ok(collected)
     }
 
-    fn records(&self, repository: &Repository) -> Result<Vec<Record>, RegistryError> {
+    pub(crate) fn records(&self, repository: &Repository) -> Result<Vec<Record>, RegistryError> {
         let manifests = self.layout.repository(repository).manifests();
         let digests = digests_in(&manifests).map_err(RegistryError::disk("list manifests"))?;
         let records = digests
@@ -138,17 +151,24 @@ impl Shared {
         repository: &Repository,
         records: &[Record],
         needed: &Needed,
-        untagged_kept: Duration,
+        keep: Kept,
     ) -> Result<BTreeSet<Digest>, RegistryError> {
         let place = self.layout.repository(repository);
-        let tags = self
-            .tags_with_digests(repository)
-            .map_err(RegistryError::disk("list tags"))?;
-        let mut kept: BTreeSet<Digest> = tags.into_iter().map(|(_, digest)| digest).collect();
+        let mut kept = BTreeSet::new();
+        let nameless_kept = match repository.owner {
+            Owner::Mirror => keep.mirrored,
+            Owner::App(_) => {
+                let tags = self
+                    .tags_with_digests(repository)
+                    .map_err(RegistryError::disk("list tags"))?;
+                kept.extend(tags.into_iter().map(|(_, digest)| digest));
+                keep.untagged
+            }
+        };
         for record in records {
             // The link's time is that of the last use, the record's that of the last push.
-            let young = !is_older(&place.manifest(record.digest), untagged_kept)
-                || !is_older(&place.link(record.digest), untagged_kept);
+            let young = !is_older(&place.manifest(record.digest), nameless_kept)
+                || !is_older(&place.link(record.digest), nameless_kept);
             if young || needed.images.contains(&record.digest) {
                 kept.insert(record.digest);
             }
@@ -199,18 +219,17 @@ impl Shared {
         collected: &mut Collected,
     ) -> Result<(), RegistryError> {
         let mut drop_all = || -> io::Result<()> {
-            for digest in digests_in(&self.layout.blobs())? {
-                let path = self.layout.blob(digest);
+            for digest in self.all_content()? {
                 // Linked since the repositories were read: then it is as good as new.
-                if linked.contains(&digest) || !is_older(&path, kept_for) {
+                if linked.contains(&digest) || !is_older(&self.content_mark(digest), kept_for) {
                     continue;
                 }
                 let _alone = self.removal.write().expect("no holder of this lock panics");
                 if self.is_linked(digest)? {
                     continue;
                 }
-                let bytes = fs::metadata(&path).map_or(0, |found| found.len());
-                if remove(&path)? {
+                let bytes = self.content_length(digest).unwrap_or_default();
+                if self.drop_content(digest)? {
                     collected.blobs += 1;
                     collected.freed_bytes += bytes;
                 }
@@ -235,7 +254,7 @@ impl Shared {
 /// Whether a file was changed longer ago than this. File times are the kernel's, and compared with nothing else; what
 /// is gone or from the future is young.
 #[allow(clippy::disallowed_methods)]
-fn is_older(path: &Path, age: Duration) -> bool {
+pub(crate) fn is_older(path: &Path, age: Duration) -> bool {
     let changed = fs::metadata(path).and_then(|found| found.modified());
     changed.is_ok_and(|changed| {
         SystemTime::now()

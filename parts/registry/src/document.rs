@@ -48,6 +48,8 @@ struct Descriptor {
     media_type: String,
     digest: Digest,
     #[serde(default)]
+    size: u64,
+    #[serde(default)]
     urls: Option<Vec<String>>,
 }
 
@@ -56,6 +58,18 @@ impl Descriptor {
     fn is_foreign(&self) -> bool {
         self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
     }
+}
+
+/// The size that a manifest states for something it needs.
+pub(crate) fn stated_size(manifest: &[u8], wanted: Digest) -> Option<u64> {
+    let document: Document = serde_json::from_slice(manifest).ok()?;
+    let lists = [document.layers, document.manifests];
+    let mut all = document
+        .config
+        .into_iter()
+        .chain(lists.into_iter().flatten().flatten());
+    let found = all.find(|descriptor| descriptor.digest == wanted);
+    found.map(|descriptor| descriptor.size)
 }
 
 impl Record {
@@ -148,6 +162,9 @@ mod tests {
             format!(r#"{{"schemaVersion":2,"config":{one},"layers":[{one}],"subject":{one}}}"#);
         let record = read(&image).unwrap();
         assert_eq!(record.needs.len(), 1);
+        let empty = DIGEST.parse().unwrap();
+        assert_eq!(stated_size(image.as_bytes(), empty), Some(0));
+        assert_eq!(stated_size(b"{}", empty), None);
         assert_eq!(record.artifact_type.as_deref(), Some("c/d"));
         assert!(record.subject.is_some());
         let foreign = format!(

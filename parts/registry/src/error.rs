@@ -3,7 +3,8 @@ use std::io;
 use http::StatusCode;
 use mayfly_types::Digest;
 
-use crate::AccessError;
+use crate::remote::is_away;
+use crate::{AccessError, OriginError};
 
 /// Why a request is not granted. What callers are told is in [`RegistryError::code`] and the text.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +21,18 @@ pub enum RegistryError {
     NoToken,
     #[error("the token is not known, has expired or was revoked")]
     Stranger,
-    #[error("this credential only reads")]
+    #[error("this token only reads here")]
     ReadsOnly,
+    #[error(
+        "this is a mirror of {0} and is read only: `mayfly image import` gives the cloud images under such names"
+    )]
+    Mirror(String),
+    #[error("{image}: its registry does not give it")]
+    NotAtOrigin {
+        image: String,
+        #[source]
+        source: OriginError,
+    },
     #[error("blob {0} is not in this repository")]
     UnknownBlob(Digest),
     #[error("manifest {0} is not in this repository")]
@@ -52,8 +63,14 @@ pub enum RegistryError {
     InUse(Digest),
     #[error("busy: {0} requests are being served")]
     Busy(usize),
+    #[error(
+        "the images of this app have {used} bytes, and {bytes_max} is the most: delete tags that are not needed any more"
+    )]
+    Quota { used: u64, bytes_max: u64 },
     #[error("the registry's disk is full")]
     DiskFull,
+    #[error("the registry's object storage is away")]
+    StorageAway(#[source] io::Error),
     #[error("{action}")]
     Disk {
         action: &'static str,
@@ -68,6 +85,7 @@ impl RegistryError {
     pub(crate) fn disk(action: &'static str) -> impl FnOnce(io::Error) -> RegistryError {
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => RegistryError::DiskFull,
+            _ if is_away(&source) => RegistryError::StorageAway(source),
             _ => RegistryError::Disk { action, source },
         }
     }
@@ -81,7 +99,12 @@ impl RegistryError {
             | Self::UnknownUpload(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::Stranger => StatusCode::UNAUTHORIZED,
-            Self::ReadsOnly => StatusCode::FORBIDDEN,
+            Self::ReadsOnly | Self::Quota { .. } => StatusCode::FORBIDDEN,
+            Self::Mirror(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAtOrigin { source, .. } => match source {
+                OriginError::Unknown(_) => StatusCode::NOT_FOUND,
+                OriginError::Away(_) => StatusCode::BAD_GATEWAY,
+            },
             Self::InvalidName(_)
             | Self::MissingBlob(_)
             | Self::InvalidManifest(_)
@@ -92,7 +115,9 @@ impl RegistryError {
             Self::UploadBusy | Self::InUse(_) => StatusCode::CONFLICT,
             Self::OutOfOrder { .. } | Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy(_) | Self::Access(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) | Self::Access(_) | Self::StorageAway(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -103,9 +128,10 @@ impl RegistryError {
         match self {
             Self::UnknownPath(_) | Self::UnknownName(_) => "NAME_UNKNOWN",
             Self::InvalidName(_) => "NAME_INVALID",
-            Self::Method(_) => "UNSUPPORTED",
+            Self::Method(_) | Self::Mirror(_) => "UNSUPPORTED",
             Self::NoToken | Self::Stranger => "UNAUTHORIZED",
-            Self::ReadsOnly | Self::InUse(_) => "DENIED",
+            Self::ReadsOnly | Self::InUse(_) | Self::Quota { .. } => "DENIED",
+            Self::NotAtOrigin { .. } => "MANIFEST_UNKNOWN",
             Self::UnknownBlob(_) => "BLOB_UNKNOWN",
             Self::UnknownManifest(_) => "MANIFEST_UNKNOWN",
             Self::MissingBlob(_) => "MANIFEST_BLOB_UNKNOWN",
@@ -118,7 +144,9 @@ impl RegistryError {
             | Self::InvalidUpload(_) => "BLOB_UPLOAD_INVALID",
             Self::TooLarge { .. } | Self::Range { .. } => "SIZE_INVALID",
             Self::Busy(_) => "TOOMANYREQUESTS",
-            Self::DiskFull | Self::Disk { .. } | Self::Access(_) => "UNKNOWN",
+            Self::DiskFull | Self::Disk { .. } | Self::StorageAway(_) | Self::Access(_) => {
+                "UNKNOWN"
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod blobs;
 mod door;
 mod manifests;
+mod mirror;
 mod path;
 mod query;
 mod uploads;
@@ -16,32 +17,31 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::FutureExt;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tracing::error;
 
-use crate::{Registry, RegistryError};
+use crate::{Origins, Registry, RegistryError};
 use answer::empty;
 pub use door::Door;
 use path::{Page, Path};
 use query::Query;
 
-/// Requests at once until their answer begins, over all callers; each upload among them holds a few pieces in memory.
-const REQUESTS_MAX: usize = 256;
-
 #[derive(Clone)]
 struct Desk {
     registry: Registry,
     door: Door,
+    origins: Arc<dyn Origins>,
     places: Arc<Semaphore>,
 }
 
 /// Everything below `/v2`.
-pub fn router(registry: Registry, door: Door) -> Router {
+pub fn router(registry: Registry, door: Door, origins: Arc<dyn Origins>) -> Router {
     let desk = Desk {
+        places: Arc::new(Semaphore::new(registry.0.limits.requests_max)),
         registry,
         door,
-        places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        origins,
     };
     Router::new()
         .route("/v2", any(answer))
@@ -52,7 +52,7 @@ pub fn router(registry: Registry, door: Door) -> Router {
 
 async fn answer(State(desk): State<Desk>, request: Request) -> Response {
     let Ok(_place) = desk.places.try_acquire() else {
-        return RegistryError::Busy(REQUESTS_MAX).into_response();
+        return RegistryError::Busy(desk.registry.0.limits.requests_max).into_response();
     };
     match AssertUnwindSafe(desk.serve(request)).catch_unwind().await {
         Ok(Ok(response)) => response,
@@ -66,25 +66,26 @@ async fn answer(State(desk): State<Desk>, request: Request) -> Response {
 
 impl Desk {
     async fn serve(&self, request: Request) -> Result<Response, RegistryError> {
-        let visitor = self.door.visitor(request.headers())?;
-        let Some(path) = Path::parse(request.uri().path())? else {
-            self.door.admit(&visitor, None, request.method()).await?;
+        let (parts, body) = request.into_parts();
+        let method = &parts.method;
+        let visitor = self.door.visitor(&parts.headers)?;
+        let Some(path) = Path::parse(parts.uri.path())? else {
+            self.door.admit(&visitor, None, method).await?;
             return Ok(empty(StatusCode::OK));
         };
-        let repository = self
-            .door
-            .repository(&visitor, &path.name, request.method())
-            .await?;
-        let query = Query::of(request.uri());
-        let (parts, body) = request.into_parts();
-        let method = parts.method.clone();
+        let query = Query::of(&parts.uri);
+        if let Some(name) = self.mirrored(&path.name, &query) {
+            self.door.admit(&visitor, None, &Method::GET).await?;
+            return self.serve_mirrored(&parts, name, path.page, &query).await;
+        }
+        let repository = self.door.repository(&visitor, &path.name, method).await?;
         match path.page {
-            Page::Tags => self.tags(&method, &repository, &query).await,
+            Page::Tags => self.tags(method, &repository, &query).await,
             Page::Manifest(reference) => self.manifest(&parts, &repository, reference, body).await,
-            Page::Referrers(digest) => self.referrers(&method, &repository, digest, &query).await,
+            Page::Referrers(digest) => self.referrers(method, &repository, digest, &query).await,
             Page::Blob(digest) => self.blob(&parts, &repository, digest).await,
             Page::Uploads => {
-                self.begin(&method, &repository, &visitor, &query, body)
+                self.begin(method, &repository, &visitor, &query, body)
                     .await
             }
             Page::Upload(id) => self.upload(&parts, &repository, &id, &query, body).await,

@@ -11,9 +11,11 @@ use crate::name::Repository;
 ///
 /// ```text
 /// blobs/<hex>                                     content, manifests included
+/// remote/<hex>                                    the length of content that is in the bucket
+/// leaving/<hex>                                   the same, of content that has yet to be taken out of the bucket
 /// uploads/<id>, <id>.json                         what has come of an upload, and what it is for
 /// staging/                                        unfinished writes; emptied at start
-/// repositories/<app id>@<name, slashes as +>/
+/// repositories/<app id>@<name, slashes as +>/     of the mirror's: mirror@<name, slashes as +>/
 ///     blobs/<hex>                                 empty: this blob belongs to the repository; its time is the last use
 ///     manifests/<hex>                             what the manifest is and needs
 ///     tags/<tag>                                  a digest
@@ -38,6 +40,8 @@ impl Layout {
         }
         for directory in [
             layout.blobs(),
+            layout.remotes(),
+            layout.leavings(),
             layout.uploads(),
             layout.staging(),
             layout.repositories(),
@@ -55,6 +59,22 @@ impl Layout {
         self.blobs().join(digest.hex())
     }
 
+    pub(crate) fn remotes(&self) -> PathBuf {
+        self.root.join("remote")
+    }
+
+    pub(crate) fn remote(&self, digest: Digest) -> PathBuf {
+        self.remotes().join(digest.hex())
+    }
+
+    pub(crate) fn leavings(&self) -> PathBuf {
+        self.root.join("leaving")
+    }
+
+    pub(crate) fn leaving(&self, digest: Digest) -> PathBuf {
+        self.leavings().join(digest.hex())
+    }
+
     pub(crate) fn uploads(&self) -> PathBuf {
         self.root.join("uploads")
     }
@@ -69,6 +89,12 @@ impl Layout {
 
     pub(crate) fn repository(&self, repository: &Repository) -> Place {
         Place(self.repositories().join(repository.file_name()))
+    }
+
+    /// Bytes that may still be written here.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(&self.root)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     /// Replaces `path` with `bytes` such that a crash leaves the old or the new content. Makes the directory.

@@ -11,6 +11,14 @@ use crate::layout::{digests_in, remove};
 use crate::name::Repository;
 use crate::store::Shared;
 
+/// Whether what a manifest consists of must be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Here,
+    /// It is brought when somebody asks for it.
+    AtItsOrigin,
+}
+
 /// What a manifest is asked for by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {
@@ -26,6 +34,7 @@ impl Shared {
         reference: &Reference,
         media_type: &str,
         bytes: &[u8],
+        content: Content,
     ) -> Result<Record, RegistryError> {
         let found = Digest::from_sha256(Sha256::digest(bytes).into());
         if let Reference::Digest(stated) = *reference
@@ -36,10 +45,11 @@ impl Shared {
         let record = Record::read(bytes, found, media_type)?;
         let _stays = self.removal.read().expect("no holder of this lock panics");
         let place = self.layout.repository(repository);
-        for need in &record.needs {
-            if !place.link(*need).exists() || !self.layout.blob(*need).exists() {
-                return Err(RegistryError::MissingBlob(*need));
-            }
+        let is_here = |need: &&Digest| place.link(**need).exists() && self.has_content(**need);
+        if content == Content::Here
+            && let Some(missing) = record.needs.iter().find(|need| !is_here(need))
+        {
+            return Err(RegistryError::MissingBlob(*missing));
         }
         let write = || {
             let blob = self.layout.blob(found);

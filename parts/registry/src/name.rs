@@ -25,23 +25,41 @@ const SLASH: &str = "+";
 /// Between app and name; neither contains it.
 const DIVIDER: char = '@';
 
-/// A repository of an app that exists.
+/// The first part of names of mirrored repositories. No app is called so.
+pub(crate) const MIRROR: &str = "mirror";
+
+/// Whose a repository is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    App(AppId),
+    /// Another registry's, kept for as long as somebody asks for it.
+    Mirror,
+}
+
+/// A repository of an app that exists, or of the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Repository {
-    pub(crate) owner: AppId,
+    pub(crate) owner: Owner,
     pub(crate) name: RepositoryName,
 }
 
 impl Repository {
     pub(crate) fn file_name(&self) -> String {
         let name = self.name.text.replace('/', SLASH);
-        format!("{}{DIVIDER}{name}", self.owner)
+        match self.owner {
+            Owner::App(app) => format!("{app}{DIVIDER}{name}"),
+            Owner::Mirror => format!("{MIRROR}{DIVIDER}{name}"),
+        }
     }
 
     pub(crate) fn from_file_name(file: &str) -> Option<Self> {
         let (owner, name) = file.split_once(DIVIDER)?;
+        let owner = match owner {
+            MIRROR => Owner::Mirror,
+            app => Owner::App(app.parse().ok()?),
+        };
         Some(Self {
-            owner: owner.parse().ok()?,
+            owner,
             name: name.replace(SLASH, "/").parse().ok()?,
         })
     }
@@ -50,6 +68,12 @@ impl Repository {
 impl RepositoryName {
     pub fn app(&self) -> &AppName {
         &self.app
+    }
+
+    /// The image of another registry that a mirrored name means: `mirror/<registry>/<repository>`.
+    pub(crate) fn mirrored(&self) -> Option<(&str, &str)> {
+        let rest = self.text.strip_prefix(MIRROR)?.strip_prefix('/')?;
+        rest.split_once('/')
     }
 }
 
@@ -111,12 +135,31 @@ mod tests {
         for text in ["my-app", "my-app/cache", "a1/b__c/d.e-f--g"] {
             let name: RepositoryName = text.parse().unwrap();
             assert_eq!(name.app().as_str(), text.split('/').next().unwrap());
-            let repository = Repository {
-                owner: AppId::from_random([7; 16]),
-                name,
-            };
-            let file = repository.file_name();
-            assert_eq!(Repository::from_file_name(&file).unwrap(), repository);
+            for owner in [Owner::App(AppId::from_random([7; 16])), Owner::Mirror] {
+                let name = name.clone();
+                let repository = Repository { owner, name };
+                let file = repository.file_name();
+                assert_eq!(Repository::from_file_name(&file).unwrap(), repository);
+            }
+        }
+    }
+
+    #[test]
+    fn mirrored_names_say_whose_they_are() {
+        let mirrored = |text: &str| -> Option<(String, String)> {
+            let name: RepositoryName = text.parse().unwrap();
+            let (registry, repository) = name.mirrored()?;
+            Some((registry.to_owned(), repository.to_owned()))
+        };
+        let expected = ("docker.io".to_owned(), "library/node".to_owned());
+        assert_eq!(mirrored("mirror/docker.io/library/node"), Some(expected));
+        for plain in [
+            "mirror",
+            "mirror/docker.io",
+            "mirrors/docker.io/node",
+            "web/mirror/a",
+        ] {
+            assert_eq!(mirrored(plain), None, "{plain}");
         }
     }
 

@@ -1,11 +1,14 @@
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use mayfly_runtime::{Clock, Entropy};
+use mayfly_types::Digest;
 
 use crate::RegistryError;
 use crate::layout::Layout;
+use crate::remote::{OBJECT_BYTES_MAX, Remote};
+use crate::settings::{RegistryLimits, RegistrySettings};
 use crate::upload::Session;
 
 /// The images of a cloud. Clones share the registry; one process at a time may have a directory open.
@@ -14,6 +17,9 @@ pub struct Registry(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) layout: Layout,
+    pub(crate) limits: RegistryLimits,
+    /// Where layers go, if not into the layout.
+    pub(crate) remote: Option<Remote>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Uploads that were written to in this process.
@@ -21,25 +27,41 @@ pub(crate) struct Shared {
     /// Written by whoever removes, read by whoever adds or relies on what is here: a manifest finds its blobs, and they
     /// stay.
     pub(crate) removal: RwLock<()>,
+    /// Content on its way in, and how often.
+    arriving: Mutex<HashMap<Digest, usize>>,
+    /// One at a time brings a blob of an origin.
+    fetches: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Registry {
     /// Opens the registry in `directory`, making it if needed. Uploads that an earlier process had begun can go on.
     pub async fn open(
         directory: &Path,
+        settings: RegistrySettings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Registry, RegistryError> {
         let directory = directory.to_owned();
+        let mut limits = settings.limits;
+        if settings.bucket.is_some() {
+            limits.blob_bytes_max = limits.blob_bytes_max.min(OBJECT_BYTES_MAX);
+        }
+        let remote = settings
+            .bucket
+            .map(|bucket| Remote::new(bucket, clock.clone()));
         blocking(move || {
             let layout =
                 Layout::create(&directory).map_err(RegistryError::disk("open the registry"))?;
             Ok(Registry(Arc::new(Shared {
                 layout,
+                limits,
+                remote,
                 clock,
                 entropy,
                 sessions: Mutex::default(),
                 removal: RwLock::default(),
+                arriving: Mutex::default(),
+                fetches: Mutex::default(),
             })))
         })
         .await
@@ -52,6 +74,20 @@ impl Registry {
     ) -> Result<T, RegistryError> {
         let shared = self.0.clone();
         blocking(move || work(&shared)).await
+    }
+}
+
+impl Shared {
+    pub(crate) fn arriving(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
+        self.arriving.lock().expect("no holder of this lock panics")
+    }
+
+    /// What whoever brings a blob of an origin holds.
+    pub(crate) fn fetch_of(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut fetches = self.fetches.lock().expect("no holder of this lock panics");
+        // Those that nobody waits for are in the map only.
+        fetches.retain(|_, fetch| Arc::strong_count(fetch) > 1);
+        fetches.entry(digest).or_default().clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +15,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::RegistryError;
-use crate::layout::{remove, rename_durably};
+use crate::layout::remove;
 use crate::name::Repository;
 use crate::store::{Registry, Shared, blocking};
 
-/// Bytes of one blob.
-const BLOB_MAX: u64 = 64 << 30;
-/// Longest silence of a sender; what has come is kept.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Between two looks at how much room the disk has.
+const LOOK_EVERY_BYTES: u64 = 32 << 20;
 /// Pieces between the network and the disk, of at most some 400 KiB each: enough to keep both busy.
 const QUEUE_DEPTH: usize = 8;
 
@@ -42,65 +40,75 @@ struct Purpose {
 }
 
 /// A session that nobody else writes to meanwhile.
-pub(crate) struct Writing(OwnedMutexGuard<Session>);
+pub(crate) struct Writing {
+    session: OwnedMutexGuard<Session>,
+    registry: Registry,
+}
 
 impl Writing {
     pub(crate) fn length(&self) -> u64 {
-        self.0.length
+        self.session.length
     }
 
     /// Appends a body. Cancelling keeps what has come, as does a body that breaks off.
     pub(crate) async fn append(self, body: Body) -> Result<Writing, RegistryError> {
         let (pieces, queue) = mpsc::channel(QUEUE_DEPTH);
-        let mut session = self.0;
+        let Writing {
+            mut session,
+            registry,
+        } = self;
+        let limits = registry.0.limits.clone();
+        let room = limits.blob_bytes_max.saturating_sub(session.length);
+        let too_large = RegistryError::TooLarge {
+            what: "a blob",
+            bytes_max: limits.blob_bytes_max,
+        };
+        let shared = registry.0.clone();
         let writer = blocking(move || {
             session
-                .take(queue)
+                .take(queue, || shared.check_room())
                 .map_err(RegistryError::disk("write an upload"))?;
             Ok(session)
         });
-        let (received, written) = tokio::join!(receive(body, pieces), writer);
-        let writing = Writing(written?);
-        if received? == Received::All {
-            if writing.length() > BLOB_MAX {
-                return Err(RegistryError::TooLarge {
-                    what: "a blob",
-                    bytes_max: BLOB_MAX,
-                });
-            }
-            return Ok(writing);
+        let received = receive(body, pieces, room, limits.silence_max);
+        let (received, written) = tokio::join!(received, writer);
+        let session = written?;
+        let length = session.length;
+        match received {
+            Received::All => Ok(Writing { session, registry }),
+            Received::Part => Err(RegistryError::CutOff { length }),
+            Received::TooMuch => Err(too_large),
         }
-        Err(RegistryError::CutOff {
-            length: writing.length(),
-        })
     }
 }
 
-#[derive(PartialEq)]
 enum Received {
     All,
     Part,
+    TooMuch,
 }
 
-async fn receive(body: Body, pieces: mpsc::Sender<Bytes>) -> Result<Received, RegistryError> {
+async fn receive(
+    body: Body,
+    pieces: mpsc::Sender<Bytes>,
+    room: u64,
+    silence_max: Duration,
+) -> Received {
     let mut stream = body.into_data_stream();
     let mut length = 0;
     loop {
-        let piece = match tokio::time::timeout(SILENCE_MAX, stream.next()).await {
+        let piece = match tokio::time::timeout(silence_max, stream.next()).await {
             Ok(Some(Ok(piece))) => piece,
-            Ok(None) => return Ok(Received::All),
-            Ok(Some(Err(_))) | Err(_) => return Ok(Received::Part),
+            Ok(None) => return Received::All,
+            Ok(Some(Err(_))) | Err(_) => return Received::Part,
         };
         length += piece.len() as u64;
-        if length > BLOB_MAX {
-            return Err(RegistryError::TooLarge {
-                what: "a blob",
-                bytes_max: BLOB_MAX,
-            });
+        if length > room {
+            return Received::TooMuch;
         }
         // The writer went away after an error of its own, which is the one to report.
         if pieces.send(piece).await.is_err() {
-            return Ok(Received::Part);
+            return Received::Part;
         }
     }
 }
@@ -128,8 +136,17 @@ impl Session {
         })
     }
 
-    fn take(&mut self, mut queue: mpsc::Receiver<Bytes>) -> io::Result<()> {
+    fn take(
+        &mut self,
+        mut queue: mpsc::Receiver<Bytes>,
+        check_room: impl Fn() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut look_at = self.length;
         while let Some(piece) = queue.blocking_recv() {
+            if self.length >= look_at {
+                check_room()?;
+                look_at = self.length + LOOK_EVERY_BYTES;
+            }
             if let Err(error) = self.file.write_all(&piece) {
                 // As if the piece had not come, so that length and digest stay true.
                 self.file.set_len(self.length)?;
@@ -210,8 +227,11 @@ impl Registry {
             })
             .await?
             .ok_or_else(unknown)?;
-        let guard = session.try_lock_owned();
-        guard.map(Writing).map_err(|_| RegistryError::UploadBusy)
+        let session = session.try_lock_owned();
+        Ok(Writing {
+            session: session.map_err(|_| RegistryError::UploadBusy)?,
+            registry: self.clone(),
+        })
     }
 
     /// Ends an upload as a blob of the repository. With another digest than stated nothing is kept.
@@ -224,25 +244,19 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let (repository, id) = (repository.clone(), id.to_owned());
         self.with(move |shared| {
-            let session = writing.0;
+            let session = writing.session;
             let found = Digest::from_sha256(session.hash.clone().finalize().into());
             if found != stated {
                 shared.end_upload(&id)?;
                 return Err(RegistryError::OtherDigest { stated, found });
             }
-            let _stays = shared
-                .removal
-                .read()
-                .expect("no holder of this lock panics");
-            let keep = || {
-                let blob = shared.layout.blob(found);
-                if !blob.exists() {
-                    session.file.sync_all()?;
-                    rename_durably(&session.path, &blob)?;
-                }
-                shared.link(&repository, found)
-            };
-            keep().map_err(RegistryError::disk("keep a blob"))?;
+            if let Err(error) = shared.check_quota(&repository, found, session.length) {
+                shared.end_upload(&id)?;
+                return Err(error);
+            }
+            shared
+                .keep_file(&repository, found, &session.path)
+                .map_err(RegistryError::disk("keep a blob"))?;
             shared.end_upload(&id)
         })
         .await
@@ -256,6 +270,46 @@ impl Registry {
 }
 
 impl Shared {
+    /// Makes a finished file a blob of the repository.
+    pub(crate) fn keep_file(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        path: &Path,
+    ) -> io::Result<()> {
+        let arriving = self.expect(digest);
+        self.bring(&arriving, path)?;
+        let _stays = self.removal.read().expect("no holder of this lock panics");
+        self.link(repository, digest)
+    }
+
+    /// # Errors
+    /// `StorageFull` if the rest of the disk is not the registry's.
+    pub(crate) fn check_room(&self) -> io::Result<()> {
+        match self.layout.free_bytes()? < self.limits.free_bytes_min {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn check_quota(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        length: u64,
+    ) -> Result<(), RegistryError> {
+        let Some(bytes_max) = self.limits.app_bytes_max else {
+            return Ok(());
+        };
+        let failed = RegistryError::disk("count an app's blobs");
+        let known = self.layout.repository(repository).link(digest).exists();
+        let used = self.used_by(repository.owner).map_err(failed)?;
+        match known || used + length <= bytes_max {
+            true => Ok(()),
+            false => Err(RegistryError::Quota { used, bytes_max }),
+        }
+    }
+
     fn upload(&self, id: &str) -> PathBuf {
         self.layout.uploads().join(id)
     }

@@ -26,6 +26,8 @@ pub enum Call {
     Host { host: HostId, call: Box<HostCall> },
     /// Of the server's store of images.
     Image(ImageCall),
+    /// Of the server with the registry: the connection then carries HTTP.
+    Registry,
 }
 
 /// The calls of `HostApi`. Edges may watch, start, stop and suspend; the rest is the control plane's.
@@ -66,7 +68,8 @@ pub enum HostCall {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageCall {
-    /// The digest of an image that was imported here under this name, or that has this digest.
+    /// The digest of an image that was imported here under this name, that has this digest, or that the registry of this
+    /// server has.
     Find(ImageRef),
     /// A manifest, a configuration or a layer of an image that is here, as a stream of bytes.
     Blob { digest: Digest },

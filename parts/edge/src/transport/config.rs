@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct EdgeConfig {
     pub accept_proxy_protocol: Vec<AddressRange>,
     /// Also the addresses of apps that belong to no region; of several edges on one server only one can.
     pub serves_everywhere: bool,
+    /// Names whose connections lead elsewhere once TLS has ended, whatever they speak: what is of the cloud itself.
+    pub passages: BTreeMap<String, SocketAddr>,
     /// How long open connections may go on after a stop.
     pub drain: Duration,
     pub http: HttpSettings,

@@ -1,5 +1,6 @@
 //! From an accepted connection to what serves it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::http::{Channel, Core};
 
 use super::postgres::{self, Opening};
 use super::proxy_protocol::{Ends, Header};
-use super::raw::{Machine, RawError};
+use super::raw::{self, Machine, RawError};
 use super::tls::{self, Greeting, HANDSHAKE_PATIENCE, HandshakeError, Inside, Tls};
 use super::treatment::Treatment;
 use super::{AddressRange, ConnInfo, Door, Reach, TlsInfo};
@@ -37,6 +38,8 @@ pub(crate) struct Gate {
     pub(crate) tls: Arc<Tls>,
     /// Whose PROXY headers are believed, and required.
     pub(crate) balancers: Vec<AddressRange>,
+    /// Where names lead that are no app's.
+    pub(crate) passages: BTreeMap<String, SocketAddr>,
     pub(crate) connections: TaskSet,
 }
 
@@ -119,6 +122,15 @@ impl Gate {
         let begun = Instant::now();
         let greeting = self.greeting(&mut stream, begun).await?;
         let name = greeting.hello.server_name.as_deref();
+        if let Some(address) = name.and_then(|name| self.passages.get(name))
+            && door.port == 443
+        {
+            let address = *address;
+            let (client, _) = self
+                .end_tls(stream, greeting, None, Inside::Raw, begun)
+                .await?;
+            return Ok(raw::lead(client, address).await?);
+        }
         let table = self.core.fleet.table();
         let app = name.and_then(|name| table.by_host(name));
         let way = app.and_then(|app| Way::of(app, door.port));

@@ -78,6 +78,7 @@ impl Edge {
                 core,
                 tls: Arc::clone(&self.tls),
                 balancers: self.config.accept_proxy_protocol.clone(),
+                passages: self.config.passages.clone(),
                 connections: TaskSet::new(),
             });
             let doors = [(http.0, sockets.0), (https.0, sockets.1)];

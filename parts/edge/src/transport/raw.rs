@@ -1,6 +1,7 @@
 //! Connections that are no HTTP to the edge: bytes from a client to one machine and back.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,12 +81,29 @@ impl Machine {
         mut client: Channel<S>,
     ) -> Result<(), RawError> {
         let mut machine = Channel::new(self.stream);
-        tokio::try_join!(
-            pass(&mut client.reader, &mut machine.writer),
-            pass(&mut machine.reader, &mut client.writer)
-        )?;
-        Ok(())
+        Ok(exchange(&mut client, &mut machine).await?)
     }
+}
+
+/// Passes the bytes of a client on to an address that is no machine's, and back.
+pub(super) async fn lead<S: ClientStream>(
+    mut client: Channel<S>,
+    address: SocketAddr,
+) -> io::Result<()> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    exchange(&mut client, &mut Channel::new(stream)).await
+}
+
+async fn exchange<A: ClientStream, B: ClientStream>(
+    one: &mut Channel<A>,
+    other: &mut Channel<B>,
+) -> io::Result<()> {
+    tokio::try_join!(
+        pass(&mut one.reader, &mut other.writer),
+        pass(&mut other.reader, &mut one.writer)
+    )?;
+    Ok(())
 }
 
 async fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(

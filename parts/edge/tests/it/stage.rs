@@ -74,6 +74,7 @@ impl TestEdge {
             cores: 2,
             accept_proxy_protocol: Vec::new(),
             serves_everywhere: true,
+            passages: BTreeMap::new(),
             drain: Duration::from_secs(10),
             http: HttpSettings::default(),
         };

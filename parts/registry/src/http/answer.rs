@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use mayfly_runtime::report;
 use serde_json::json;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::RegistryError;
 
@@ -45,6 +45,12 @@ impl IntoResponse for RegistryError {
                 );
                 "nobody can say now who may enter: try again".to_owned()
             }
+            Self::StorageAway(_) => {
+                warn!(error = report(&self), "the registry's bucket is away");
+                self.to_string()
+            }
+            // What its registry said is the caller's to know.
+            Self::NotAtOrigin { .. } => report(&self),
             other => other.to_string(),
         };
         let body = json!({"errors": [{"code": self.code(), "message": message}]});
@@ -55,7 +61,7 @@ impl IntoResponse for RegistryError {
             Self::NoToken | Self::Stranger => {
                 headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
             }
-            Self::Busy(_) | Self::Access(_) => {
+            Self::Busy(_) | Self::Access(_) | Self::StorageAway(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Range { length } => {

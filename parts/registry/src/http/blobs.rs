@@ -1,20 +1,13 @@
-use std::io::SeekFrom;
-
 use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Method, StatusCode, header};
 use mayfly_types::Digest;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::Desk;
 use super::answer::{CONTENT_DIGEST, empty, set};
 use crate::RegistryError;
 use crate::name::Repository;
-
-/// Bytes read from the disk at once.
-const PIECE: usize = 256 * 1024;
 
 impl Desk {
     pub(super) async fn blob(
@@ -26,11 +19,21 @@ impl Desk {
         let wanted = repository.clone();
         match parts.method {
             Method::GET | Method::HEAD => {
-                let open = move |shared: &crate::store::Shared| shared.open_blob(&wanted, digest);
-                let (file, length) = self.registry.with(open).await?;
                 let range = parts.headers.get(header::RANGE);
                 let range = range.and_then(|value| value.to_str().ok());
-                let part = Part::of(range, length)?;
+                let range = range.map(str::to_owned);
+                let reads = parts.method == Method::GET;
+                let (part, opened) = self
+                    .registry
+                    .with(move |shared| {
+                        let length = shared.find_blob(&wanted, digest)?;
+                        let part = Part::of(range.as_deref(), length)?;
+                        let open = || shared.open_content(digest, part.from, part.bytes);
+                        let opened = reads.then(open).transpose();
+                        let opened = opened.map_err(RegistryError::disk("read a blob"))?;
+                        Ok((part, opened))
+                    })
+                    .await?;
                 let mut response = empty(part.status());
                 set(&mut response, CONTENT_DIGEST, digest.to_string());
                 set(&mut response, header::ETAG, format!("\"{digest}\""));
@@ -48,14 +51,10 @@ impl Desk {
                 if part.whole != part.bytes {
                     set(&mut response, header::CONTENT_RANGE, part.content_range());
                 }
-                if parts.method == Method::GET {
-                    let mut file = tokio::fs::File::from_std(file);
-                    file.set_max_buf_size(PIECE);
-                    file.seek(SeekFrom::Start(part.from))
-                        .await
-                        .map_err(RegistryError::disk("read a blob"))?;
-                    let stream = ReaderStream::with_capacity(file.take(part.bytes), PIECE);
-                    *response.body_mut() = Body::from_stream(stream);
+                if let Some(opened) = opened {
+                    let pieces = opened.read(part.from, part.bytes).await;
+                    let pieces = pieces.map_err(RegistryError::disk("read a blob"))?;
+                    *response.body_mut() = Body::from_stream(pieces);
                 }
                 Ok(response)
             }

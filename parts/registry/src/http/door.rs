@@ -6,8 +6,8 @@ use http::{HeaderMap, Method, header};
 use mayfly_types::{AppId, Secret};
 use sha2::{Digest as _, Sha256};
 
-use crate::name::Repository;
-use crate::{Access, Entry, RegistryError, RepositoryName};
+use crate::name::{Owner, Repository};
+use crate::{Access, Entry, RegistryError, RepositoryName, Right};
 
 /// Who may enter.
 #[derive(Clone)]
@@ -57,6 +57,10 @@ impl Door {
         method: &Method,
     ) -> Result<Option<AppId>, RegistryError> {
         let app = name.map(RepositoryName::app);
+        let right = Some(match method.is_safe() {
+            true => Right::Pull,
+            false => Right::Push,
+        });
         let closed = || {
             let name = name.map(RepositoryName::to_string);
             RegistryError::UnknownName(name.unwrap_or_default())
@@ -67,8 +71,9 @@ impl Door {
                 None => Ok(None),
                 Some(app) => self.access.app(app).await?.map(Some).ok_or_else(closed),
             },
-            Visitor::Holder(token) => match self.access.entry(token, app).await? {
+            Visitor::Holder(token) => match self.access.entry(token, app.zip(right)).await? {
                 Entry::Granted(app) => Ok(app),
+                Entry::ReadsOnly => Err(RegistryError::ReadsOnly),
                 Entry::Closed => Err(closed()),
                 Entry::Stranger => Err(RegistryError::Stranger),
             },
@@ -84,7 +89,10 @@ impl Door {
         let owner = self.admit(visitor, Some(name), method).await?;
         let name = name.clone();
         match owner {
-            Some(owner) => Ok(Repository { owner, name }),
+            Some(app) => Ok(Repository {
+                owner: Owner::App(app),
+                name,
+            }),
             None => Err(RegistryError::UnknownName(name.to_string())),
         }
     }

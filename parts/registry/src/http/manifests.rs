@@ -11,7 +11,7 @@ use super::answer::{CONTENT_DIGEST, empty, set};
 use super::query::Query;
 use crate::RegistryError;
 use crate::document::{DOCUMENT_BYTES_MAX, Record};
-use crate::manifests::Reference;
+use crate::manifests::{Content, Reference};
 use crate::name::Repository;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -68,7 +68,7 @@ impl Desk {
                 let record = self
                     .registry
                     .with(move |shared| {
-                        shared.put_manifest(&wanted, &reference, &media_type, &bytes)
+                        shared.put_manifest(&wanted, &reference, &media_type, &bytes, Content::Here)
                     })
                     .await?;
                 let mut response = empty(StatusCode::CREATED);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mayfly_net::{ServeConfig, serve};
 use mayfly_registry::{
-    Access, AccessError, Collected, Collector, Door, Entry, Needed, Registry, router,
+    Access, AccessError, Collected, Collector, Door, Entry, Needed, Registry, RegistrySettings,
+    Right, router,
 };
 use mayfly_runtime::{LoopBoard, SystemClock, SystemEntropy, TaskSet};
 use mayfly_testing::{Answer, Method, send};
@@ -17,24 +18,33 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use crate::elsewhere::Elsewhere;
+
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const HOSTS: &str = "the-hosts-own";
 
-/// `ann` owns the app `web`, `bob` the app `shop`; a token is its holder's name.
+/// `ann` owns the app `web`, which `rob` may read, and `bob` the app `shop`; a token is its holder's name.
 #[derive(Default)]
 pub(crate) struct People(pub(crate) Mutex<Needed>);
 
 #[async_trait]
 impl Access for People {
-    async fn entry(&self, token: &Secret, app: Option<&AppName>) -> Result<Entry, AccessError> {
+    async fn entry(
+        &self,
+        token: &Secret,
+        app: Option<(&AppName, Right)>,
+    ) -> Result<Entry, AccessError> {
         let own = match token.reveal() {
-            "ann" => "web",
+            "ann" | "rob" => "web",
             "bob" => "shop",
             _ => return Ok(Entry::Stranger),
         };
         match app {
             None => Ok(Entry::Granted(None)),
-            Some(app) if app.as_str() == own => Ok(Entry::Granted(self.app(app).await?)),
+            Some((app, Right::Push)) if app.as_str() == own && token.reveal() == "rob" => {
+                Ok(Entry::ReadsOnly)
+            }
+            Some((app, _)) if app.as_str() == own => Ok(Entry::Granted(self.app(app).await?)),
             Some(_) => Ok(Entry::Closed),
         }
     }
@@ -59,6 +69,8 @@ impl Access for People {
 pub(crate) struct Desk {
     pub(crate) address: SocketAddr,
     pub(crate) people: Arc<People>,
+    pub(crate) elsewhere: Arc<Elsewhere>,
+    settings: RegistrySettings,
     registry: Registry,
     tasks: TaskSet,
     runtime: Runtime,
@@ -67,16 +79,24 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn open() -> Self {
-        Self::open_in(Arc::new(TempDir::new().unwrap()))
+        Self::open_with(RegistrySettings::default())
     }
 
-    fn open_in(directory: Arc<TempDir>) -> Self {
+    pub(crate) fn open_with(settings: RegistrySettings) -> Self {
+        Self::open_in(Arc::new(TempDir::new().unwrap()), settings, Arc::default())
+    }
+
+    fn open_in(
+        directory: Arc<TempDir>,
+        settings: RegistrySettings,
+        elsewhere: Arc<Elsewhere>,
+    ) -> Self {
         let runtime = Runtime::new().unwrap();
         let people = Arc::new(People::default());
         let tasks = TaskSet::new();
         let (registry, address) = runtime.block_on(async {
             let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-            let registry = Registry::open(directory.path(), clock, entropy)
+            let registry = Registry::open(directory.path(), settings.clone(), clock, entropy)
                 .await
                 .unwrap();
             let door = Door {
@@ -85,7 +105,7 @@ impl Desk {
             };
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let router = router(registry.clone(), door);
+            let router = router(registry.clone(), door, elsewhere.clone());
             tasks
                 .spawn("registry", |stop| async move {
                     serve(listener, router, ServeConfig::default(), stop).await;
@@ -96,6 +116,8 @@ impl Desk {
         Self {
             address,
             people,
+            elsewhere,
+            settings,
             registry,
             tasks,
             runtime,
@@ -106,10 +128,11 @@ impl Desk {
     /// The same directory in a new process, as far as the registry can tell.
     pub(crate) fn restart(self) -> Self {
         let directory = self.directory.clone();
+        let (settings, elsewhere) = (self.settings.clone(), self.elsewhere.clone());
         self.runtime
             .block_on(self.tasks.shut_down(Duration::from_secs(5)));
         drop(self);
-        Self::open_in(directory)
+        Self::open_in(directory, settings, elsewhere)
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -167,6 +190,7 @@ impl Desk {
             period: Duration::from_secs(3600),
             blobs_kept: Duration::ZERO,
             untagged_kept: Duration::ZERO,
+            mirrored_kept: Duration::ZERO,
             status: LoopBoard::default().loop_named("collect"),
         };
         self.runtime.block_on(collector.collect()).unwrap()

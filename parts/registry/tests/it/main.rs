@@ -5,5 +5,8 @@
 mod blobs;
 mod collecting;
 mod desk;
+mod elsewhere;
+mod limits;
 mod manifests;
+mod mirror;
 mod skopeo;
