@@ -7,6 +7,7 @@ mod context;
 mod failure;
 mod machine_config;
 mod output;
+mod private_file;
 mod program;
 mod remote_command;
 mod session;

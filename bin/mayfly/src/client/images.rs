@@ -56,6 +56,11 @@ impl Api {
         call.patience(Duration::from_secs(1800)).send().await
     }
 
+    /// Where the cloud's registry is.
+    pub(crate) async fn registry(&self) -> Result<Value, ApiError> {
+        self.get("/v1/registry").send().await
+    }
+
     /// The pulls under way.
     pub(crate) async fn pulls(&self) -> Result<Vec<Value>, ApiError> {
         list_in(

@@ -1,3 +1,5 @@
+mod docker;
+
 use std::env;
 use std::io::Read;
 
@@ -14,6 +16,8 @@ use crate::program;
 pub(crate) enum AuthCommand {
     /// Sign in with a token
     Login(Login),
+    /// Let docker, podman and others push to and pull from the cloud's registry
+    Docker(docker::Docker),
     /// Forget the token signed in with
     Logout,
     /// Print the token in use
@@ -48,6 +52,7 @@ impl AuthCommand {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self {
             AuthCommand::Login(command) => command.run(context).await,
+            AuthCommand::Docker(command) => command.run(context).await,
             AuthCommand::Logout => logout(context),
             AuthCommand::Token(command) => command.run(context),
             AuthCommand::Whoami(command) => command.run(context).await,

@@ -3,12 +3,13 @@
 //! The file has a handful of text values at its top level, so a YAML engine would be a hundred times the code for
 //! nothing; nested values of other programs are kept but not read.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
+
+use crate::private_file::write_private;
 
 /// The config file's text, and where it lives.
 #[derive(Clone, Debug, Default)]
@@ -69,35 +70,9 @@ impl ConfigFile {
             .path
             .as_deref()
             .context("no place for the config file: neither HOME nor FLY_CONFIG_DIR is set")?;
-        write_private(path, &self.lines).with_context(|| format!("write {}", path.display()))
+        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        write_private(path, text.as_bytes()).with_context(|| format!("write {}", path.display()))
     }
-}
-
-fn write_private(path: &Path, lines: &[String]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
-    let draft = directory.join(format!(".config.yml.{}", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)?;
-        for line in lines {
-            writeln!(file, "{line}")?;
-        }
-        file.sync_all()?;
-        fs::rename(&draft, path)
-    })();
-    if written.is_err() {
-        // The draft may hold a token; the error that matters is the one above.
-        let _ = fs::remove_file(&draft);
-    }
-    written
 }
 
 /// The key of a top-level line; comments, nested lines and list items have none.
