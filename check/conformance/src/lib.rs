@@ -1,6 +1,8 @@
 //! What the conformance tests share: a cloud with one app and the image of `examples/hello`, spoken to as any client
 //! does. The tests are in `tests/it`.
 
+mod clients;
+mod docker_registry;
 mod image;
 mod network;
 mod pebble;
@@ -9,6 +11,8 @@ mod stage;
 mod storage;
 mod websocket;
 
+pub use clients::Clients;
+pub use docker_registry::DockerRegistry;
 pub use image::{echo_archive, hello_archive, tool};
 pub use network::inside;
 pub use pebble::Pebble;

@@ -183,6 +183,26 @@ impl TestFleet {
         self.servers[server].directory.path().join("data")
     }
 
+    /// Runs a program on a server; what it printed, or what it complained of.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn run_on(
+        &self,
+        server: usize,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<String, String> {
+        let mut command = self.command_in(server, program);
+        let output = command.args(arguments).stdin(Stdio::null()).output();
+        said(&output.expect("the program can be started"))
+    }
+
+    /// The admin's token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The command line on the first server, as its admin.
     pub fn mayfly(&self, arguments: &[&str]) -> Result<String, String> {
         let program = binaries().join("mayfly");

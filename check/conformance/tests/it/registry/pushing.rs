@@ -1,0 +1,102 @@
+use std::thread;
+
+use mayfly_conformance::{Clients, Stage};
+use serde_json::json;
+
+use super::{clients_of, in_registry};
+
+#[test]
+fn what_a_client_pushes_machines_run_and_releases_keep() {
+    let stage = Stage::set();
+    let clients = clients_of(&stage);
+    let (first, second) = (clients.image("first", 3 << 20), clients.image("second", 9));
+    let target = in_registry(&stage, "stage:latest");
+    clients.copy(&first, &target).unwrap();
+
+    for name in ["registry.fly.io", "registry.mayfly.localhost"] {
+        let image = format!("{name}/stage:latest");
+        let id = stage.start(json!({"image": image, "restart": {"policy": "no"}}));
+        stage.line_with(&id, "first");
+        let machine = stage.get(&id);
+        assert_eq!(machine["image_ref"]["registry"], name);
+        assert_eq!(machine["image_ref"]["repository"], "stage");
+    }
+    // A tag that moves on does not move what was made of it.
+    let image = "registry.fly.io/stage";
+    let machine = stage.create(json!({"image": image, "restart": {"policy": "no"}}));
+    let id = machine["id"].as_str().unwrap().to_owned();
+    clients.copy(&second, &target).unwrap();
+    stage.wait(&id, "started");
+    stage.act(&id, "restart", json!({}));
+    stage.line_with(&id, "first");
+    let lines = stage.log_lines(&id);
+    let moved = lines.iter().any(|line| line.contains("second"));
+    assert!(!moved, "{lines:?}");
+
+    let out = format!("oci:{}:image:v1", clients.path("out").display());
+    clients.copy(&target, &out).unwrap();
+    assert_eq!(clients.digest("out"), clients.digest("second"));
+    for (from, to) in [(&first, "nobodys:v1"), (&first, "mirror/docker.io/a:v1")] {
+        clients.copy(from, &in_registry(&stage, to)).unwrap_err();
+    }
+    let stranger = Clients::new();
+    stranger.log_in(&[&stage.cloud.api().to_string()], "guessed");
+    let refused = stranger.copy(&first, &target).unwrap_err();
+    assert!(refused.contains("unauthorized"), "{refused}");
+}
+
+#[test]
+fn podman_logs_in_by_the_command_line_pushes_and_pulls() {
+    let stage = Stage::set();
+    let cli = stage.cloud.cli();
+    let said = cli.run(["auth", "docker"]);
+    let address = stage.cloud.api().to_string();
+    assert!(said.ok().contains(&address), "{}", said.stdout);
+    let clients = Clients::new();
+    let login = cli.home().join(".docker/config.json");
+    std::fs::copy(login, clients.path("auth.json")).unwrap();
+
+    let image = clients.image("word", 1 << 20);
+    let archive = format!("oci-archive:{}", clients.path("word.tar").display());
+    clients.copy(&image, &archive).unwrap();
+    let loaded = clients.podman(&["pull", "-q", &archive]).unwrap();
+    let target = format!("{address}/stage:podman");
+    let push = ["push", "--tls-verify=false", loaded.trim(), &target];
+    clients.podman(&push).unwrap();
+    clients.podman(&["rmi", "--all", "--force"]).unwrap();
+    let pull = ["pull", "-q", "--tls-verify=false", &target];
+    let pulled = clients.podman(&pull).unwrap();
+    assert_eq!(pulled, loaded, "the same image, by its configuration");
+    let id = stage.start(json!({"image": "registry.fly.io/stage:podman"}));
+    stage.line_with(&id, "word");
+}
+
+#[test]
+fn the_same_layers_pushed_at_once_are_all_there() {
+    let stage = Stage::set();
+    stage.create_app("other", "personal");
+    let clients = clients_of(&stage);
+    let image = clients.image("same", 16 << 20);
+    let targets = ["stage:a", "stage:b", "stage/deep:c", "other:d"];
+    thread::scope(|scope| {
+        for target in targets {
+            let target = in_registry(&stage, target);
+            let (clients, image) = (&clients, &image);
+            scope.spawn(move || clients.copy(image, &target).unwrap());
+        }
+    });
+    for (place, target) in targets.iter().enumerate() {
+        let out = clients.path(&format!("out{place}"));
+        let to = format!("oci:{}:image:v1", out.display());
+        clients.copy(&in_registry(&stage, target), &to).unwrap();
+        assert_eq!(
+            clients.digest(&format!("out{place}")),
+            clients.digest("same")
+        );
+    }
+    // Three layers, a configuration and a manifest, once.
+    let blobs = std::fs::read_dir(stage.cloud.data_dir().join("registry/blobs")).unwrap();
+    assert_eq!(blobs.count(), 5);
+    let uploads = std::fs::read_dir(stage.cloud.data_dir().join("registry/uploads")).unwrap();
+    assert_eq!(uploads.count(), 0);
+}
