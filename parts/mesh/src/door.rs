@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use mayfly_sys::make_transparent;
 use mayfly_types::MachineId;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
-use tracing::debug;
+use tracing::warn;
 
 use crate::firewall::batch;
 use crate::mesh::{Mesh, blocking};
@@ -64,7 +64,7 @@ impl Mesh {
         private_ip: Ipv6Addr,
     ) -> io::Result<TcpListener> {
         let path = self.namespace_path(machine);
-        blocking(move || namespace::inside(&path, || open(private_ip))).await
+        blocking(move || namespace::inside(&path, || open(machine, private_ip))).await
     }
 
     /// A TCP socket that does not block, not connected yet, of a machine's network.
@@ -83,12 +83,12 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(socket_with(family, SocketType::STREAM, flags, None)?)
 }
 
-fn open(private_ip: Ipv6Addr) -> io::Result<TcpListener> {
+fn open(machine: MachineId, private_ip: Ipv6Addr) -> io::Result<TcpListener> {
     match lead_here(private_ip).and_then(|()| listener(HIDDEN, true)) {
         Ok(listener) => Ok(listener),
         // A kernel without tproxy: whoever comes first has the port.
         Err(error) => {
-            debug!(%error, "no shell door beside programs of the machine");
+            warn!(machine_id = %machine, %error, "the shell door takes port 22 for itself");
             listener(SocketAddrV6::new(private_ip, SSH_PORT, 0, 0), false)
         }
     }

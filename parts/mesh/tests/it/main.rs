@@ -5,9 +5,11 @@
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mayfly_mesh::{
     Attachment, Flow, Guard, InterfaceShape, MachineTraffic, Mesh, Traffic, private_ip,
@@ -477,9 +479,9 @@ async fn policies_hold_for_one_machine_and_end_what_they_forbid() {
     .await;
     std::io::Write::write_all(&mut stream, b"x").unwrap();
     accepted
-        .set_read_timeout(Some(std::time::Duration::from_millis(700)))
+        .set_read_timeout(Some(Duration::from_millis(700)))
         .unwrap();
-    let read = std::io::Read::read(&mut accepted, &mut [0; 1]);
+    let read = Read::read(&mut accepted, &mut [0; 1]);
     // Earlier connections of this test were accepted first and have ended: those read nothing.
     assert!(!matches!(read, Ok(1)), "{read:?}");
     drop(inner);
@@ -588,4 +590,77 @@ async fn machines_reach_of_the_host_what_the_world_reaches() {
     for address in [IpAddr::from(app4), app6.into(), internet.host_v4.into()] {
         assert!(cloud.misses(machine, (address, everywhere)), "{address}");
     }
+}
+
+#[tokio::test]
+async fn a_program_s_own_port_22_wins_over_the_shell_door_as_long_as_it_listens() {
+    let cloud = Cloud::new();
+    let (machine, other) = (cloud.machine(1, 1).await, cloud.machine(1, 2).await);
+    let path = cloud.mesh().namespace_path(machine.machine_id);
+    let target = SocketAddr::from((machine.private_ip, 22));
+    let open = || {
+        cloud
+            .mesh()
+            .shell_door(machine.machine_id, machine.private_ip)
+    };
+    // As after a restart of the daemon: the rules of the first are still there.
+    drop(open().await.unwrap());
+    let door = open().await.unwrap();
+    door.set_nonblocking(true).unwrap();
+    let arrived = || poll_accept(&door);
+
+    let clients: [(&str, &dyn Fn() -> TcpStream); 3] = [
+        ("another machine", &|| {
+            inside(&cloud.mesh().namespace_path(other.machine_id), || {
+                TcpStream::connect(target).unwrap()
+            })
+        }),
+        ("the machine itself", &|| {
+            inside(&path, || TcpStream::connect(target).unwrap())
+        }),
+        ("the host", &|| TcpStream::connect(target).unwrap()),
+    ];
+    for (who, connect) in &clients {
+        let client = connect();
+        let inner = arrived().unwrap_or_else(|| panic!("{who} is not led to the door"));
+        assert_eq!(inner.local_addr().unwrap(), target);
+        assert_eq!(inner.peer_addr().unwrap(), client.local_addr().unwrap());
+        for own in ["[::]:22".to_owned(), target.to_string()] {
+            let program = inside(&path, || TcpListener::bind(&own))
+                .unwrap_or_else(|error| panic!("{own}: {error}"));
+            let _client = connect();
+            program.set_nonblocking(true).unwrap();
+            assert!(
+                poll_accept(&program).is_some(),
+                "{own} is skipped for {who}"
+            );
+            assert!(door.accept().is_err(), "{who}, {own}");
+            // What began at the door stays there.
+            assert_still_connected(&client, &inner);
+        }
+    }
+}
+
+fn poll_accept(listener: &TcpListener) -> Option<TcpStream> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if let Ok((stream, _)) = listener.accept() {
+            return Some(stream);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+fn assert_still_connected(mut client: &TcpStream, mut inner: &TcpStream) {
+    inner.set_nonblocking(false).unwrap();
+    let patience = Some(Duration::from_secs(10));
+    client.set_read_timeout(patience).unwrap();
+    inner.set_read_timeout(patience).unwrap();
+    let mut byte = [0];
+    client.write_all(b"q").unwrap();
+    inner.read_exact(&mut byte).unwrap();
+    inner.write_all(b"a").unwrap();
+    client.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"a");
 }
