@@ -22,5 +22,5 @@ pub use fleet::TestFleet;
 pub use http::{Answer, HttpError, Method, send};
 pub use image::TestImage;
 pub use leftovers::Leftovers;
-pub use postgres::{PostgresDoor, postgres_url};
+pub use postgres::{NamespacePostgres, PostgresDoor, postgres_url};
 pub use wait::{wait_for, wait_until};

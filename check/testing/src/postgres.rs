@@ -1,6 +1,7 @@
 //! A private PostgreSQL for tests, from the Debian package.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -120,16 +121,53 @@ struct Server {
     _guard: Child,
 }
 
-/// Runs the server until standard input ends, then stops it and removes its directory ($1); $2 is the program.
-/// PostgreSQL refuses to run as root.
+/// A PostgreSQL that listens at an address of a network namespace, port 5432, and believes everybody there.
+///
+/// It stops, and its directory goes, when this is dropped.
+#[derive(Debug)]
+pub struct NamespacePostgres {
+    guard: Child,
+}
+
+impl NamespacePostgres {
+    /// # Panics
+    /// As [`postgres_url`].
+    pub fn start(namespace: &Path, address: Ipv6Addr) -> Self {
+        static SERVERS: AtomicU32 = AtomicU32::new(0);
+        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+        let directory =
+            std::env::temp_dir().join(format!("mayfly-pg-{}-{number}", std::process::id()));
+        let place = [
+            namespace.to_string_lossy().into_owned(),
+            address.to_string(),
+        ];
+        let guard = start(&directory, &programs(), Some(&place));
+        NamespacePostgres { guard }
+    }
+}
+
+impl Drop for NamespacePostgres {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+/// Runs the server until standard input ends, then stops it and removes its directory ($1); $2 is the program, $3 the
+/// network namespace and $4 the address at which it listens there. PostgreSQL refuses to run as root.
 const GUARD: &str = r#"
     trap '' INT TERM HUP
-    if [ "$(id -u)" = 0 ]; then
-        set -- "$1" setpriv --reuid=postgres --regid=postgres --clear-groups "$2"
-    fi
     directory=$1
-    shift
-    "$@" -D "$directory/data" -k "$directory" -c listen_addresses= -c fsync=off -c max_connections=200 \
+    program=$2
+    address=$4
+    enter=${3:+nsenter --net=$3}
+    set --
+    if [ "$(id -u)" = 0 ]; then
+        set -- $enter setpriv --reuid=postgres --regid=postgres --clear-groups
+    fi
+    [ -z "$address" ] || echo "host all all ::/0 trust" >>"$directory/data/pg_hba.conf"
+    "$@" "$program" -D "$directory/data" -k "$directory" -c "listen_addresses=$address" -c fsync=off \
+        -c max_connections=200 \
         </dev/null >"$directory/server.log" 2>&1 &
     server=$!
     read -r _
@@ -147,26 +185,33 @@ impl Server {
     fn start() -> Server {
         let programs = programs();
         let directory = std::env::temp_dir().join(format!("mayfly-pg-{}", std::process::id()));
-        fs::create_dir(&directory).expect("the directory's name has this process's id");
-        // The server's user must be able to write here; its own data directory is private.
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777))
-            .expect("the directory is ours");
-        let mut guard = Command::new("sh")
-            .args(["-c", &format!("{INITDB}{GUARD}"), "sh"])
-            .arg(&directory)
-            .arg(programs.join("postgres"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell is installed");
-        wait_for_socket(&directory, &mut guard);
+        let guard = start(&directory, &programs, None);
         Server {
             programs,
             directory,
             _guard: guard,
         }
     }
+}
+
+/// Starts a server of its own in a new directory; `place` is a namespace and an address in it.
+fn start(directory: &Path, programs: &Path, place: Option<&[String; 2]>) -> Child {
+    fs::create_dir(directory).expect("the directory's name has this process's id");
+    // The server's user must be able to write here; its own data directory is private.
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o1777))
+        .expect("the directory is ours");
+    let mut guard = Command::new("sh")
+        .args(["-c", &format!("{INITDB}{GUARD}"), "sh"])
+        .arg(directory)
+        .arg(programs.join("postgres"))
+        .args(place.into_iter().flatten())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell is installed");
+    wait_for_socket(directory, &mut guard);
+    guard
 }
 
 const INITDB: &str = r#"

@@ -21,10 +21,15 @@ impl<'a> Client<'a> {
         let path = format!("./{name}");
         let words = ["ssh", "issue", "personal", path.as_str(), "--hours", "1"];
         cli.run(words.iter().chain(issue)).ok();
+        Client::of_key(stage, id, cli.home().join(name))
+    }
+
+    fn of_key(stage: &'a Stage, id: &str, key: PathBuf) -> Self {
+        let address = stage.get(id)["private_ip"].as_str().unwrap().to_owned();
         Client {
             stage,
-            key: cli.home().join(name),
-            address: stage.get(id)["private_ip"].as_str().unwrap().to_owned(),
+            key,
+            address,
         }
     }
 
@@ -175,6 +180,40 @@ fn stock_clients_work_with_an_issued_certificate() {
 }
 
 #[test]
+fn an_image_s_own_server_has_port_22_as_long_as_it_listens() {
+    // From its start in one machine, and later in the other.
+    let stage = Stage::set();
+    let own = "mkdir -p /tmp/w; echo own > /tmp/w/x; httpd -p [::]:22 -h /tmp/w";
+    let early = stage.start(Stage::script(&format!("{own}; sleep inf")));
+    let late = stage.start(Stage::script("sleep inf"));
+    let client = Client::of(&stage, &late, &[]);
+    assert_eq!(text(&client.ssh("root", &["hostname"]).stdout).trim(), late);
+    let started = client.ssh("root", &[own]);
+    assert!(started.status.success(), "{}", text(&started.stderr));
+    for id in [&early, &late] {
+        let address = stage.get(id)["private_ip"].as_str().unwrap().to_owned();
+        mayfly_testing::wait_until("the program's own port 22 answers", || {
+            let Ok(mut stream) = std::net::TcpStream::connect(format!("[{address}]:22")) else {
+                return false;
+            };
+            let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(2)));
+            let mut answer = String::new();
+            let asked = stream.write_all(b"GET /x HTTP/1.0\r\n\r\n");
+            let _ = stream.read_to_string(&mut answer);
+            asked.is_ok() && answer.ends_with("own\n")
+        });
+        // Ours is behind it when it is gone.
+        let cli = stage.cloud.cli();
+        let words = ["ssh", "console", "--app", "stage", "--machine", id, "-C"];
+        cli.run(words.iter().chain(&["killall httpd"])).ok();
+        let client = Client::of_key(&stage, id, client.key.clone());
+        mayfly_testing::wait_until("the shell door answers again", || {
+            text(&client.ssh("root", &["hostname"]).stdout).trim() == id
+        });
+    }
+}
+
+#[test]
 fn a_gigabyte_passes_with_little_memory() {
     const MEBIBYTES: u64 = 1100; // Past the gigabyte after which clients change their keys.
     let (stage, id) = machine();
@@ -197,6 +236,45 @@ fn a_gigabyte_passes_with_little_memory() {
     });
     assert!(cat.wait().unwrap().success());
     assert!(grown < 64, "the daemon grew by {grown} MiB");
+}
+
+#[test]
+fn a_program_hears_that_its_terminal_has_another_size() {
+    let (stage, id) = machine();
+    let client = Client::of(&stage, &id, &[]);
+    let inside =
+        "trap \"stty size; exit 5\" WINCH; stty size; echo up; while :; do sleep 0.1; done";
+    let mut command = client.command("ssh");
+    command.args(["-tt", &format!("root@{}", client.address), inside]);
+    let words: Vec<String> = command.get_args().map(quoted).collect();
+    let seen = stage.cloud.cli().home().join("seen");
+    // `script` gives them a terminal, as a person has one.
+    let script = format!(
+        "stty rows 31 cols 77; (until grep -q up {seen}; do sleep 0.05; done; stty rows 40 cols 99 </dev/tty) & \
+         exec ssh {}",
+        words.join(" "),
+        seen = seen.display(),
+    );
+    let mut session = Command::new("script")
+        .args(["-qefc", &script, "/dev/null"])
+        .env_remove("SSH_AUTH_SOCK")
+        .stdin(Stdio::piped())
+        .stdout(std::fs::File::create(&seen).unwrap())
+        .spawn()
+        .unwrap();
+    // The end of its input would be typed, too.
+    let _keyboard = session.stdin.take();
+    let ran = session.wait().unwrap();
+    let seen = std::fs::read_to_string(seen).unwrap();
+    assert_eq!(
+        seen.split_whitespace().collect::<Vec<_>>().join(" "),
+        "31 77 up 40 99"
+    );
+    assert_eq!(ran.code(), Some(5));
+}
+
+fn quoted(word: &std::ffi::OsStr) -> String {
+    format!("'{}'", word.to_string_lossy())
 }
 
 #[test]

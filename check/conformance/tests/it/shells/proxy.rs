@@ -1,10 +1,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use mayfly_conformance::Stage;
-use mayfly_testing::CliRunner;
+use mayfly_testing::{CliRunner, NamespacePostgres};
 
 use super::{end, expect_poured, pour};
 
@@ -80,4 +80,39 @@ fn ports_and_sockets_lead_to_machines_and_outlive_restarts() {
         refused.refused().contains("no address of a machine"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn psql_works_through_a_proxied_port_on_a_database_in_a_machine_s_network() {
+    let stage = Stage::set();
+    let id = stage.start(Stage::sleeper());
+    let address = stage.get(&id)["private_ip"].as_str().unwrap().to_owned();
+    let _database = NamespacePostgres::start(&stage.network_of(&id), address.parse().unwrap());
+    let cli = stage.cloud.cli();
+    let (child, said) = proxy(&cli, &["0:5432", "--app", "stage"], 1);
+    let port = local_port(&said[0]).to_string();
+    let psql = |statement: &str| {
+        let mut command = Command::new("psql");
+        command.args([
+            "--no-psqlrc",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+        ]);
+        let answer = command.args(["-At", "-c", statement]).output().unwrap();
+        assert!(answer.status.success(), "{answer:?}");
+        String::from_utf8(answer.stdout).unwrap()
+    };
+    assert_eq!(
+        psql("SELECT host(inet_server_addr()) = '127.0.0.1', 6 * 7"),
+        "f|42\n"
+    );
+    psql("CREATE TABLE line (number int, text text)");
+    psql("INSERT INTO line SELECT n, repeat(n::text, 100) FROM generate_series(1, 20000) AS n");
+    let rows = psql("COPY line TO STDOUT");
+    assert_eq!(rows.lines().count(), 20_000);
+    end(child);
 }
