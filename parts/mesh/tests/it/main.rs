@@ -463,7 +463,7 @@ async fn policies_hold_for_one_machine_and_end_what_they_forbid() {
     // What was allowed before ends as well.
     enforce(Guard::default()).await;
     let path = cloud.mesh().namespace_path(guarded.machine_id);
-    let mut stream = inside(&path, || std::net::TcpStream::connect(world).unwrap());
+    let mut stream = inside(&path, || TcpStream::connect(world).unwrap());
     server.set_nonblocking(true).unwrap();
     let mut accepted = loop {
         match server.accept() {
@@ -477,7 +477,7 @@ async fn policies_hold_for_one_machine_and_end_what_they_forbid() {
         ..Guard::default()
     })
     .await;
-    std::io::Write::write_all(&mut stream, b"x").unwrap();
+    Write::write_all(&mut stream, b"x").unwrap();
     accepted
         .set_read_timeout(Some(Duration::from_millis(700)))
         .unwrap();
