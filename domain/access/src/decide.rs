@@ -1,0 +1,139 @@
+use crate::caveat::{AllowedCommand, Caveat, IfPresent};
+use crate::request::Request;
+use crate::resources::{check, check_action};
+use crate::role::Roles;
+
+/// Why a request is not covered by a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The caveat is about something the request does not name.
+    #[error("the token is only good for requests to one {0}")]
+    Unspecified(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("the token has a caveat that is not understood: {0}")]
+    BadCaveat(String),
+}
+
+impl Denied {
+    pub(crate) fn unspecified(kind: &str) -> Denied {
+        Denied::Unspecified(kind.to_owned())
+    }
+}
+
+/// Whether every one of the caveats lets this be done.
+///
+/// # Errors
+/// The first that does not.
+pub fn permits<'a>(
+    caveats: impl IntoIterator<Item = &'a Caveat>,
+    request: &Request,
+) -> Result<(), Denied> {
+    caveats
+        .into_iter()
+        .try_for_each(|caveat| caveat.permits(request))
+}
+
+impl Caveat {
+    fn permits(&self, request: &Request) -> Result<(), Denied> {
+        let action = request.action;
+        let same = |a: &String, b: &String| a == b;
+        match self {
+            Caveat::Organization { id, mask } => match request.org {
+                None => Err(Denied::unspecified("organization")),
+                Some(org) if *id != 0 && *id != org => Err(Denied::Forbidden(
+                    "the token is for another organization".to_owned(),
+                )),
+                Some(_) => check_action(action, *mask, "organization"),
+            },
+            Caveat::Apps(open) => check(open, request.app.as_ref(), action, "app", |a, b| a == b),
+            Caveat::Machines(open) => {
+                check(open, request.machine.as_ref(), action, "machine", same)
+            }
+            Caveat::FeatureSet(open) => {
+                let feature = request.feature.map(|feature| feature.as_str().to_owned());
+                check(open, feature.as_ref(), action, "feature", same)
+            }
+            Caveat::Volumes(open) => check(open, None, action, "volume", same),
+            Caveat::MachineFeatureSet(open) => check(open, None, action, "machine feature", same),
+            Caveat::AppFeatureSet(open) => check(open, None, action, "app feature", same),
+            Caveat::ValidityWindow {
+                not_before,
+                not_after,
+            } => match request.now {
+                now if now > *not_after => {
+                    Err(Denied::Forbidden("the token has expired".to_owned()))
+                }
+                now if now < *not_before => {
+                    Err(Denied::Forbidden("the token is not good yet".to_owned()))
+                }
+                _ => Ok(()),
+            },
+            Caveat::Mutations(names) => match request.mutation {
+                None => Err(Denied::unspecified("mutation")),
+                Some(mutation) if names.iter().any(|name| name == mutation) => Ok(()),
+                Some(mutation) => Err(Denied::Forbidden(format!(
+                    "the token does not allow the mutation {mutation}"
+                ))),
+            },
+            Caveat::FromMachine(id) => match &request.from_machine {
+                Some(from) if from == id => Ok(()),
+                _ => Err(Denied::Forbidden(format!(
+                    "the token is only good from inside machine {id}"
+                ))),
+            },
+            Caveat::IfPresent(if_present) => if_present.permits(request),
+            Caveat::IsMember => permits_role(Roles::MEMBER, request),
+            Caveat::AllowedRoles(roles) => permits_role(*roles, request),
+            Caveat::Action(mask) => check_action(action, *mask, "resource"),
+            Caveat::Commands(allowed) => permits_command(allowed, request),
+            Caveat::IsUser(_) => Ok(()),
+            Caveat::ThirdParty(_) | Caveat::BindToParentToken(_) | Caveat::Attestation { .. } => {
+                Err(Denied::BadCaveat(format!("number {} here", self.kind())))
+            }
+            Caveat::Unknown { kind, .. } => Err(Denied::BadCaveat(format!("number {kind}"))),
+        }
+    }
+}
+
+impl IfPresent {
+    fn permits(&self, request: &Request) -> Result<(), Denied> {
+        let mut spoken_of = false;
+        for caveat in &self.ifs {
+            match caveat.permits(request) {
+                Err(Denied::Unspecified(_)) => {}
+                Ok(()) => spoken_of = true,
+                Err(denied) => return Err(denied),
+            }
+        }
+        match spoken_of {
+            true => Ok(()),
+            false => check_action(request.action, self.otherwise, "resource"),
+        }
+    }
+}
+
+fn permits_role(allowed: Roles, request: &Request) -> Result<(), Denied> {
+    match allowed.contains(request.role()) {
+        true => Ok(()),
+        false => Err(Denied::Forbidden(
+            "the token does not allow what only admins may do".to_owned(),
+        )),
+    }
+}
+
+fn permits_command(allowed: &[AllowedCommand], request: &Request) -> Result<(), Denied> {
+    let Some(words) = &request.command else {
+        return Err(Denied::unspecified("command"));
+    };
+    let covered = allowed.iter().any(|command| match command.exact {
+        true => command.args == *words,
+        false => words.starts_with(&command.args),
+    });
+    match covered {
+        true => Ok(()),
+        false => Err(Denied::Forbidden(
+            "the token does not allow this command".to_owned(),
+        )),
+    }
+}
