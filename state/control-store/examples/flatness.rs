@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mayfly_control_store::{
     AppFilter, By, ControlStore, EventFilter, FirstStart, HostSize, MachineFilter, NewApp,
-    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OrgKind, StoreError,
+    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OrgKind, StoreError, TokenKind,
 };
 use mayfly_machine::{GuestSize, MachineSpec};
 use mayfly_types::{
@@ -145,6 +145,7 @@ impl Cloud {
                 name: "first".to_owned(),
                 user_id: user,
                 org_id: None,
+                kind: TokenKind::Opaque,
                 expires_at: None,
             },
         };

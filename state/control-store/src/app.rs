@@ -10,7 +10,7 @@ use crate::organization::words;
 use crate::store::next_number;
 use crate::{
     By, ControlStore, IdempotencyKey, StoreError, address, app_secret, hostname, idempotency,
-    network, network_policy, organization, release,
+    network, network_policy, organization, release, token,
 };
 
 /// A named set of machines.
@@ -228,6 +228,7 @@ impl ControlStore {
             hostname::forget_app(tx, id)?;
             app_secret::forget_app(tx, id)?;
             release::forget_app(tx, id)?;
+            token::revoke_of_app(tx, id, &by)?;
             tx.execute(DELETE, args![id.as_str(), by.at])?;
             address::release_all(tx, id)?;
             network_policy::delete_all(tx, id)?;

@@ -12,6 +12,11 @@ pub enum StoreError {
     Taken { what: &'static str, name: String },
     #[error("app `{app}` still has {machines} machines")]
     NotEmpty { app: String, machines: i64 },
+    #[error("organization `{org}` still has {apps} apps and {peers} WireGuard peers")]
+    OrgNotEmpty { org: String, apps: i64, peers: i64 },
+    /// A personal organization lives as long as its user, alone.
+    #[error("organization `{0}` is personal: it has one member and cannot be deleted")]
+    Personal(String),
     #[error("{machines} machines live on host {host}")]
     HostNotEmpty { host: HostId, machines: i64 },
     #[error("host {0} was removed from this fleet")]
@@ -45,13 +50,16 @@ impl StoreError {
             StoreError::NotFound { .. } | StoreError::NoLease => ErrorKind::NotFound,
             StoreError::Taken { .. }
             | StoreError::NotEmpty { .. }
+            | StoreError::OrgNotEmpty { .. }
             | StoreError::HostNotEmpty { .. }
             | StoreError::Leased { .. }
             | StoreError::VersionMoved { .. }
             | StoreError::Destroyed(_)
             | StoreError::LastAdmin => ErrorKind::Conflict,
             StoreError::HostRemoved(_) => ErrorKind::Denied,
-            StoreError::KeyReused(_) | StoreError::Full { .. } => ErrorKind::Invalid,
+            StoreError::KeyReused(_) | StoreError::Full { .. } | StoreError::Personal(_) => {
+                ErrorKind::Invalid
+            }
             StoreError::NoAddress => ErrorKind::Exhausted,
             StoreError::Db(error) => error.kind(),
         }

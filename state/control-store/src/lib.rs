@@ -23,6 +23,7 @@ mod fleet;
 mod host;
 mod hostname;
 mod idempotency;
+mod invitation;
 mod machine;
 mod machine_event;
 mod network;
@@ -53,6 +54,7 @@ pub use fleet::{FleetServer, NewServer, ServerPlace};
 pub use host::{Host, HostSize, Reach};
 pub use hostname::{CustomHostname, Holder, HostnameFilter, Progress};
 pub use idempotency::IdempotencyKey;
+pub use invitation::{Accepted, Accepting, Invitation, NewInvitation, NewPerson};
 pub use machine::{
     Created, Lease, Machine, MachineFilter, MachineVersion, MetadataChange, NewLease, NewMachine,
     NewVersion,
@@ -61,12 +63,12 @@ pub use machine_event::MachineEvent;
 pub use network::Network;
 pub use network_policy::StoredPolicy;
 pub use oidc_key::OidcKey;
-pub use organization::{Member, NewOrg, Org, OrgKind, Role};
+pub use organization::{Member, Membership, NewOrg, Org, OrgKind, Role};
 pub use reality::Applied;
 pub use release::{NewRelease, Release, ReleaseStatus};
 pub use retention::{Expired, Keep};
 pub use ssh_authority::{IssuedCertificate, StoredSshAuthority};
 pub use store::ControlStore;
-pub use token::{Caller, NewToken, Token};
+pub use token::{Caller, NewToken, Token, TokenKind, TokenOf};
 pub use user::User;
 pub use wireguard_peer::{NewWireguardPeer, WireguardPeer};

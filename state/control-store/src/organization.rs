@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::event::{NOTHING, Subject, append};
 use crate::store::next_number;
-use crate::{By, ControlStore, StoreError, User, network, user};
+use crate::{By, ControlStore, StoreError, User, invitation, network, token, user};
 
 /// The owner of apps, networks and members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,13 @@ pub struct NewOrg {
     pub slug: OrgSlug,
     pub name: String,
     pub kind: OrgKind,
+}
+
+/// An organization, to one of its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    pub org: Org,
+    pub role: Role,
 }
 
 /// A user in an organization.
@@ -94,10 +101,12 @@ const BY_ID: &str = "SELECT * FROM organization WHERE id = $1";
 
 const BY_SLUG: &str = "SELECT * FROM organization WHERE slug = $1";
 
-const ALL: &str = "SELECT * FROM organization ORDER BY numeric_id";
+const ALL: &str = "
+    SELECT * FROM organization WHERE id NOT IN (SELECT org_id FROM deleted_organization)
+     ORDER BY numeric_id";
 
 const OF_USER: &str = "
-    SELECT organization.* FROM organization JOIN member ON member.org_id = organization.id
+    SELECT organization.*, member.role FROM organization JOIN member ON member.org_id = organization.id
      WHERE member.user_id = $1 ORDER BY numeric_id";
 
 const PUT_MEMBER: &str = "
@@ -112,6 +121,17 @@ const MEMBERS: &str = "
     SELECT account.*, member.role, member.created_at AS since
       FROM member JOIN account ON account.id = member.user_id
      WHERE member.org_id = $1 ORDER BY account.email";
+
+const APPS: &str = "
+    SELECT COUNT(*) AS n FROM app WHERE org_id = $1 AND deleted_at IS NULL";
+
+const PEERS: &str = "SELECT COUNT(*) AS n FROM wireguard_peer WHERE org_id = $1";
+
+const DELETE: &str = "INSERT INTO deleted_organization (org_id, deleted_at) VALUES ($1, $2)";
+
+const FREE_SLUG: &str = "UPDATE organization SET slug = 'deleted--' || numeric_id WHERE id = $1";
+
+const REMOVE_MEMBERS: &str = "DELETE FROM member WHERE org_id = $1";
 
 const OTHER_ADMINS: &str = "
     SELECT COUNT(*) AS n FROM member WHERE org_id = $1 AND user_id <> $2 AND role = 'admin'";
@@ -148,10 +168,17 @@ impl ControlStore {
     }
 
     /// The organizations a user is a member of, oldest first.
-    pub async fn orgs_of(&self, user: UserId) -> Result<Vec<Org>, StoreError> {
+    pub async fn orgs_of(&self, user: UserId) -> Result<Vec<Membership>, StoreError> {
         self.read(move |reader| {
             let rows = reader.rows(OF_USER, args![user.as_str()])?;
-            rows.iter().map(from_row).collect()
+            rows.iter()
+                .map(|row| {
+                    Ok(Membership {
+                        org: from_row(row)?,
+                        role: row.parse("role")?,
+                    })
+                })
+                .collect()
         })
         .await
     }
@@ -193,7 +220,7 @@ impl ControlStore {
             .await
     }
 
-    /// Takes a member out; a stranger is already out.
+    /// Takes a member out, and with them the tokens they made for it; a stranger is already out.
     ///
     /// # Errors
     /// `LastAdmin`.
@@ -206,6 +233,7 @@ impl ControlStore {
                 keep_an_admin(tx, org, user)?;
             }
             tx.execute(REMOVE_MEMBER, args![org.as_str(), user.as_str()])?;
+            token::revoke_of_member(tx, org, user, &by)?;
             let before = json!({ "user": user, "role": before.as_str() });
             append(
                 tx,
@@ -218,6 +246,44 @@ impl ControlStore {
         })
         .await
     }
+
+    /// Deletes an organization without apps: its slug is free, its members, invitations and tokens are gone.
+    ///
+    /// # Errors
+    /// `NotFound`; `Personal`; `OrgNotEmpty` while it has apps or WireGuard peers.
+    pub async fn delete_org(&self, id: OrgId, by: By) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let org = by_id(tx, id)?;
+            if org.kind == OrgKind::Personal {
+                return Err(StoreError::Personal(org.slug.to_string()));
+            }
+            let (apps, peers) = (count(tx, APPS, id)?, count(tx, PEERS, id)?);
+            if apps + peers > 0 {
+                let org = org.slug.to_string();
+                return Err(StoreError::OrgNotEmpty { org, apps, peers });
+            }
+            token::revoke_of_org(tx, id, &by)?;
+            invitation::forget_org(tx, id)?;
+            tx.execute(REMOVE_MEMBERS, args![id.as_str()])?;
+            tx.execute(DELETE, args![id.as_str(), by.at])?;
+            tx.execute(FREE_SLUG, args![id.as_str()])?;
+            let before = json!({ "id": id, "slug": org.slug, "name": org.name });
+            append(
+                tx,
+                &by,
+                "org.delete",
+                &Subject::org(id),
+                Some(&before),
+                NOTHING,
+            )
+        })
+        .await
+    }
+}
+
+fn count(reader: &mut Reader<'_>, query: &str, org: OrgId) -> Result<i64, StoreError> {
+    let row = reader.row(query, args![org.as_str()])?;
+    Ok(row.expect("a count is a row").get("n")?)
 }
 
 pub(crate) fn insert(
@@ -287,6 +353,20 @@ fn put_member(
         before.map(shape).as_ref(),
         Some(&shape(wanted)),
     )
+}
+
+/// Makes an invited user a member; who is one already loses nothing by it.
+pub(crate) fn join(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    user: UserId,
+    invited_as: Role,
+    by: &By,
+) -> Result<(), StoreError> {
+    match role(tx, org, user)? {
+        Some(Role::Admin) => Ok(()),
+        _ => put_member(tx, org, user, invited_as, by),
+    }
 }
 
 fn role(reader: &mut Reader<'_>, org: OrgId, user: UserId) -> Result<Option<Role>, DbError> {

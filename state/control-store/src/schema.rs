@@ -56,4 +56,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "releases",
         sql: include_str!("schema/0011_releases.sql"),
     },
+    Migration {
+        version: 12,
+        name: "access",
+        sql: include_str!("schema/0012_access.sql"),
+    },
 ];

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mayfly_control_store::{
     App, By, ControlStore, Created, Event, EventFilter, FirstStart, HostSize, Machine, NewApp,
-    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OrgKind,
+    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OrgKind, TokenKind,
 };
 use mayfly_host_api::{Actor, EventKind, HostEvent, MachineReport};
 use mayfly_machine::{GuestSize, MachineSpec, MachineState};
@@ -106,6 +106,7 @@ impl Cloud {
             id: TokenId::from_random([number; 16]),
             digest: Digest::from_sha256([number; 32]),
             name: format!("token {number}"),
+            kind: TokenKind::Opaque,
             user_id: self.user,
             org_id: None,
             expires_at: None,
