@@ -19,10 +19,14 @@ const KEY_LEN: usize = 32;
 pub struct Sealer {
     key: LessSafeKey,
     fingerprints: hmac::Key,
+    derived: hmac::Key,
 }
 
 /// What the fingerprints' key is derived for.
 const FINGERPRINTS: &[u8] = b"mayfly fingerprints";
+
+/// What the key of derived keys is derived for.
+const DERIVED: &[u8] = b"mayfly derived keys";
 
 /// Bytes of a fingerprint: enough that equal ones mean equal values, few enough to show to people.
 const FINGERPRINT_LEN: usize = 8;
@@ -69,10 +73,14 @@ impl Sealer {
             UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(|_| SealError::KeyLength {
                 path: path.to_owned(),
             })?;
-        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), FINGERPRINTS);
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        let key_for = |purpose| {
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref())
+        };
         Ok(Sealer {
             key: LessSafeKey::new(key),
-            fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+            fingerprints: key_for(FINGERPRINTS),
+            derived: key_for(DERIVED),
         })
     }
 
@@ -110,15 +118,26 @@ impl Sealer {
     /// A mark of `plain` within `context`: equal values have equal marks. Nobody without the key can tell by it whether a
     /// guess is right.
     pub fn fingerprint(&self, plain: &[u8], context: &str) -> [u8; FINGERPRINT_LEN] {
-        let mut signed = hmac::Context::with_key(&self.fingerprints);
-        signed.update(&(context.len() as u64).to_be_bytes());
-        signed.update(context.as_bytes());
-        signed.update(plain);
-        let tag = signed.sign();
-        *tag.as_ref()
-            .first_chunk()
+        let tag = tag(&self.fingerprints, context, plain);
+        *tag.first_chunk()
             .expect("a SHA-256 tag is longer than a fingerprint")
     }
+
+    /// A key of its own for `name` within `context`, the same as long as the sealing key is.
+    pub fn derive_key(&self, name: &[u8], context: &str) -> [u8; 32] {
+        tag(&self.derived, context, name)
+    }
+}
+
+fn tag(key: &hmac::Key, context: &str, text: &[u8]) -> [u8; 32] {
+    let mut signed = hmac::Context::with_key(key);
+    signed.update(&(context.len() as u64).to_be_bytes());
+    signed.update(context.as_bytes());
+    signed.update(text);
+    let tag = signed.sign();
+    tag.as_ref()
+        .try_into()
+        .expect("a SHA-256 tag has 32 bytes")
 }
 
 impl fmt::Debug for Sealer {

@@ -2,10 +2,13 @@
 
 mod app;
 mod caller;
+mod grant;
 mod machine;
+mod need;
 
 pub(crate) use app::AppAccess;
-pub(crate) use caller::{Caller, holder_of};
+pub(crate) use caller::{Anybody, Caller};
+pub(crate) use grant::{holder_of, key_of};
 pub(crate) use machine::MachineAccess;
 
 use axum::extract::{FromRequestParts, RawPathParams};

@@ -103,12 +103,14 @@ pub(crate) async fn list(
     let Some(slug) = query.text("org_slug") else {
         let orgs = Some(caller.org_ids());
         let apps = cloud.store.apps(AppFilter { orgs, role }).await?;
-        let apps: Vec<_> = apps.iter().map(|app| view(&cloud, app)).collect();
+        let seen = apps.iter().filter(|app| caller.sees_app(app));
+        let apps: Vec<_> = seen.map(|app| view(&cloud, app)).collect();
         return Ok(Json(apps).into_response());
     };
     let orgs = Some(vec![caller.org_called(slug)?.id]);
     let apps = cloud.store.apps(AppFilter { orgs, role }).await?;
-    let apps: Vec<_> = apps.iter().map(|app| view(&cloud, app)).collect();
+    let seen = apps.iter().filter(|app| caller.sees_app(app));
+    let apps: Vec<_> = seen.map(|app| view(&cloud, app)).collect();
     Ok(Json(json!({ "total_apps": apps.len(), "apps": apps })).into_response())
 }
 

@@ -1,10 +1,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mayfly_control_store::{By, ControlStore, FirstStart, NewOrg, NewToken, OrgKind, StoreError};
+use mayfly_control_store::{
+    By, ControlStore, FirstStart, NewOrg, NewToken, OrgKind, StoreError, TokenKind,
+};
 use mayfly_runtime::{Clock, Entropy};
 use mayfly_types::{OrgId, Secret, TokenId, UserId};
 
-use crate::presented_token::token_hash;
+use crate::token_hash::token_hash;
 
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 32;
@@ -58,6 +60,7 @@ pub async fn first_start_with(
             id: TokenId::from_random(entropy.bytes()),
             digest: token_hash(token.reveal()),
             name: "first start".to_owned(),
+            kind: TokenKind::Opaque,
             user_id,
             org_id: None,
             expires_at: None,

@@ -32,6 +32,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
+    /// 403: known, and not for this caller.
+    pub(crate) fn forbidden(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+
     /// 404: not there, or not to be seen by the caller.
     pub(crate) fn not_found(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
@@ -170,7 +175,10 @@ impl From<StoreError> for ApiError {
             | StoreError::NotEmpty { .. }
             | StoreError::Full { .. }
             | StoreError::KeyReused(_) => Self::invalid(error.to_string()),
-            StoreError::HostNotEmpty { .. } => Self::conflict(error.to_string()),
+            StoreError::Personal(_) => Self::invalid(error.to_string()),
+            StoreError::HostNotEmpty { .. } | StoreError::OrgNotEmpty { .. } => {
+                Self::conflict(error.to_string())
+            }
             StoreError::HostRemoved(_) => Self::of_part(error.kind(), &error),
             StoreError::VersionMoved { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, error.to_string())

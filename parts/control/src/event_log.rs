@@ -1,6 +1,9 @@
 //! `GET /v1/events`: the one event log, by page or as it grows.
 
+mod audit;
 mod stream;
+
+pub(crate) use audit::audit;
 
 use std::sync::Arc;
 
@@ -9,7 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use mayfly_control_store::{Event, EventFilter};
-use mayfly_types::{AppName, EventSeq, MachineId};
+use mayfly_types::{AppId, AppName, EventSeq, MachineId};
 use mayfly_wire::{EventPage, LoggedEvent};
 
 use crate::access::Caller;
@@ -66,14 +69,12 @@ async fn reading(cloud: &Cloud, caller: &Caller, query: &Query) -> Result<Readin
     let after = query.number("after", 0, i64::MAX)?.unwrap_or(0);
     let limit = query.number("limit", 1, LIMIT_MAX)?;
     let machine: Option<MachineId> = query.parsed("machine")?;
-    let app = match query.parsed::<AppName>("app")? {
-        None => None,
-        Some(name) => {
-            let unseen = || ApiError::not_found(format!("Could not find App \"{name}\""));
-            let app = cloud.store.app(name.clone()).await.map_err(|_| unseen())?;
-            Some(caller.org(app.org_id).map(|_| app.id).ok_or_else(unseen)?)
+    let app = app_seen(cloud, caller, query).await?;
+    if app.is_none() {
+        for membership in &caller.orgs {
+            caller.whole_org(&membership.org)?;
         }
-    };
+    }
     Ok(Reading {
         after: EventSeq(after),
         filter: EventFilter {
@@ -84,6 +85,23 @@ async fn reading(cloud: &Cloud, caller: &Caller, query: &Query) -> Result<Readin
         },
         limit: limit.map_or(LIMIT, |limit| u32::try_from(limit).unwrap_or(LIMIT)),
     })
+}
+
+/// The app of `?app=`, which the caller may see.
+async fn app_seen(
+    cloud: &Cloud,
+    caller: &Caller,
+    query: &Query,
+) -> Result<Option<AppId>, ApiError> {
+    let Some(name) = query.parsed::<AppName>("app")? else {
+        return Ok(None);
+    };
+    let unseen = || ApiError::not_found(format!("Could not find App \"{name}\""));
+    let app = cloud.store.app(name.clone()).await.map_err(|_| unseen())?;
+    match caller.sees_app(&app) {
+        true => Ok(Some(app.id)),
+        false => Err(unseen()),
+    }
 }
 
 pub(crate) fn view(caller: &Caller, event: Event) -> LoggedEvent {

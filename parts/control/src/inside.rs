@@ -48,6 +48,11 @@ pub(crate) fn unaccompanied(parts: &Parts) -> Option<MachineId> {
     if parts.headers.contains_key(header::AUTHORIZATION) {
         return None;
     }
+    at_door_of(parts)
+}
+
+/// The machine of the door, whoever asks there.
+pub(crate) fn at_door_of(parts: &Parts) -> Option<MachineId> {
     parts.extensions.get().map(|AtDoorOf(machine)| *machine)
 }
 

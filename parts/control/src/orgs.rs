@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use mayfly_control_store::{NewOrg, Org, OrgKind, StoreError};
+use mayfly_control_store::{NewOrg, Org, OrgKind, Role, StoreError};
 use mayfly_types::{OrgId, OrgSlug};
 use mayfly_wire::{CreateOrg, Organization};
 use serde_json::{Value, json};
@@ -19,25 +19,59 @@ const NAME_MAX: usize = 100;
 
 /// `GET /v1/orgs` and `GET /api/v1/organizations`.
 pub(crate) async fn list(caller: Caller) -> Json<Value> {
-    let organizations: Vec<Organization> = caller.orgs.iter().map(view).collect();
+    let organizations: Vec<Organization> = caller.orgs.iter().map(|one| view(&one.org)).collect();
     Json(json!({ "organizations": organizations }))
 }
 
 /// `GET /v1/orgs/<slug>`.
 pub(crate) async fn show(
+    State(cloud): State<Arc<Cloud>>,
     caller: Caller,
     Path(slug): Path<String>,
-) -> Result<Json<Organization>, ApiError> {
-    Ok(Json(view(caller.org_called(&slug)?)))
+) -> Result<Json<Value>, ApiError> {
+    detail(&cloud, &caller, &slug).await.map(Json)
 }
 
 /// `GET /api/v1/organizations/<slug>`.
 pub(crate) async fn show_wrapped(
+    State(cloud): State<Arc<Cloud>>,
     caller: Caller,
     Path(slug): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let organization = view(caller.org_called(&slug)?);
+    let organization = detail(&cloud, &caller, &slug).await?;
     Ok(Json(json!({ "organization": organization })))
+}
+
+/// An organization with its members and the caller's role.
+async fn detail(cloud: &Cloud, caller: &Caller, slug: &str) -> Result<Value, ApiError> {
+    let org = caller.org_called(slug)?;
+    let members = cloud.store.members(org.id).await?;
+    let members: Vec<Value> = members
+        .into_iter()
+        .map(|member| {
+            json!({
+                "name": member.user.name,
+                "email": member.user.email,
+                "role": member.role.as_str(),
+                "joined_at": member.since,
+            })
+        })
+        .collect();
+    let mut detail = json!(view(org));
+    detail["viewer_role"] = json!(caller.role(org.id).map(Role::as_str));
+    detail["members"] = Value::Array(members);
+    Ok(detail)
+}
+
+/// `DELETE /v1/orgs/<slug>`: an organization without apps.
+pub(crate) async fn delete(
+    State(cloud): State<Arc<Cloud>>,
+    caller: Caller,
+    Path(slug): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let org = caller.org_called(&slug)?;
+    cloud.store.delete_org(org.id, caller.by(&cloud)).await?;
+    Ok(Json(json!({ "ok": true })))
 }
 
 /// `POST /v1/orgs`.
@@ -46,13 +80,7 @@ pub(crate) async fn create(
     caller: Caller,
     JsonBody(request): JsonBody<CreateOrg>,
 ) -> Result<(StatusCode, Json<Organization>), ApiError> {
-    let (user, token) = caller.user()?;
-    if token.org_id.is_some() {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "this token opens one organization and cannot make others",
-        ));
-    }
+    let (user, _) = caller.whole_user()?;
     let name = request.name.unwrap_or_default().trim().to_owned();
     if name.is_empty() || name.chars().count() > NAME_MAX || name.contains(char::is_control) {
         return Err(ApiError::invalid(format!(
@@ -87,7 +115,7 @@ pub(crate) async fn create(
 }
 
 /// The name in letters a slug may have.
-fn slug_of(name: &str) -> String {
+pub(crate) fn slug_of(name: &str) -> String {
     let mut slug = String::new();
     for letter in name.chars() {
         match letter.to_ascii_lowercase() {
@@ -100,7 +128,7 @@ fn slug_of(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
-fn view(org: &Org) -> Organization {
+pub(crate) fn view(org: &Org) -> Organization {
     let personal = org.kind == OrgKind::Personal;
     Organization {
         id: org.id.to_string(),

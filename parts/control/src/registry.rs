@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Json;
 use axum::extract::State;
+use mayfly_access::Action;
 use mayfly_control_store::{AppFilter, MachineFilter, StoreError};
 use mayfly_machine::{FileContent, MachineSpec};
 use mayfly_registry::{Access, AccessError, Entry, Needed, Right};
 use mayfly_types::{AppId, AppName, Digest, ImageRef, OrgId, Secret};
-
 use serde_json::{Value, json};
 
 use crate::access::{Caller, holder_of};
@@ -34,16 +34,20 @@ impl Access for RegistryAccess {
         let Some(holder) = holder else {
             return Ok(Entry::Stranger);
         };
-        let Some((app, _)) = app else {
+        let Some((app, right)) = app else {
             return Ok(Entry::Granted(None));
         };
-        match store.app(app.clone()).await {
-            Ok(app) if holder.orgs.iter().any(|org| org.id == app.org_id) => {
-                Ok(Entry::Granted(Some(app.id)))
-            }
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(Entry::Closed),
-            Err(error) => Err(unknown(error)),
-        }
+        let app = match store.app(app.clone()).await {
+            Ok(app) => app,
+            Err(StoreError::NotFound { .. }) => return Ok(Entry::Closed),
+            Err(error) => return Err(unknown(error)),
+        };
+        let opens = |action| holder.opens_app(&app, action, self.0.now());
+        Ok(match right {
+            _ if !opens(Action::READ) => Entry::Closed,
+            Right::Push if !opens(Action::WRITE) => Entry::ReadsOnly,
+            Right::Pull | Right::Push => Entry::Granted(Some(app.id)),
+        })
     }
 
     async fn app(&self, name: &AppName) -> Result<Option<AppId>, AccessError> {

@@ -17,8 +17,9 @@ use crate::machines::{
     wait,
 };
 use crate::{
-    addresses, apps, certificates, event_log, fleet, images, logs, network_policies, oidc, orgs,
-    platform, private, registry, releases, replay_sources, secrets, ssh, status, tokens, wireguard,
+    addresses, apps, certificates, event_log, fleet, images, invitations, logs, members,
+    network_policies, oidc, orgs, platform, private, registry, releases, replay_sources, secrets, ssh,
+    status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -55,6 +56,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
             get(network_policies::show).delete(network_policies::delete),
         )
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route("/v1/apps/{app}/deploy_token", post(tokens::create_deploy))
         .nest("/v1/apps/{app}/releases", release())
         .route(
             "/v1/apps/{app}/secrets",
@@ -72,7 +74,25 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
             get(certificates::root_certificate),
         )
         .route("/v1/orgs", get(orgs::list).post(orgs::create))
-        .route("/v1/orgs/{slug}", get(orgs::show))
+        .route("/v1/orgs/{slug}", get(orgs::show).delete(orgs::delete))
+        .route(
+            "/v1/orgs/{slug}/members/{email}",
+            put(members::set_role).delete(members::remove),
+        )
+        .route(
+            "/v1/orgs/{slug}/invitations",
+            get(invitations::list).post(invitations::create),
+        )
+        .route(
+            "/v1/orgs/{slug}/invitations/{email}",
+            delete(invitations::remove),
+        )
+        .route("/v1/invitations/accept", post(invitations::accept))
+        .route(
+            "/v1/orgs/{slug}/tokens",
+            get(tokens::list).post(tokens::create),
+        )
+        .route("/v1/orgs/{slug}/audit", get(event_log::audit))
         .route("/v1/orgs/{slug}/machines", get(list::of_org))
         .route(
             "/v1/orgs/{slug}/wireguard_peers",
@@ -96,6 +116,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/platform/vm_sizes", get(platform::vm_sizes))
         .route("/v1/platform/placements", post(platform::placements))
         .route("/v1/tokens/current", get(tokens::current))
+        .route("/v1/tokens/{token}", delete(tokens::revoke))
         .route("/v1/tokens/oidc", post(oidc::create))
         .route("/v1/orgs/{slug}/oidc_keys", post(oidc::rotate))
         .route(

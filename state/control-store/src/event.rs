@@ -173,7 +173,7 @@ impl ControlStore {
     }
 }
 
-fn from_row(row: &Row) -> Result<Event, StoreError> {
+pub(crate) fn from_row(row: &Row) -> Result<Event, StoreError> {
     Ok(Event {
         seq: EventSeq(row.get("seq")?),
         at: row.get("at")?,

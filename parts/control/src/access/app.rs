@@ -20,6 +20,16 @@ impl FromRequestParts<Arc<Cloud>> for AppAccess {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
+        let access = AppAccess::seen(parts, cloud).await?;
+        let AppAccess { caller, app } = &access;
+        caller.allow(app.org_id, caller.request_for(app))?;
+        Ok(access)
+    }
+}
+
+impl AppAccess {
+    /// The app, whatever is to be done with it.
+    pub(super) async fn seen(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, cloud).await?;
         let name = path_part(parts, "app").await?;
         // One text for all three, so that a stranger learns nothing.
@@ -30,7 +40,7 @@ impl FromRequestParts<Arc<Cloud>> for AppAccess {
             Err(StoreError::NotFound { .. }) => return Err(unseen()),
             Err(error) => return Err(error.into()),
         };
-        if caller.org(app.org_id).is_none() {
+        if !caller.sees_app(&app) {
             return Err(unseen());
         }
         charge_app(parts, app.org_id.as_str(), app.id.as_str())?;

@@ -1,25 +1,32 @@
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use http::request::Parts;
 use http::{StatusCode, header};
-use mayfly_control_store::{By, Org, StoreError, Token, User};
+use mayfly_access::{Action, Caveat, Request, Roles};
+use mayfly_control_store::{App, By, Membership, Org, OrgKind, Role, Token, User};
 use mayfly_types::{MachineId, OrgId};
 
+use super::grant::{Grant, holder_of, seconds};
+use super::need::{Need, need};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::request_id::RequestId;
-use crate::inside::unaccompanied;
+use crate::inside::{at_door_of, unaccompanied};
 use crate::limits::charge_user;
-use crate::presented_token::{presented_tokens, token_hash};
 
-/// More tokens in one header than any client has.
-const TOKENS_MAX: usize = 32;
+/// Numbers of apps grow from 1: whoever may read this one may read all.
+const NO_APP: u64 = u64::MAX;
 
 /// Who asks, and the organizations that are open to them.
 pub(crate) struct Caller {
     pub(crate) identity: Identity,
-    pub(crate) orgs: Vec<Org>,
+    pub(crate) orgs: Vec<Membership>,
+    pub(super) need: Need,
+    grant: Grant,
+    /// Seconds since 1970 UTC.
+    now: i64,
+    from_machine: Option<MachineId>,
     request_id: Option<String>,
 }
 
@@ -55,30 +62,161 @@ impl Caller {
     pub(crate) fn user(&self) -> Result<(&User, &Token), ApiError> {
         match &self.identity {
             Identity::User { user, token } => Ok((user, token)),
-            Identity::Machine(_) => Err(ApiError::new(
-                StatusCode::FORBIDDEN,
+            Identity::Machine(_) => Err(ApiError::forbidden(
                 "a token is required here: a machine's own door does not open this",
             )),
         }
     }
 
+    /// A person or robot whose token opens all that they may do.
+    ///
+    /// # Errors
+    /// 403 for machines and for tokens of one organization, app or purpose.
+    pub(crate) fn whole_user(&self) -> Result<(&User, &Token), ApiError> {
+        let (user, token) = self.user()?;
+        match (&self.grant, token.org_id) {
+            (Grant::Everything, None) => Ok((user, token)),
+            _ => Err(ApiError::forbidden(
+                "this token is limited: a user's own token is required here (auth login)",
+            )),
+        }
+    }
+
+    /// The caveats of each of the caller's tokens that has some.
+    pub(crate) fn caveats(&self) -> impl Iterator<Item = &Vec<Caveat>> {
+        match &self.grant {
+            Grant::Everything => [].iter(),
+            Grant::Narrowed(tokens) => tokens.iter(),
+        }
+    }
+
+    fn membership(&self, id: OrgId) -> Option<&Membership> {
+        self.orgs.iter().find(|one| one.org.id == id)
+    }
+
+    pub(crate) fn role(&self, id: OrgId) -> Option<Role> {
+        self.membership(id).map(|one| one.role)
+    }
+
     pub(crate) fn org(&self, id: OrgId) -> Option<&Org> {
-        self.orgs.iter().find(|org| org.id == id)
+        self.membership(id).map(|one| &one.org)
     }
 
     pub(crate) fn org_ids(&self) -> Vec<OrgId> {
-        self.orgs.iter().map(|org| org.id).collect()
+        self.orgs.iter().map(|one| one.org.id).collect()
     }
 
-    /// The organization called `slug`, which may be `personal`.
+    /// The organization called `slug`, with which what this request does may be done; `personal` is the caller's own.
     ///
     /// # Errors
-    /// 404 for one that does not exist or that the caller has nothing to do with.
+    /// 404 for one that does not exist or that the caller has nothing to do with; 403 for what they may not do there.
     pub(crate) fn org_called(&self, slug: &str) -> Result<&Org, ApiError> {
-        self.orgs
-            .iter()
-            .find(|org| org.slug.as_str() == slug)
-            .ok_or_else(|| ApiError::not_found(format!("organization \"{slug}\" was not found")))
+        let org = self.org_named(slug)?;
+        self.allow(org.id, self.request(number(org.numeric_id)))?;
+        Ok(org)
+    }
+
+    /// The organization called `slug`, for what needs no more than to be in it.
+    ///
+    /// # Errors
+    /// 404.
+    pub(crate) fn org_named(&self, slug: &str) -> Result<&Org, ApiError> {
+        let called = |one: &&Membership| one.org.slug.as_str() == slug;
+        let own = |one: &&Membership| slug == "personal" && one.org.kind == OrgKind::Personal;
+        let found = self.orgs.iter().find(called);
+        let Membership { org, .. } = found
+            .or_else(|| self.orgs.iter().find(own))
+            .ok_or_else(|| ApiError::not_found(format!("organization \"{slug}\" was not found")))?;
+        Ok(org)
+    }
+
+    fn request(&self, org: u64) -> Request {
+        Request {
+            now: self.now,
+            action: self.need.action,
+            org: Some(org),
+            feature: self.need.feature,
+            mutation: self.need.mutation,
+            from_machine: self.from_machine.map(|id| id.to_string()),
+            ..Request::default()
+        }
+    }
+
+    /// What this route does, to an app.
+    pub(super) fn request_for(&self, app: &App) -> Request {
+        Request {
+            app: Some(number(app.numeric_id)),
+            ..self.request(number(app.org_numeric_id))
+        }
+    }
+
+    /// # Errors
+    /// 403 with the reason.
+    pub(super) fn allow(&self, org: OrgId, request: Request) -> Result<(), ApiError> {
+        let role = match self.role(org) {
+            Some(Role::Admin) => Roles::ADMIN,
+            Some(Role::Member) => Roles::MEMBER,
+            None => Roles(0),
+        };
+        if !role.contains(request.role()) {
+            return Err(ApiError::forbidden(
+                "only admins of the organization may do this",
+            ));
+        }
+        self.grant.permits(&request).map_err(ApiError::forbidden)
+    }
+
+    /// Whether the caller may know of the app.
+    pub(crate) fn sees_app(&self, app: &App) -> bool {
+        self.org(app.org_id).is_some_and(|org| {
+            let request = self.on_app(org, number(app.numeric_id), Action::READ);
+            self.grant.permits(&request).is_ok()
+        })
+    }
+
+    /// Whether no app of the organization is hidden from the caller.
+    fn sees_every_app(&self, org: &Org) -> bool {
+        let request = self.on_app(org, NO_APP, Action::READ);
+        self.grant.permits(&request).is_ok()
+    }
+
+    /// Holds that no app of the organization is hidden from the caller, for what tells of all of them.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn whole_org(&self, org: &Org) -> Result<(), ApiError> {
+        match self.sees_every_app(org) {
+            true => Ok(()),
+            false => Err(ApiError::forbidden(
+                "this token opens single apps, and this tells of all apps of the organization",
+            )),
+        }
+    }
+
+    /// Holds that the caller may run things in the machines of an app, or of all apps of the organization.
+    ///
+    /// # Errors
+    /// 403 with the reason.
+    pub(crate) fn may_enter(&self, org: &Org, app: Option<&App>) -> Result<(), ApiError> {
+        let number = app.map_or(NO_APP, |app| number(app.numeric_id));
+        let entered = self
+            .grant
+            .permits(&self.on_app(org, number, Action::CONTROL));
+        entered.map_err(|why| match app {
+            Some(app) => ApiError::forbidden(format!("app {}: {why}", app.name)),
+            None => ApiError::forbidden(
+                "this token does not open every app of the organization: name the apps",
+            ),
+        })
+    }
+
+    fn on_app(&self, org: &Org, app: u64, action: Action) -> Request {
+        Request {
+            action,
+            app: Some(app),
+            feature: None,
+            ..self.request(number(org.numeric_id))
+        }
     }
 
     /// The first columns of what this request changes.
@@ -91,17 +229,33 @@ impl Caller {
     }
 }
 
+fn number(id: i64) -> u64 {
+    id.unsigned_abs()
+}
+
 impl FromRequestParts<Arc<Cloud>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
+        let path = parts.extensions.get::<MatchedPath>();
+        let need = need(&parts.method, path.map_or("", MatchedPath::as_str));
+        let now = seconds(cloud.now());
+        let from_machine = at_door_of(parts);
         if let Some(machine) = unaccompanied(parts) {
             let machine = cloud.store.machine(machine).await?;
             charge_user(parts, machine.id.as_str())?;
+            let org = cloud.store.org(machine.org_id).await?;
             return Ok(Caller {
                 identity: Identity::Machine(machine.id),
-                orgs: vec![cloud.store.org(machine.org_id).await?],
+                orgs: vec![Membership {
+                    org,
+                    role: Role::Member,
+                }],
+                need,
+                grant: Grant::Everything,
+                now,
+                from_machine,
                 request_id,
             });
         }
@@ -121,41 +275,40 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
             ));
         };
         charge_user(parts, &holder.user.id.to_string())?;
+        let narrowed = matches!(holder.grant, Grant::Narrowed(_));
+        if narrowed && !need.placed && need.action != Action::READ {
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "this token is limited to an organization or an app, and this is about neither",
+            ));
+        }
         Ok(Caller {
             identity: Identity::User {
                 user: holder.user,
                 token: holder.token,
             },
             orgs: holder.orgs,
+            need,
+            grant: holder.grant,
+            now,
+            from_machine,
             request_id,
         })
     }
 }
 
-/// Whose a good token is, and what it opens.
-pub(crate) struct Holder {
-    user: User,
-    token: Token,
-    pub(crate) orgs: Vec<Org>,
-}
+/// A caller, or somebody without a token, where both may come.
+pub(crate) struct Anybody(pub(crate) Option<Caller>);
 
-/// The holder of the first good token among those presented.
-pub(crate) async fn holder_of(
-    cloud: &Cloud,
-    presented: &str,
-) -> Result<Option<Holder>, StoreError> {
-    for token in presented_tokens(presented).take(TOKENS_MAX) {
-        let known = cloud.store.caller(token_hash(token), cloud.now()).await?;
-        let Some(known) = known else {
-            continue;
-        };
-        let mut orgs = cloud.store.orgs_of(known.user.id).await?;
-        orgs.retain(|org| known.token.org_id.is_none_or(|only| only == org.id));
-        return Ok(Some(Holder {
-            user: known.user,
-            token: known.token,
-            orgs,
-        }));
+impl FromRequestParts<Arc<Cloud>> for Anybody {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
+        match parts.headers.contains_key(header::AUTHORIZATION) {
+            true => Ok(Anybody(Some(
+                Caller::from_request_parts(parts, cloud).await?,
+            ))),
+            false => Ok(Anybody(None)),
+        }
     }
-    Ok(None)
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::HeaderName;
 use http::request::Parts;
+use mayfly_access::{Action, Request};
 use mayfly_control_store::{App, Machine, StoreError};
 
 use super::{AppAccess, Caller, path_part};
@@ -22,6 +23,26 @@ pub(crate) struct MachineAccess {
 }
 
 impl MachineAccess {
+    /// Holds that the token allows this command in this machine.
+    pub(crate) fn may_run(&self, command: &[String]) -> Result<(), ApiError> {
+        let request = Request {
+            machine: Some(self.machine.id.to_string()),
+            command: Some(command.to_vec()),
+            ..self.caller.request_for(&self.app)
+        };
+        self.caller.allow(self.app.org_id, request)
+    }
+
+    /// Holds that the token allows the end of this machine, on the way of something else.
+    pub(crate) fn may_destroy(&self) -> Result<(), ApiError> {
+        let request = Request {
+            machine: Some(self.machine.id.to_string()),
+            action: Action::DELETE,
+            ..self.caller.request_for(&self.app)
+        };
+        self.caller.allow(self.app.org_id, request)
+    }
+
     /// Holds that the machine lives and that nobody else holds its lease.
     pub(crate) fn may_change(&self, cloud: &Cloud) -> Result<(), ApiError> {
         if self.machine.destroyed_at.is_some() {
@@ -40,7 +61,7 @@ impl FromRequestParts<Arc<Cloud>> for MachineAccess {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
-        let AppAccess { caller, app } = AppAccess::from_request_parts(parts, cloud).await?;
+        let AppAccess { caller, app } = AppAccess::seen(parts, cloud).await?;
         let wanted = path_part(parts, "machine").await?;
         let machine = match cloud.store.machine_in_app(app.id, wanted.clone()).await {
             Ok(machine) => machine,
@@ -53,6 +74,13 @@ impl FromRequestParts<Arc<Cloud>> for MachineAccess {
             Err(error) => return Err(error.into()),
         };
         charge_machine(parts, app.org_id.as_str(), machine.id.as_str())?;
+        if !caller.need.runs_command {
+            let request = Request {
+                machine: Some(machine.id.to_string()),
+                ..caller.request_for(&app)
+            };
+            caller.allow(app.org_id, request)?;
+        }
         let nonce = parts
             .headers
             .get(NONCE)

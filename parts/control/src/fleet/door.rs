@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use super::FleetDeps;
 use crate::cloud::Cloud;
-use crate::presented_token::token_hash;
+use crate::token_hash::token_hash;
 
 /// More regions on one server than anybody emulates.
 const HOSTS_MAX: usize = 64;

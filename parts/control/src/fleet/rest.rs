@@ -20,7 +20,7 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
 use crate::http::query::Query;
-use crate::presented_token::token_hash;
+use crate::token_hash::token_hash;
 
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 const TOKEN_TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);

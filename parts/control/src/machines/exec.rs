@@ -30,12 +30,14 @@ pub(crate) async fn exec(
     let patience = patience(&request)?;
     let stdin = request.stdin.clone().unwrap_or_default();
     let container = request.container.clone().filter(|name| !name.is_empty());
+    let argv = argv(request)?;
+    access.may_run(&argv)?;
     let session = cloud
         .host_of(&access.machine)?
         .exec(
             access.machine.id,
             ExecRequest {
-                argv: argv(request)?,
+                argv,
                 container,
                 ..ExecRequest::default()
             },

@@ -88,12 +88,22 @@ pub(crate) async fn exec_stream(
     let upgrade = upgrade.map_err(|error| ApiError::unreadable(error.body_text()))?;
     let host = cloud.host_of(&access.machine)?.clone();
     let by = access.caller.by(&cloud);
-    let machine = access.machine;
     Ok(upgrade
         .max_message_size(MESSAGE_MAX)
         .on_upgrade(move |socket| async move {
             let (mut sink, mut stream) = socket.split();
             let start = first_message(&mut stream).await;
+            let start = start.and_then(|start| {
+                let allowed = access.may_run(&start.command);
+                let allowed = allowed.and_then(|()| match start.destroy {
+                    true => access.may_destroy(),
+                    false => Ok(()),
+                });
+                allowed
+                    .map(|()| start)
+                    .map_err(|error| error.text().to_owned())
+            });
+            let machine = access.machine;
             let destroy = start.as_ref().is_ok_and(|start| start.destroy);
             let exit = match begin(start, &cloud, host.as_ref(), &machine, &by).await {
                 Ok(session) => run(&mut sink, &mut stream, session).await,

@@ -93,6 +93,7 @@ pub(crate) async fn of_org(
         "metadata.*",
     ])?;
     let org = caller.org_called(&slug)?;
+    caller.whole_org(org)?;
     let limit = query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE);
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let after: Option<MachineId> = query.parsed("cursor")?;

@@ -29,7 +29,7 @@ pub(super) async fn network(
         let parsed: AppName = name.parse().map_err(|_| unseen())?;
         let app = cloud.store.app(parsed).await.map_err(|_| unseen())?;
         return match caller.org(app.org_id) {
-            Some(owner) if owner.id == org.id => Ok(app.network_id),
+            Some(owner) if owner.id == org.id && caller.sees_app(&app) => Ok(app.network_id),
             _ => Err(unseen()),
         };
     }

@@ -57,7 +57,7 @@ pub(crate) async fn issue(
         )));
     }
     let principals = users(request.users)?;
-    let apps = apps(&cloud, org, &request.apps).await?;
+    let apps = apps(&cloud, &caller, org, &request.apps).await?;
     let authority = authority(&cloud, org, caller.by(&cloud)).await?;
     let now = cloud.now();
     // Positive as a signed number too, for whoever stores it as one.
@@ -107,7 +107,12 @@ fn users(given: Vec<String>) -> Result<Vec<String>, ApiError> {
     Ok(given)
 }
 
-async fn apps(cloud: &Cloud, org: &Org, given: &[String]) -> Result<Vec<String>, ApiError> {
+async fn apps(
+    cloud: &Cloud,
+    caller: &Caller,
+    org: &Org,
+    given: &[String],
+) -> Result<Vec<String>, ApiError> {
     if given.len() > APPS_MAX {
         return Err(ApiError::invalid(format!(
             "apps must be at most {APPS_MAX} names"
@@ -120,6 +125,10 @@ async fn apps(cloud: &Cloud, org: &Org, given: &[String]) -> Result<Vec<String>,
         if app.org_id != org.id {
             return Err(unseen());
         }
+        caller.may_enter(org, Some(&app))?;
+    }
+    if given.is_empty() {
+        caller.may_enter(org, None)?;
     }
     Ok(given.to_vec())
 }

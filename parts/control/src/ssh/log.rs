@@ -25,6 +25,7 @@ pub(crate) async fn log(
 ) -> Result<Json<Value>, ApiError> {
     query.only(&["after", "limit"])?;
     let org = caller.org_called(&slug)?;
+    caller.whole_org(org)?;
     let after = query.number("after", 0, i64::MAX)?.unwrap_or(0);
     let limit = query.number("limit", 1, LIMIT_MAX)?.unwrap_or(LIMIT);
     let filter = EventFilter {

@@ -83,7 +83,7 @@ async fn organizations_are_apart() {
 
 #[tokio::test]
 async fn a_stranger_sees_nothing() {
-    use mayfly_control_store::{By, NewOrg, NewToken, OrgKind};
+    use mayfly_control_store::{By, NewOrg, NewToken, OrgKind, TokenKind};
     use mayfly_types::{Digest, OrgId, Timestamp, TokenId, UserId};
     use sha2::{Digest as _, Sha256};
 
@@ -108,6 +108,7 @@ async fn a_stranger_sees_nothing() {
         id: TokenId::from_random([3; 16]),
         digest: Digest::from_sha256(Sha256::digest(b"eve").into()),
         name: "eve".to_owned(),
+        kind: TokenKind::Opaque,
         user_id: user,
         org_id: None,
         expires_at: Some(Timestamp::from_millis(i64::MAX)),
