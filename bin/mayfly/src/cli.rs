@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, auth, certs, checks, cloud, cloud_status, completion, config, console, curl, deploy, dig,
-    docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man, network_policies,
-    orgs, ping, platform, proxy, releases, secrets, ssh, status, trust, version, wireguard,
+    apps, audit, auth, certs, checks, cloud, cloud_status, completion, config, console, curl,
+    deploy, dig, docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man,
+    network_policies, orgs, ping, platform, proxy, releases, secrets, ssh, status, tokens, trust,
+    version, wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -49,6 +50,8 @@ enum Command {
     /// Manage apps
     #[command(subcommand, alias = "app")]
     Apps(apps::AppsCommand),
+    /// Show who changed what in an organization, newest first
+    Audit(audit::Audit),
     /// Manage authentication
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -129,6 +132,9 @@ enum Command {
     Secrets(secrets::SecretsCommand),
     /// Show the status of an app, or of the cloud when no app is named
     Status(status::Status),
+    /// Manage tokens for CI, colleagues and programs
+    #[command(subcommand, alias = "token")]
+    Tokens(tokens::TokensCommand),
     Trust(trust::Trust),
     Up(cloud::UpArgs),
     /// Show the version of this program
@@ -151,6 +157,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let context = Context::new(cli.access_token, cli.verbose);
     match cli.command {
         Command::Apps(command) => command.run(&context).await?,
+        Command::Audit(command) => command.run(&context).await?,
         Command::Auth(command) => command.run(&context).await?,
         Command::Checks(command) => command.run(&context).await?,
         Command::Certs(command) => command.run(&context).await?,
@@ -187,6 +194,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             Some(app) => command.run(&context, &app).await?,
             None => cloud_status::run(&context, command.json).await?,
         },
+        Command::Tokens(command) => command.run(&context).await?,
         Command::Trust(command) => command.run(&context).await?,
         Command::Up(args) => cloud::up(&context, args).await?,
         Command::Version(command) => command.run(&context)?,

@@ -14,6 +14,7 @@ mod ips;
 mod log_page;
 mod machine;
 mod machines;
+mod members;
 mod network_policies;
 mod orgs;
 mod private;
@@ -21,12 +22,14 @@ mod releases;
 mod secrets;
 mod sftp;
 mod ssh;
+mod tokens;
 mod web_socket;
 mod wireguard;
 
 use std::io::Write as _;
 use std::time::Duration;
 
+use mayfly_access::{is_macaroon, presented_tokens};
 use mayfly_net::{Body, ClientConfig, HttpClient, Method, Request, Response};
 use mayfly_types::Secret;
 use serde_json::Value;
@@ -42,11 +45,13 @@ pub(crate) use ips::{AllocateIp, Ip};
 pub(crate) use log_page::{LogFilter, LogLine};
 pub(crate) use machine::Machine;
 pub(crate) use machines::{Launch, Stop};
+pub(crate) use members::AuditFilter;
 pub(crate) use network_policies::NetworkPolicy;
 pub(crate) use orgs::{Org, ReplayGrants};
 pub(crate) use private::PrivateNetwork;
 pub(crate) use sftp::{FileKind, Sftp};
 pub(crate) use ssh::CertificateRequest;
+pub(crate) use tokens::NewToken;
 pub(crate) use wireguard::{NewWireguardPeer, WireguardPeer};
 
 /// Answers are documents about one app or host; a longer one is a mistake.
@@ -70,7 +75,8 @@ pub(crate) struct Endpoints {
 pub(crate) struct Api {
     http: HttpClient,
     endpoints: Endpoints,
-    authorization: Secret,
+    /// `None` says nothing of who asks.
+    authorization: Option<Secret>,
     verbose: bool,
 }
 
@@ -85,6 +91,15 @@ struct Call<'a> {
 
 impl Api {
     pub(crate) fn new(endpoints: Endpoints, token: Secret, verbose: bool) -> Self {
+        Self {
+            authorization: Some(authorization(&token)),
+            verbose,
+            ..Self::anonymous(endpoints)
+        }
+    }
+
+    /// A client for the few calls that need no token.
+    pub(crate) fn anonymous(endpoints: Endpoints) -> Self {
         let http = HttpClient::new(ClientConfig {
             user_agent: format!("{}/{}", program::name(), env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
@@ -92,8 +107,8 @@ impl Api {
         Self {
             http,
             endpoints,
-            authorization: authorization(&token),
-            verbose,
+            authorization: None,
+            verbose: false,
         }
     }
 
@@ -121,10 +136,15 @@ impl Api {
 
     /// A request for an answer that streams, or that upgrades to another protocol.
     fn request(&self, method: Method, path: &str) -> Request {
-        let url = format!("{}{path}", self.endpoints.machines);
-        self.http
-            .request(method, url)
-            .authorization(self.authorization.reveal())
+        self.request_to(method, format!("{}{path}", self.endpoints.machines))
+    }
+
+    fn request_to(&self, method: Method, url: String) -> Request {
+        let request = self.http.request(method, url);
+        match &self.authorization {
+            Some(authorization) => request.authorization(authorization.reveal()),
+            None => request,
+        }
     }
 
     /// With `--verbose`, what happens on the way.
@@ -231,9 +251,7 @@ impl Call<'_> {
     async fn send_once(&self) -> Result<Value, ApiError> {
         let mut request = self
             .api
-            .http
-            .request(self.method.clone(), self.url.clone())
-            .authorization(self.api.authorization.reveal())
+            .request_to(self.method.clone(), self.url.clone())
             .head_timeout(Some(self.patience));
         self.api.tell(&format!("{} {}", self.method, self.url));
         request = match &self.body {
@@ -258,24 +276,11 @@ impl Call<'_> {
 
 /// Macaroons travel alone under their own scheme, anything else as a bearer token.
 fn authorization(token: &Secret) -> Secret {
-    let plain = |item: &str| {
-        let item = item.trim();
-        let item = item.strip_prefix("Bearer ").unwrap_or(item).trim();
-        item.strip_prefix("FlyV1 ")
-            .unwrap_or(item)
-            .trim()
-            .to_owned()
-    };
-    let items: Vec<String> = token.reveal().split(',').map(plain).collect();
-    let is_macaroon = |item: &&String| {
-        ["fm1r_", "fm1a_", "fm2_"]
-            .iter()
-            .any(|mark| item.starts_with(mark))
-    };
+    let items: Vec<&str> = presented_tokens(token.reveal()).collect();
     let macaroons: Vec<&str> = items
         .iter()
-        .filter(is_macaroon)
-        .map(String::as_str)
+        .copied()
+        .filter(|item| is_macaroon(item))
         .collect();
     Secret::new(if macaroons.is_empty() {
         format!("Bearer {}", items.join(","))

@@ -1,6 +1,7 @@
 //! One module per noun users type.
 
 pub(crate) mod apps;
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod certs;
 pub(crate) mod checks;
@@ -33,6 +34,7 @@ pub(crate) mod releases;
 pub(crate) mod secrets;
 pub(crate) mod ssh;
 pub(crate) mod status;
+pub(crate) mod tokens;
 pub(crate) mod trust;
 pub(crate) mod version;
 pub(crate) mod wireguard;

@@ -2,6 +2,7 @@
 
 mod app_config;
 mod config_file;
+mod org;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::program;
 
 pub(crate) use app_config::LocalConfig;
 pub(crate) use config_file::ConfigFile;
+pub(crate) use org::chosen_org;
 
 const DEFAULT_BASE_URL: &str = "http://127.0.0.1:4280";
 

@@ -1,3 +1,4 @@
+mod members;
 mod replays;
 
 use clap::{Args, Subcommand};
@@ -16,6 +17,18 @@ pub(crate) enum OrgsCommand {
     Show(Show),
     /// Create an organization
     Create(Create),
+    /// Delete an organization without apps
+    Delete(members::Delete),
+    /// Invite somebody to an organization
+    Invite(members::Invite),
+    /// List invitations that nobody accepted yet
+    Invitations(members::Invitations),
+    /// Accept an invitation; who has no token of this cloud yet gets one
+    Accept(members::Accept),
+    /// Remove a member or an invitation
+    Remove(members::Remove),
+    /// Make a member an admin, or an admin a member
+    Role(members::SetRole),
     /// Decide which organizations may replay requests to this one's apps
     #[command(subcommand)]
     ReplaySources(replays::ReplaySourcesCommand),
@@ -53,6 +66,12 @@ impl OrgsCommand {
             OrgsCommand::List(command) => command.run(context).await,
             OrgsCommand::Show(command) => command.run(context).await,
             OrgsCommand::Create(command) => command.run(context).await,
+            OrgsCommand::Delete(command) => command.run(context).await,
+            OrgsCommand::Invite(command) => command.run(context).await,
+            OrgsCommand::Invitations(command) => command.run(context).await,
+            OrgsCommand::Accept(command) => command.run(context).await,
+            OrgsCommand::Remove(command) => command.run(context).await,
+            OrgsCommand::Role(command) => command.run(context).await,
             OrgsCommand::ReplaySources(command) => command.run(context).await,
             OrgsCommand::CrossNetworkReplays(command) => command.run(context).await,
         }

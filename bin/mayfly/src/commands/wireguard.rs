@@ -41,22 +41,6 @@ impl WireguardCommand {
     }
 }
 
-/// The organization named, or the one chosen; there is nothing to choose from one.
-async fn org(context: &Context, api: &Api, given: Option<String>) -> anyhow::Result<String> {
-    if let Some(given) = given {
-        return Ok(given);
-    }
-    let orgs = api.orgs().await?;
-    let slugs: Vec<String> = orgs.iter().map(|org| org.slug().to_owned()).collect();
-    match slugs.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => {
-            let chosen = context.out.choose("Organization", &slugs, "ORG")?;
-            Ok(slugs[chosen].clone())
-        }
-    }
-}
-
 /// The peer named, or the one chosen.
 async fn peer(
     context: &Context,

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 
 use super::peer_file::{Key, PeerFile};
 use crate::client::{Api, NewWireguardPeer};
-use crate::context::Context;
+use crate::context::{Context, chosen_org};
 
 #[derive(Args, Debug)]
 pub(crate) struct Create {
@@ -24,7 +24,7 @@ pub(crate) struct Create {
 impl Create {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = context.api()?;
-        let org = super::org(context, &api, self.org).await?;
+        let org = chosen_org(context, &api, self.org, "ORG").await?;
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let region = given(self.region).or_else(|| given(std::env::var("FLYCTL_WG_REGION").ok()));
         let name = given(self.name).unwrap_or_else(own_name);

@@ -2,7 +2,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::WireguardPeer;
-use crate::context::{Context, JsonFlag};
+use crate::context::{Context, JsonFlag, chosen_org};
 use crate::output::Table;
 
 #[derive(Args, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct List {
 impl List {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = context.api()?;
-        let org = super::org(context, &api, self.org).await?;
+        let org = chosen_org(context, &api, self.org, "ORG").await?;
         let peers = api.wireguard_peers(&org).await?;
         if self.json.json {
             let documents: Vec<Value> = peers.iter().map(document).collect();

@@ -1,6 +1,6 @@
 use clap::Args;
 
-use crate::context::Context;
+use crate::context::{Context, chosen_org};
 
 #[derive(Args, Debug)]
 pub(crate) struct Remove {
@@ -14,7 +14,7 @@ pub(crate) struct Remove {
 impl Remove {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = context.api()?;
-        let org = super::org(context, &api, self.org).await?;
+        let org = chosen_org(context, &api, self.org, "ORG").await?;
         let name = super::peer(context, &api, &org, self.name).await?;
         api.remove_wireguard_peer(&org, &name).await?;
         let line = format!("Removed WireGuard peer \"{name}\" of organization {org}.");

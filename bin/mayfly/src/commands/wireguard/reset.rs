@@ -3,7 +3,7 @@ use clap::Args;
 use super::create::make;
 use super::peer_file::{Key, PeerFile};
 use crate::client::NewWireguardPeer;
-use crate::context::Context;
+use crate::context::{Context, chosen_org};
 
 /// The peer is removed and added again under its name, with another address; configurations made before stop working.
 #[derive(Args, Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Reset {
 impl Reset {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = context.api()?;
-        let org = super::org(context, &api, self.org).await?;
+        let org = chosen_org(context, &api, self.org, "ORG").await?;
         let name = super::peer(context, &api, &org, self.name).await?;
         let before = api.wireguard_peer(&org, &name).await?;
         let file = PeerFile::open(context, self.file)?;

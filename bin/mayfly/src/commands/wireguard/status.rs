@@ -1,6 +1,6 @@
 use clap::Args;
 
-use crate::context::{Context, JsonFlag};
+use crate::context::{Context, JsonFlag, chosen_org};
 use crate::output::{fields, relative_time};
 
 #[derive(Args, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Status {
 impl Status {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = context.api()?;
-        let org = super::org(context, &api, self.org).await?;
+        let org = chosen_org(context, &api, self.org, "ORG").await?;
         let name = super::peer(context, &api, &org, self.name).await?;
         let peer = api.wireguard_peer(&org, &name).await?;
         if self.json.json {

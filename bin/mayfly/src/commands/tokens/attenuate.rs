@@ -1,0 +1,46 @@
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use mayfly_access::{caveats_from_json, header_of};
+
+use super::Given;
+use crate::context::Context;
+use crate::failure::Failure;
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  echo '[{\"type\": \"Action\", \"body\": \"r\"}]' | tokens attenuate -t \"$TOKEN\"\n  \
+                  tokens attenuate --file caveats.json"
+)]
+pub(crate) struct Attenuate {
+    /// File with the caveats as a JSON list; stdin unless given
+    #[arg(short, long, value_name = "PATH")]
+    file: Option<PathBuf>,
+}
+
+impl Attenuate {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let mut given = Given::read(context)?;
+        let text = match &self.file {
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?
+            }
+            None => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text)?;
+                text
+            }
+        };
+        let written = serde_json::from_str(&text)
+            .map_err(|error| Failure::new(format!("the caveats are not JSON: {error}")))?;
+        let caveats = caveats_from_json(&written)?;
+        for token in &mut given.permissions {
+            for caveat in &caveats {
+                token.add(caveat.clone())?;
+            }
+        }
+        Ok(context.out.line(&header_of(given.all()))?)
+    }
+}

@@ -1,0 +1,34 @@
+use clap::Args;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+#[derive(Args, Debug)]
+pub(crate) struct Revoke {
+    /// Ids of the tokens, as `tokens list` shows them
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+}
+
+impl Revoke {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let api = context.api()?;
+        let mut revoked = 0;
+        for id in &self.ids {
+            match api.revoke_token(id).await {
+                Ok(()) => {
+                    context.out.line(&format!("Revoked {id}"))?;
+                    revoked += 1;
+                }
+                Err(error) => context
+                    .out
+                    .note(&format!("failed to revoke token {id}: {error}")),
+            }
+        }
+        context.out.line(&format!("{revoked} tokens revoked"))?;
+        match revoked == self.ids.len() {
+            true => Ok(()),
+            false => Err(Failure::new("not every token was revoked").into()),
+        }
+    }
+}
