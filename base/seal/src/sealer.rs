@@ -74,9 +74,8 @@ impl Sealer {
                 path: path.to_owned(),
             })?;
         let root = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
-        let key_for = |purpose| {
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref())
-        };
+        let key_for =
+            |purpose| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref());
         Ok(Sealer {
             key: LessSafeKey::new(key),
             fingerprints: key_for(FINGERPRINTS),
@@ -135,9 +134,7 @@ fn tag(key: &hmac::Key, context: &str, text: &[u8]) -> [u8; 32] {
     signed.update(context.as_bytes());
     signed.update(text);
     let tag = signed.sign();
-    tag.as_ref()
-        .try_into()
-        .expect("a SHA-256 tag has 32 bytes")
+    tag.as_ref().try_into().expect("a SHA-256 tag has 32 bytes")
 }
 
 impl fmt::Debug for Sealer {

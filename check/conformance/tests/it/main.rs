@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod access;
 mod addresses;
 mod bad_input;
 mod body;

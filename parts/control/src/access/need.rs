@@ -53,6 +53,8 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
             "/exec" | "/exec/stream" => {
                 need.action = Action::CONTROL;
                 need.runs_command = true;
+                // Whoever may have a certificate for shells gets in that way, too.
+                need.mutation = Some("issueCertificate");
             }
             rest if !reads && CONTROLS.contains(&rest) => need.action = Action::CONTROL,
             _ => {}
