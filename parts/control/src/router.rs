@@ -18,8 +18,8 @@ use crate::machines::{
 };
 use crate::{
     addresses, apps, certificates, event_log, fleet, images, invitations, logs, members,
-    network_policies, oidc, orgs, platform, private, registry, releases, replay_sources, secrets, ssh,
-    status, tokens, wireguard,
+    network_policies, oidc, orgs, platform, private, registry, releases, replay_sources, secrets,
+    ssh, status, tokens, wireguard,
 };
 
 /// Every path of the API.
