@@ -182,6 +182,19 @@ impl Machine {
         }
     }
 
+    /// What the machine runs, in parts.
+    pub(crate) fn image_ref(&self) -> &Value {
+        self.0.get("image_ref").unwrap_or(&Value::Null)
+    }
+
+    /// Registry, repository and tag, which may stand for another image by now; `None` without a tag.
+    pub(crate) fn tagged_image(&self) -> Option<String> {
+        let image = self.image_ref();
+        let [registry, repository, tag] =
+            ["registry", "repository", "tag"].map(|key| text(image, key));
+        (!tag.is_empty()).then(|| format!("{registry}/{repository}:{tag}"))
+    }
+
     /// Registry, repository, tag and digest: exactly what runs.
     pub(crate) fn full_image(&self) -> Option<String> {
         let image = self.0.get("image_ref")?;

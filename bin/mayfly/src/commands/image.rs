@@ -4,11 +4,14 @@ mod list;
 mod prune;
 mod pull;
 mod show;
+mod update;
 
 use clap::Subcommand;
 use serde_json::Value;
 
 use crate::context::Context;
+
+const DIGEST_SHOWN: usize = "sha256:".len() + 12;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum ImageCommand {
@@ -19,8 +22,10 @@ pub(crate) enum ImageCommand {
     /// List the images on the host
     #[command(alias = "ls")]
     List(list::List),
-    /// Show one image
+    /// Show what the machines of an app run, or one image
     Show(show::Show),
+    /// Bring the machines of an app to what their image's tag stands for now, or to another image
+    Update(update::Update),
     /// Remove the images nothing needs
     Prune(prune::Prune),
 }
@@ -32,6 +37,7 @@ impl ImageCommand {
             ImageCommand::Pull(command) => command.run(context).await,
             ImageCommand::List(command) => command.run(context).await,
             ImageCommand::Show(command) => command.run(context).await,
+            ImageCommand::Update(command) => command.run(context).await,
             ImageCommand::Prune(command) => command.run(context).await,
         }
     }
@@ -49,6 +55,11 @@ fn count(image: &Value, key: &str) -> u64 {
 fn short_name(image: &Value) -> &str {
     let name = text(image, "image");
     name.split_once('@').map_or(name, |(name, _)| name)
+}
+
+/// The digits of a digest that people compare.
+fn short_digest(digest: &str) -> &str {
+    digest.get(..DIGEST_SHOWN).unwrap_or(digest)
 }
 
 /// Bytes as people say them.

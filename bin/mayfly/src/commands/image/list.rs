@@ -5,10 +5,7 @@ use serde_json::Value;
 use crate::context::{Context, JsonFlag};
 use crate::output::{Table, relative_time};
 
-use super::{amount, count, short_name, text};
-
-/// Digits of a digest people compare.
-const DIGEST_SHOWN: usize = "sha256:".len() + 12;
+use super::{amount, count, short_digest, short_name, text};
 
 #[derive(Args, Debug)]
 pub(crate) struct List {
@@ -42,10 +39,9 @@ impl List {
             let created = created
                 .map(|at| relative_time(at, context.now()))
                 .unwrap_or_default();
-            let digest = text(image, "digest");
             table.row([
                 short_name(image),
-                digest.get(..DIGEST_SHOWN).unwrap_or(digest),
+                short_digest(text(image, "digest")),
                 &amount(count(image, "size_bytes")),
                 &count(image, "layers").to_string(),
                 &created,

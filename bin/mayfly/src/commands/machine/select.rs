@@ -102,7 +102,7 @@ async fn find(api: &Api, app: &str, id: &str) -> anyhow::Result<Option<Machine>>
 }
 
 /// Ids are hexadecimal; names usually are not, and the answer decides for those that are.
-pub(super) fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 14 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
