@@ -5,6 +5,7 @@
 
 mod bundle;
 mod cloud;
+mod cpu;
 mod create;
 mod edge;
 mod fleet;
@@ -12,6 +13,7 @@ mod memory;
 mod names;
 mod network;
 mod peer;
+mod registry;
 mod routes;
 mod rows;
 mod start;
@@ -24,7 +26,7 @@ use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 11] = [
+const ALL: [Measurement; 12] = [
     (
         "start",
         "start of a stopped machine beside crun",
@@ -74,6 +76,11 @@ const ALL: [Measurement; 11] = [
         "edge",
         "CPU time per request and memory per connection, beside HAProxy and nginx",
         edge::run,
+    ),
+    (
+        "registry",
+        "layers pushed and pulled, and CPU time of that, beside Debian's docker-registry",
+        registry::run,
     ),
     (
         "tunnel",

@@ -19,6 +19,7 @@ use mayfly_wireguard::{Interface, InterfaceConfig, PeerConfig, PrivateKey};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
+use crate::cpu::cpu_of;
 use crate::stats::Pairs;
 
 /// The argument that makes this program one end of a tunnel.
@@ -217,19 +218,9 @@ impl Tunnel {
         })
     }
 
-    /// CPU time of both ends so far: fields 14 and 15 of proc_pid_stat(5).
+    /// CPU time of both ends so far.
     fn cpu(&self) -> Result<Duration> {
-        let mut ticks = 0;
-        for end in &self.ends {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", end.id()))?;
-            let (_, fields) = stat.rsplit_once(')').context("a stat line has a name")?;
-            for field in fields.split_ascii_whitespace().skip(11).take(2) {
-                ticks += field.parse::<u64>()?;
-            }
-        }
-        Ok(Duration::from_secs_f64(
-            ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
-        ))
+        self.ends.iter().map(|end| cpu_of(end.id())).sum()
     }
 }
 

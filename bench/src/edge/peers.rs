@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cpu::cpu_of;
+
 #[derive(Clone, Debug)]
 pub(super) struct Proxy {
     pub(super) name: &'static str,
@@ -79,18 +81,6 @@ impl Proxy {
         ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         Ok(())
     }
-}
-
-fn cpu_of(pid: u32) -> Result<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in brackets may hold spaces.
-    let (_, rest) = text
-        .rsplit_once(')')
-        .context("a stat line names its program")?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    let per_second = rustix::param::clock_ticks_per_second();
-    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
 }
 
 /// Debian's proxies, until dropped.
