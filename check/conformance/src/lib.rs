@@ -2,7 +2,6 @@
 //! does. The tests are in `tests/it`.
 
 mod clients;
-mod docker_registry;
 mod image;
 mod network;
 mod pebble;
@@ -12,7 +11,6 @@ mod storage;
 mod websocket;
 
 pub use clients::Clients;
-pub use docker_registry::DockerRegistry;
 pub use image::{echo_archive, hello_archive, tool};
 pub use network::inside;
 pub use pebble::Pebble;

@@ -80,6 +80,10 @@ fn a_machine_speaks_for_itself_and_for_nobody_else() {
             &[address, "GET", &path(&other, ""), "", &token],
         );
         assert_eq!(status, 200, "{address}");
+        // The registry and its mirror are there, too, which is what builders push to and pull from.
+        let registry = &[address, "GET", "/v2/", "", &token];
+        assert_eq!(ask(&stage, &own, registry).0, 200, "{address}");
+        assert_eq!(ask(&stage, &own, &registry[..3]).0, 401, "{address}");
     }
     let (status, _) = ask(
         &stage,

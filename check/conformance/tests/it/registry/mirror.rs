@@ -1,5 +1,5 @@
-use mayfly_conformance::{Clients, DockerRegistry, Stage};
-use mayfly_testing::CloudOptions;
+use mayfly_conformance::{Clients, Stage};
+use mayfly_testing::{CloudOptions, DockerRegistry};
 use serde_json::json;
 
 #[test]

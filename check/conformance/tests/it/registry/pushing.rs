@@ -46,6 +46,61 @@ fn what_a_client_pushes_machines_run_and_releases_keep() {
 }
 
 #[test]
+fn releases_keep_their_image_and_machines_follow_a_tag_when_told() {
+    let stage = Stage::set();
+    let clients = clients_of(&stage);
+    let target = in_registry(&stage, "stage:latest");
+    let image = "registry.fly.io/stage:latest";
+    let push = |word: &str| {
+        clients.copy(&clients.image(word, 9), &target).unwrap();
+        clients.digest(word)
+    };
+    let cli = stage.cloud.cli();
+    let must = |words: &[&str]| cli.run(words.iter().copied()).ok().to_owned();
+    let text = "app = \"stage\"\nprimary_region = \"iad\"\n";
+    std::fs::write(cli.home().join("fly.toml"), text).unwrap();
+    let deploy = [
+        "deploy",
+        "--image",
+        image,
+        "--smoke-checks=false",
+        "--ha=false",
+    ];
+    let shown = |digest: &str| must(&["image", "show"]).contains(digest);
+
+    let first = push("first");
+    must(&deploy);
+    assert!(shown(&first));
+    // Whoever pushes after a deployment changes nothing that was deployed.
+    let second = push("second");
+    must(&[
+        "deploy",
+        "--smoke-checks=false",
+        "--ha=false",
+        "--env",
+        "A=1",
+    ]);
+    assert!(shown(&first), "{}", must(&["image", "show"]));
+    must(&deploy);
+    assert!(shown(&second));
+    must(&["releases", "rollback", "1", "--yes"]);
+    assert!(shown(&first));
+
+    // The tag's image by command, as for apps that are not deployed.
+    let said = must(&["image", "update", "--yes"]);
+    assert!(said.contains(image), "{said}");
+    assert!(shown(&second));
+    let said = must(&["image", "update", "--yes"]);
+    assert!(said.contains("Nothing to update"), "{said}");
+    let pinned = format!("registry.fly.io/stage@{first}");
+    must(&["image", "update", "--image", &pinned, "--yes"]);
+    let json = cli.run(["image", "show", "--json"]).json();
+    assert_eq!(json[0]["digest"], first.as_str());
+    let id = json[0]["machine_id"].as_str().unwrap();
+    assert!(must(&["image", "show", id]).contains(&first));
+}
+
+#[test]
 fn podman_logs_in_by_the_command_line_pushes_and_pulls() {
     let stage = Stage::set();
     let cli = stage.cloud.cli();
