@@ -1,24 +1,30 @@
 use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 /// Few enough that copying the list of them is nothing, enough that a hundred thousand entries make short shards.
 const SHARDS: usize = 1024;
 
 /// A map whose copies share what they have in common: a change copies one shard.
+///
+/// A key is hashed once, for the shard and the place in it. Who asks does not choose what is in the map, so a fast hash
+/// with a seed of its own does.
 #[derive(Clone, Debug)]
 pub(crate) struct Sharded<K, V> {
     hasher: RandomState,
-    shards: Arc<Vec<Arc<HashMap<K, V, RandomState>>>>,
+    shards: Arc<Vec<Shard<K, V>>>,
 }
+
+type Shard<K, V> = Arc<HashTable<(K, V)>>;
 
 impl<K: Clone + Eq + Hash, V: Clone> Default for Sharded<K, V> {
     fn default() -> Self {
-        let hasher = RandomState::new();
-        let empty = Arc::new(HashMap::with_hasher(hasher.clone()));
+        let empty = Arc::new(HashTable::new());
         Sharded {
-            hasher,
+            hasher: RandomState::default(),
             shards: Arc::new(vec![empty; SHARDS]),
         }
     }
@@ -29,32 +35,47 @@ impl<K: Clone + Eq + Hash, V: Clone> Sharded<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.shards[self.shard_of(key)].get(key)
+        let hash = self.hasher.hash_one(key);
+        let found = self.shards[shard_of(hash)].find(hash, |(other, _)| other.borrow() == key);
+        found.map(|(_, value)| value)
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        let shard = self.shard_of(&key);
-        Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard]).insert(key, value);
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(&key);
+        let shard = Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard_of(hash)]);
+        match shard.find_mut(hash, |(other, _)| *other == key) {
+            Some(found) => found.1 = value,
+            None => {
+                shard.insert_unique(hash, (key, value), |(other, _)| hasher.hash_one(other));
+            }
+        }
     }
 
     pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
     where
         K: Borrow<Q>,
     {
-        let shard = self.shard_of(key);
-        if self.shards[shard].contains_key(key) {
-            Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard]).remove(key);
+        if self.get(key).is_none() {
+            return;
+        }
+        let hash = self.hasher.hash_one(key);
+        let shard = Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard_of(hash)]);
+        if let Ok(found) = shard.find_entry(hash, |(other, _)| other.borrow() == key) {
+            found.remove();
         }
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.shards.iter().flat_map(|shard| shard.values())
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.iter().map(|(_, value)| value))
     }
+}
 
-    fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        // The maps use the low and the highest bits; these are the ones between.
-        (self.hasher.hash_one(key) >> 40) as usize % SHARDS
-    }
+fn shard_of(hash: u64) -> usize {
+    // The shards use the low and the highest bits; these are the ones between.
+    (hash >> 40) as usize % SHARDS
 }
 
 #[cfg(test)]
