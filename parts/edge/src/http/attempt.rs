@@ -334,19 +334,25 @@ async fn pass_body<K: AnswerSink, A: AnswerSource>(
     moved: impl Fn() + Send,
 ) -> Result<(), Broken> {
     // What came with the head leaves with it; what did not is not waited for.
-    let piece = machine.buffered(form).map_err(Broken::Answer)?;
-    let mut last = piece.last;
-    if !piece.data.is_empty() || !last {
-        sink.body(piece.data).await.map_err(Broken::Client)?;
-    }
-    while !last {
-        let piece = machine.next(form).await.map_err(Broken::Answer)?;
-        moved();
-        last = piece.last;
-        if !piece.data.is_empty() {
-            sink.body(piece.data).await.map_err(Broken::Client)?;
+    let mut piece = machine.buffered(form).map_err(Broken::Answer)?;
+    let mut begins = true;
+    loop {
+        let last = piece.last;
+        if !piece.data.is_empty() || (begins && !last) {
+            let passed = if K::KEEPS {
+                sink.body_kept(machine.take()).await
+            } else {
+                sink.body(piece.data).await
+            };
+            passed.map_err(Broken::Client)?;
             moved();
         }
+        if last {
+            break;
+        }
+        begins = false;
+        piece = machine.next(form).await.map_err(Broken::Answer)?;
+        moved();
     }
     let trailers = match form {
         Form::Plain => machine.trailers(),

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use tokio::io::AsyncRead;
 
 use super::channel::Reader;
@@ -115,6 +116,14 @@ impl Body {
         }
     }
 
+    /// The last piece, shown in [`Form::Plain`], as bytes of their own; a large one takes the reader's buffer along.
+    pub(crate) fn take<R>(&mut self, reader: &mut Reader<R>) -> Bytes {
+        if self.framing == Framing::Chunked {
+            return Bytes::from(std::mem::take(&mut self.plain));
+        }
+        reader.take(std::mem::take(&mut self.lent))
+    }
+
     /// Uses up what the last piece showed.
     pub(crate) fn settle<R>(&mut self, reader: &mut Reader<R>) {
         reader.consume(std::mem::take(&mut self.lent));
@@ -138,6 +147,9 @@ impl Body {
             Framing::UntilClose => self.lent = unread.len(),
             Framing::Chunked => {
                 let (plain, trailers) = (&mut self.plain, &mut self.trailers);
+                if form == Form::Plain {
+                    plain.reserve(unread.len());
+                }
                 let scanned = self
                     .scanner
                     .scan(unread, |part| match part {

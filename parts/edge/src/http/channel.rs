@@ -24,6 +24,9 @@ const SPARE_BUFFERS: usize = 64;
 const SPARE_GROWN: usize = 16;
 const GROWN_BYTES_MAX: usize = 2 * READ_BYTES_LARGE;
 
+/// Copying less costs no more than taking another buffer.
+const GIVEN_AWAY_MIN: usize = 16 * 1024;
+
 thread_local! {
     static SPARE: RefCell<Spare> = const {
         RefCell::new(Spare {
@@ -96,6 +99,18 @@ impl<R> Reader<R> {
         }
     }
 
+    /// Consumes `count` unread bytes and gives them away: with the whole buffer, if that is worth it.
+    pub(crate) fn take(&mut self, count: usize) -> Bytes {
+        if count < GIVEN_AWAY_MIN || self.start + count < self.buffer.len() {
+            let bytes = Bytes::copy_from_slice(&self.unread()[..count]);
+            self.consume(count);
+            return bytes;
+        }
+        let (buffer, start) = (std::mem::take(&mut self.buffer), self.start);
+        self.start = 0;
+        Bytes::from_owner(Lent(buffer)).slice(start..)
+    }
+
     /// Gives the buffer's memory back if nothing is unread.
     pub(crate) fn rest(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() > 0 {
@@ -141,6 +156,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Poll::Ready(_) => {}
         }
         read
+    }
+}
+
+/// A buffer that is given back by whoever uses its bytes last.
+struct Lent(Vec<u8>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        buffer.clear();
+        give_back(buffer);
     }
 }
 

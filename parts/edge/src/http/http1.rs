@@ -1,9 +1,10 @@
 //! HTTP/1 on both sides: the client's exchange, and a machine's connection.
 
 use std::io;
-use std::io::Write;
+use std::io::{IoSlice, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -17,6 +18,9 @@ use super::memory::Memory;
 use super::outbound::{self, Answer};
 use super::pulse::Pulse;
 use super::response_head::ResponseHead;
+
+/// What is put behind a head for one write; more is written from where it is.
+const COPIED_MAX: usize = 2 * 1024;
 
 /// A request on an HTTP/1 connection.
 #[derive(Debug)]
@@ -182,17 +186,20 @@ impl<W: AsyncWrite + Unpin + Send> AnswerSink for Http1Sink<'_, W> {
     }
 
     async fn body(&mut self, data: &[u8]) -> io::Result<()> {
+        let mut tail: &[u8] = b"";
         if self.chunks && !data.is_empty() {
             let _ = write!(self.waiting, "{:x}\r\n", data.len());
-            self.waiting.extend_from_slice(data);
-            self.waiting.extend_from_slice(b"\r\n");
-        } else if self.waiting.is_empty() {
+            tail = b"\r\n";
+        }
+        if self.waiting.is_empty() {
             self.writer.write_all(data).await?;
-            return self.writer.flush().await;
+        } else if data.len() > COPIED_MAX {
+            write_parts(self.writer, [&self.waiting, data, tail]).await?;
         } else {
             self.waiting.extend_from_slice(data);
+            self.waiting.extend_from_slice(tail);
+            self.writer.write_all(&self.waiting).await?;
         }
-        self.writer.write_all(&self.waiting).await?;
         self.waiting.clear();
         // TLS keeps what it could not send at once.
         self.writer.flush().await
@@ -213,6 +220,21 @@ impl<W: AsyncWrite + Unpin + Send> AnswerSink for Http1Sink<'_, W> {
         }
         self.writer.flush().await
     }
+}
+
+/// Writes all parts as one, without putting them together.
+async fn write_parts<W: AsyncWrite + Unpin>(writer: &mut W, parts: [&[u8]; 3]) -> io::Result<()> {
+    let mut slices = parts.map(IoSlice::new);
+    let mut left = &mut slices[..];
+    // Passes over empty parts in front.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match writer.write_vectored(left).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => IoSlice::advance_slices(&mut left, count),
+        }
+    }
+    Ok(())
 }
 
 /// The answers on a machine's connection.
@@ -247,7 +269,7 @@ impl AnswerSource for Http1Answers<'_> {
         loop {
             let unread = self.reader.unread();
             // A head that trickles in is not parsed anew for every byte.
-            if looked_at == 0 || may_end_head(unread, looked_at) {
+            if !unread.is_empty() && (looked_at == 0 || may_end_head(unread, looked_at)) {
                 match into.read(unread, method) {
                     Ok(Some(length)) => {
                         self.reader.consume(length);
@@ -274,6 +296,10 @@ impl AnswerSource for Http1Answers<'_> {
 
     async fn next(&mut self, form: Form) -> Result<Piece<'_>, BodyError> {
         self.body.next(self.reader, form).await
+    }
+
+    fn take(&mut self) -> Bytes {
+        self.body.take(self.reader)
     }
 
     fn trailers(&self) -> &[u8] {

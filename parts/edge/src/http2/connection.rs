@@ -273,15 +273,16 @@ async fn serve_stream(
     refused: Option<Refused>,
     pulse: Arc<Pulse>,
 ) -> (bool, Arc<Pulse>) {
-    let serving = async {
+    // In its place: moving it costs more than what it does first.
+    let mut serving = pin!(async {
         match refused {
             None => serve_request(core, conn, &mut exchange).await,
             Some(refused) => Box::pin(refuse(core, &mut exchange, refused)).await,
         }
-    };
+    });
     let gave_up = tokio::select! {
         biased;
-        ended = serving => {
+        ended = &mut serving => {
             if ended == Ended::Broken {
                 reset.send(Reason::INTERNAL_ERROR);
             }

@@ -176,6 +176,8 @@ impl H2Sink {
 }
 
 impl AnswerSink for H2Sink {
+    const KEEPS: bool = true;
+
     async fn interim(&mut self, answer: &Answer<'_>) -> io::Result<()> {
         match &mut *lock(&self.outlet) {
             Outlet::Head(respond) => respond
@@ -194,19 +196,18 @@ impl AnswerSink for H2Sink {
         Form::Plain
     }
 
-    async fn body(&mut self, mut data: &[u8]) -> io::Result<()> {
+    async fn body(&mut self, data: &[u8]) -> io::Result<()> {
+        self.body_kept(Bytes::copy_from_slice(data)).await
+    }
+
+    async fn body_kept(&mut self, mut data: Bytes) -> io::Result<()> {
         self.send_head(false)?;
         while !data.is_empty() {
             let room = poll_fn(|cx| self.poll_room(data.len(), cx)).await?;
-            let (now, later) = data.split_at(room);
-            data = later;
+            let now = data.split_to(room);
             let left = self.left.map(|left| left.saturating_sub(now.len() as u64));
             let last = left == Some(0);
-            self.with_stream(|stream| {
-                stream
-                    .send_data(Bytes::copy_from_slice(now), last)
-                    .map_err(into_io)
-            })?;
+            self.with_stream(|stream| stream.send_data(now, last).map_err(into_io))?;
             self.left = left;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io::Write;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use h2::RecvStream;
 
 use super::head::write_trailers;
@@ -88,6 +89,11 @@ impl Frames {
     pub(super) async fn next(&mut self, form: Form) -> Result<Piece<'_>, BodyError> {
         let start = poll_fn(|cx| self.poll_gather(cx, form)).await?;
         Ok(self.piece(start))
+    }
+
+    /// The last piece, if it was shown in [`Form::Plain`].
+    pub(super) fn take(&mut self) -> Bytes {
+        Bytes::from(std::mem::take(&mut self.buffer))
     }
 
     fn piece(&self, start: usize) -> Piece<'_> {

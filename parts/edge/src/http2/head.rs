@@ -47,7 +47,10 @@ pub(crate) fn read_request(
     };
     let mut out = Vec::with_capacity(512);
     push_request_line(&mut out, parts, tunnel)?;
+    let (mut has_length, mut has_cookies) = (false, false);
     for (name, value) in &parts.headers {
+        has_length |= name == CONTENT_LENGTH;
+        has_cookies |= name == COOKIE;
         if name == HOST || name == COOKIE || (tunnel && name == "sec-websocket-key") {
             continue;
         }
@@ -56,12 +59,14 @@ pub(crate) fn read_request(
         }
         push_field(&mut out, name, value)?;
     }
-    push_cookies(&mut out, &parts.headers)?;
+    if has_cookies {
+        push_cookies(&mut out, &parts.headers)?;
+    }
     if tunnel {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ");
         out.extend_from_slice(key().as_bytes());
         out.extend_from_slice(b"\r\n");
-    } else if !parts.headers.contains_key(CONTENT_LENGTH) {
+    } else if !has_length {
         if !ended {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         } else if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -172,9 +177,7 @@ fn push_cookies(out: &mut Vec<u8>, headers: &HeaderMap) -> Result<(), Refused> {
         out.extend_from_slice(trimmed(cookie)?);
         separator = b"; ";
     }
-    if headers.contains_key(COOKIE) {
-        out.extend_from_slice(b"\r\n");
-    }
+    out.extend_from_slice(b"\r\n");
     Ok(())
 }
 

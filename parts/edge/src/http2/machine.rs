@@ -232,6 +232,10 @@ impl AnswerSource for H2Answer {
         self.body.next(form).await
     }
 
+    fn take(&mut self) -> Bytes {
+        self.body.take()
+    }
+
     fn trailers(&self) -> &[u8] {
         self.body.trailers()
     }

@@ -217,6 +217,10 @@ impl AnswerSource for BucketAnswer {
         })
     }
 
+    fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.piece)
+    }
+
     fn trailers(&self) -> &[u8] {
         &[]
     }

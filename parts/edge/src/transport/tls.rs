@@ -26,6 +26,9 @@ pub(crate) use store::{CertificateError, CertificateStore};
 /// How long a client may take from its first byte until application data may flow.
 pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What TLS takes at once: a large piece of a body with its head or its frames' heads, so that both leave in one write.
+const WRITE_MAX: usize = 80 * 1024;
+
 /// The protocols the HTTP handler speaks, most wanted first.
 const HTTP_PROTOCOLS: [Alpn; 2] = [Alpn::H2, Alpn::Http11];
 
@@ -155,10 +158,12 @@ impl Tls {
                 return Err(HandshakeError::Refused(io::Error::other(error)));
             }
         };
-        StartHandshake::from_parts(accepted, stream)
+        let mut stream = StartHandshake::from_parts(accepted, stream)
             .into_stream(config)
             .await
-            .map_err(HandshakeError::Refused)
+            .map_err(HandshakeError::Refused)?;
+        stream.get_mut().1.set_buffer_limit(Some(WRITE_MAX));
+        Ok(stream)
     }
 
     fn config(&self, profile: Profile) -> Result<Arc<ServerConfig>, rustls::Error> {
