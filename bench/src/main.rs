@@ -89,6 +89,10 @@ const ALL: [Measurement; 12] = [
     ),
 ];
 
+/// The daemon's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
     if wanted.first().is_some_and(|name| name == peer::ROLE) {

@@ -41,6 +41,11 @@ use tracing::{info, warn};
 use crate::cloud::{Cloud, Running};
 use crate::config::{Config, Overrides};
 use crate::lock::DataDirLock;
+
+/// A request of the edge takes and gives back up to two dozen pieces of memory, which costs a third of what it does with
+/// the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use crate::readiness::Readiness;
 
 #[derive(Debug, Parser)]
