@@ -27,6 +27,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct Fleet {
     region: Region,
     latency: Latency,
     table: RwLock<Arc<Table>>,
+    /// Grows after each change of the table.
+    version: AtomicU64,
 }
 
 impl FleetConfig {
@@ -91,6 +94,7 @@ impl FleetConfig {
             region: self.region.clone(),
             latency: self.latency.clone(),
             table: RwLock::new(Arc::new(Table::new(&self.domain))),
+            version: AtomicU64::new(0),
         });
         let keeper = Keeper::new(Arc::clone(&fleet), self, sources, waker, entropy);
         (fleet, keeper)
@@ -101,6 +105,11 @@ impl Fleet {
     /// All apps now.
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read().expect("no holder of this lock panics"))
+    }
+
+    /// Says whether what was read off a table still stands: asked before the table is read, it never names a later one.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Whether an app answers to a host name: lower case, without port.
@@ -125,10 +134,11 @@ impl Fleet {
 
     fn publish(&self, table: Arc<Table>) {
         *self.table.write().expect("no holder of this lock panics") = table;
+        self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// A machine for one request (for TCP: one connection), woken if need be. Waits until `deadline` at most; dropping
-    /// the future gives the place in the queue up.
+    /// A machine for one request (for TCP: one connection), woken if need be. Waits until `deadline` at most, which is
+    /// asked for only then; dropping the future gives the place in the queue up.
     ///
     /// # Errors
     /// [`Refusal`], at once if nothing could be waited for.
@@ -136,12 +146,12 @@ impl Fleet {
         &self,
         service: &Arc<Service>,
         wish: &Wish,
-        deadline: Instant,
+        deadline: impl FnOnce() -> Instant,
     ) -> Result<Admission, Refusal> {
         match at_once(service, wish) {
             Some(decided) => decided,
             // What waiting takes is kept out of the room that every request takes.
-            None => Box::pin(self.wait(Arc::clone(service), wish, deadline)).await,
+            None => Box::pin(self.wait(Arc::clone(service), wish, deadline())).await,
         }
     }
 

@@ -12,34 +12,34 @@ use super::seat::Seat;
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(super) service: Arc<Service>,
-    pub(super) seat: Arc<Seat>,
+    /// Its machine's place among the service's.
+    member: usize,
     /// The machine that was preferred and could not take the request.
     pub(crate) preferred_unavailable: Option<MachineId>,
     served: bool,
 }
 
 impl Admission {
-    /// Takes over one unit of load that was acquired on `seat`.
-    pub(super) fn new(service: Arc<Service>, seat: Arc<Seat>) -> Admission {
+    /// Takes over one unit of load that was acquired on the seat of this member of the service.
+    pub(super) fn new(service: Arc<Service>, member: usize) -> Admission {
         Admission {
             service,
-            seat,
+            member,
             preferred_unavailable: None,
             served: true,
         }
     }
 
     pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
-        self.seat.addresses()
+        self.seat().addresses()
     }
 
-    /// The machine, beyond the end of the place.
-    pub(crate) fn backend(&self) -> Arc<Backend> {
-        Arc::clone(&self.seat.backend)
+    pub(super) fn seat(&self) -> &Arc<Seat> {
+        &self.service.members[self.member].seat
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.seat.port
+        self.seat().port
     }
 
     /// Whether the connection to the machine may be kept for the next request.
@@ -57,13 +57,13 @@ impl Deref for Admission {
     type Target = Backend;
 
     fn deref(&self) -> &Backend {
-        &self.seat.backend
+        &self.seat().backend
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.seat.release(self.served);
+        self.seat().release(self.served);
         // Other ways into the app may wait for this machine too, if they share the port: their gate is the same.
         if !self.service.gate.is_idle() {
             self.service.gate.pump();

@@ -107,6 +107,13 @@ impl Service {
         spec(&self.entry, self.index)
     }
 
+    /// Where a machine is among the members.
+    pub(crate) fn place_of(&self, machine: MachineId) -> Option<usize> {
+        self.members
+            .iter()
+            .position(|member| member.seat.backend.machine == machine)
+    }
+
     /// Whether connections to its machines may be kept for the next request.
     pub(crate) fn pools(&self) -> bool {
         self.spec().concurrency.kind == ConcurrencyKind::Requests

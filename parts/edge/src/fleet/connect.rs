@@ -56,9 +56,9 @@ impl Admission {
         &mut self,
         deadline: Instant,
     ) -> Result<(TcpStream, SocketAddr), ConnectError> {
-        match dial(&self.seat).await {
+        match dial(self.seat()).await {
             Ok(connected) => {
-                self.seat.accepted();
+                self.seat().accepted();
                 Ok(connected)
             }
             Err(error) if self.may_still_begin() => self.await_begin(deadline, error).await,
@@ -71,7 +71,7 @@ impl Admission {
         deadline: Instant,
         mut last: (SocketAddr, io::Error),
     ) -> Result<(TcpStream, SocketAddr), ConnectError> {
-        let seat = Arc::clone(&self.seat);
+        let seat = Arc::clone(self.seat());
         let mut trying = None;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -98,14 +98,14 @@ impl Admission {
 
     /// Whether the program may be on its way to its port, with nothing better to turn to.
     fn may_still_begin(&self) -> bool {
-        let backend = &self.seat.backend;
+        let backend = &self.seat().backend;
         let begins = match backend.state() {
             MachineState::Started | MachineState::Updating => backend.age() < STARTUP,
             _ => backend.is_being_woken(),
         };
         let has_other = || {
             self.service.members.iter().any(|member| {
-                !Arc::ptr_eq(&member.seat, &self.seat)
+                !Arc::ptr_eq(&member.seat, self.seat())
                     && member.standing() == Standing::Ready
                     && member.load() < member.hard()
             })
@@ -115,9 +115,9 @@ impl Admission {
 
     fn refuse(&mut self, (address, source): (SocketAddr, io::Error)) -> ConnectError {
         self.failed();
-        self.seat.refused();
+        self.seat().refused();
         ConnectError {
-            machine: self.seat.backend.machine,
+            machine: self.seat().backend.machine,
             address,
             source,
         }

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -17,11 +18,18 @@ const WAITING_MAX: usize = 10_000;
 /// How often a choice is made anew because another core was faster, before the request is queued.
 const TRIES: usize = 32;
 
+/// So that no two threads draw the same numbers.
+static THREADS: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static TURN: Cell<u32> = Cell::new(THREADS.fetch_add(0x632b_e5ab, Ordering::Relaxed));
+}
+
 /// Where requests that found no machine wait, first come first served. It stays the same while the service changes.
 #[derive(Debug)]
 pub(crate) struct Gate {
     waiting: AtomicU32,
-    turn: AtomicU32,
+    seed: u32,
     queue: Mutex<Queue>,
     /// The service as it is now.
     newest: Mutex<Weak<Service>>,
@@ -71,7 +79,7 @@ impl Gate {
     pub(super) fn new(seed: u32, wakes: mpsc::UnboundedSender<Arc<Backend>>) -> Gate {
         Gate {
             waiting: AtomicU32::new(0),
-            turn: AtomicU32::new(seed),
+            seed,
             queue: Mutex::default(),
             newest: Mutex::default(),
             wakes,
@@ -99,14 +107,12 @@ impl Gate {
     /// One look at the machines for one request; wakes what the rules say.
     pub(super) fn attempt(&self, service: &Arc<Service>, wish: &Wish, waiting: u32) -> Attempt {
         if let Some(preferred) = wish.prefer_instance {
-            let member = service
-                .members
-                .iter()
-                .find(|member| member.seat.backend.machine == preferred)
-                .filter(|member| wish.distance(member).is_some())
-                // It would first have to end: another is faster.
-                .filter(|member| member.standing() != Standing::Leaving);
-            match member.map(|member| self.attempt_one(service, member)) {
+            let place = service.place_of(preferred).filter(|place| {
+                let member = &service.members[*place];
+                // One that would first have to end: another is faster.
+                wish.distance(member).is_some() && member.standing() != Standing::Leaving
+            });
+            match place.map(|place| self.attempt_one(service, place)) {
                 Some(Attempt::Admitted(admission)) => return Attempt::Admitted(admission),
                 Some(Attempt::Wait(Waiting::Start)) => return Attempt::Wait(Waiting::Start),
                 _ => {}
@@ -114,13 +120,11 @@ impl Gate {
         }
         let attempt = match wish.force_instance {
             Some(forced) => {
-                let member = service
-                    .members
-                    .iter()
-                    .find(|member| member.seat.backend.machine == forced)
-                    .filter(|member| wish.distance(member).is_some());
-                match member {
-                    Some(member) => self.attempt_one(service, member),
+                let place = service
+                    .place_of(forced)
+                    .filter(|place| wish.distance(&service.members[*place]).is_some());
+                match place {
+                    Some(place) => self.attempt_one(service, place),
                     None => Attempt::Refused(Refusal::of(service, wish, None)),
                 }
             }
@@ -163,14 +167,15 @@ impl Gate {
                 }
             };
             // Otherwise another core was faster: look again.
-            if let Some(admission) = to.and_then(|to| admit(service, &service.members[to])) {
+            if let Some(admission) = to.and_then(|to| admit(service, to)) {
                 return Attempt::Admitted(admission);
             }
         }
         Attempt::Wait(Waiting::Room)
     }
 
-    fn attempt_one(&self, service: &Arc<Service>, member: &Member) -> Attempt {
+    fn attempt_one(&self, service: &Arc<Service>, place: usize) -> Attempt {
+        let member = &service.members[place];
         for _ in 0..TRIES {
             match choose(&[Named(member)], |_| Some(0), 1, 0) {
                 Choice::Send { .. } => {}
@@ -193,7 +198,7 @@ impl Gate {
                     return Attempt::Refused(Refusal::of(service, &only, out));
                 }
             }
-            if let Some(admission) = admit(service, member) {
+            if let Some(admission) = admit(service, place) {
                 return Attempt::Admitted(admission);
             }
         }
@@ -280,7 +285,10 @@ impl Gate {
     }
 
     fn random(&self) -> u32 {
-        let turn = self.turn.fetch_add(0x9e37_79b9, Ordering::Relaxed);
+        // Of the thread alone: a word that all cores write would cost each of them more than the choice.
+        let turn = TURN.get();
+        TURN.set(turn.wrapping_add(0x9e37_79b9));
+        let turn = turn ^ self.seed;
         let mixed = (turn ^ (turn >> 16)).wrapping_mul(0x85eb_ca6b);
         (mixed ^ (mixed >> 13)).wrapping_mul(0xc2b2_ae35)
     }
@@ -337,9 +345,10 @@ impl Drop for Ticket {
     }
 }
 
-fn admit(service: &Arc<Service>, member: &Member) -> Option<Admission> {
+fn admit(service: &Arc<Service>, place: usize) -> Option<Admission> {
+    let member = &service.members[place];
     member
         .seat
         .acquire(member.hard)
-        .then(|| Admission::new(Arc::clone(service), Arc::clone(&member.seat)))
+        .then(|| Admission::new(Arc::clone(service), place))
 }

@@ -161,7 +161,7 @@ impl Stage {
     async fn admit(&self, wish: Wish, patience: Duration) -> Result<Admission, Refusal> {
         let service = self.service();
         self.fleet
-            .admit(&service, &wish, Instant::now() + patience)
+            .admit(&service, &wish, || Instant::now() + patience)
             .await
     }
 
@@ -174,7 +174,7 @@ impl Stage {
         let (fleet, service) = (Arc::clone(&self.fleet), self.service());
         tokio::spawn(async move {
             let deadline = Instant::now() + PATIENCE;
-            fleet.admit(&service, &Wish::default(), deadline).await
+            fleet.admit(&service, &Wish::default(), || deadline).await
         })
     }
 
@@ -260,7 +260,7 @@ async fn the_hard_limit_queues_in_order_and_the_deadline_refuses() {
         );
         waiting.push(tokio::spawn(async move {
             let deadline = Instant::now() + PATIENCE;
-            let admission = fleet.admit(&service, &Wish::default(), deadline).await;
+            let admission = fleet.admit(&service, &Wish::default(), || deadline).await;
             order.lock().unwrap().push(number);
             drop(admission.unwrap());
         }));
@@ -296,7 +296,7 @@ async fn no_interleaving_exceeds_the_hard_limit_and_nobody_is_forgotten() {
                 for _ in 0..5 {
                     let deadline = Instant::now() + PATIENCE;
                     let admission = fleet
-                        .admit(&service, &Wish::default(), deadline)
+                        .admit(&service, &Wish::default(), || deadline)
                         .await
                         .unwrap();
                     let place = usize::from(admission.machine.as_str().as_bytes()[13] - b'0');

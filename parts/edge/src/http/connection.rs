@@ -142,7 +142,8 @@ impl Core {
         let ended = serve_request(self, conn, &mut exchange).await;
         match ended {
             Ended::Answered if !head.keep_alive && exchange.has_read_all() => Next::Nothing,
-            Ended::Answered if exchange.can_go_on() && !stop.is_cancelled() => Next::Request,
+            // A stop since then ends the connection before its next request, or makes that one the last.
+            Ended::Answered if exchange.can_go_on() => Next::Request,
             _ => Next::Anything,
         }
     }

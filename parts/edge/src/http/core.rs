@@ -7,7 +7,7 @@ use std::time::Duration;
 use mayfly_edge_api::Directory;
 use mayfly_machine::HttpOptions;
 use mayfly_runtime::Clock;
-use mayfly_types::{InstanceId, Region};
+use mayfly_types::{InstanceId, Region, Timestamp};
 use tokio::sync::watch;
 
 use super::counters::{Counters, EdgeMetrics};
@@ -152,6 +152,8 @@ impl<'a> Cores<'a> {
 pub(crate) struct Scratch {
     pub(crate) out: Vec<u8>,
     pub(crate) answer: ResponseHead,
+    pub(crate) request_id: String,
+    pub(crate) trace: String,
 }
 
 impl Settings {
@@ -182,9 +184,10 @@ impl Core {
     /// A random number, fit for ids and choices but not for secrets (splitmix64 from a true seed): asking the kernel
     /// costs a call per request.
     pub(crate) fn chance(&self) -> u64 {
-        let mut word = self
-            .chance
-            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        // No other thread writes here.
+        let mut word = self.chance.load(Ordering::Relaxed);
+        let next = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.chance.store(next, Ordering::Relaxed);
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^ (word >> 31)
@@ -192,16 +195,22 @@ impl Core {
 
     /// A ULID and the region the request came in at.
     pub(crate) fn request_id(&self) -> String {
+        let mut id = String::new();
+        self.write_request_id(self.clock.now(), &mut id);
+        id
+    }
+
+    /// The same in the place of what `id` holds.
+    pub(crate) fn write_request_id(&self, now: Timestamp, id: &mut String) {
         let (first, second) = (self.chance().to_le_bytes(), self.chance().to_le_bytes());
         let mut random = [0; 10];
         random[..8].copy_from_slice(&first);
         random[8..].copy_from_slice(&second[..2]);
-        let ulid = InstanceId::new(self.clock.now(), random);
-        let mut id = String::with_capacity(32);
+        let ulid = InstanceId::new(now, random);
+        id.clear();
         id.push_str(ulid.as_str());
         id.push('-');
         id.push_str(self.settings.region.as_str());
-        id
     }
 
     pub(crate) fn take_scratch(&self) -> Scratch {

@@ -69,9 +69,11 @@ pub(crate) struct Undelivered {
 
 /// What the tries of one target have come to.
 struct Progress {
-    deadline: Instant,
-    /// Until when refusals are taken for a matter of time.
-    refused_until: Instant,
+    /// When it began; asked for only once something has to be waited for.
+    began: Option<Instant>,
+    patience: Duration,
+    /// How long refusals are taken for a matter of time.
+    refused_patience: Duration,
     pause: Duration,
     tries: u32,
     repeats: u32,
@@ -92,13 +94,12 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                 reason: ReplayFailure::NoCandidate,
             })?;
         let excluded = wish.exclude.len();
-        let now = Instant::now();
+        let http = &self.core.settings.http;
         let mut progress = Progress {
-            deadline: now
-                + target
-                    .patience
-                    .unwrap_or(self.core.settings.http.queue_patience),
-            refused_until: now + self.core.settings.http.refused_patience,
+            // Of a replay, whose patience may be short, the time counts from here.
+            began: target.patience.map(|_| Instant::now()),
+            patience: target.patience.unwrap_or(http.queue_patience),
+            refused_patience: http.refused_patience,
             pause: PAUSE,
             tries: 0,
             repeats: 0,
@@ -128,7 +129,8 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                     if wish.exclude.len() > excluded
                         && progress.tries < TRIES_MAX
                         && progress.repeats == 0
-                        && Instant::now() + progress.pause < progress.refused_until =>
+                        && Instant::now() + progress.pause
+                            < progress.began() + progress.refused_patience =>
                 {
                     sleep(progress.pause).await;
                     progress.pause = (progress.pause * 2).min(PAUSE_MAX);
@@ -145,15 +147,17 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                 }
             };
             let machine = upstream.admission.machine;
-            let backend = upstream.admission.backend();
             let reused = upstream.reused;
-            match self.attempt(target, upstream).await {
+            let begun = self.core.ticker.now();
+            let (ended, region) = self.attempt(target, upstream).await;
+            progress.began.get_or_insert(begun);
+            match ended {
                 Attempt::Answered { .. } => return Ok(Delivered::Ended(Ended::Answered)),
                 Attempt::Replay { body, .. } => {
                     return Ok(Delivered::Order {
                         body,
                         machine,
-                        region: backend.region.clone(),
+                        region: region.expect("a replay comes with its region"),
                     });
                 }
                 Attempt::Failed(failure) => {
@@ -201,13 +205,13 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
         let admission = self
             .core
             .fleet
-            .admit(service, wish, progress.deadline)
+            .admit(service, wish, || progress.deadline())
             .await
             .map_err(Missing::None)?;
         // A WebSocket has its connection for itself, and HTTP/1.1 is what every server opens one with.
         let h2 = options.h2_backend && !self.parts.head.upgrade;
         let fresh = progress.fresh || !(self.shares(&admission) || h2);
-        connect(self.core, admission, h2, fresh, progress.deadline)
+        connect(self.core, admission, h2, fresh, || progress.deadline())
             .await
             .map_err(|(admission, error)| {
                 let machine = error.machine;
@@ -246,7 +250,12 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
         })
     }
 
-    async fn attempt(&mut self, target: &Target<'_>, upstream: Upstream) -> Attempt {
+    /// Where the machine is, is told with a replay.
+    async fn attempt(
+        &mut self,
+        target: &Target<'_>,
+        upstream: Upstream,
+    ) -> (Attempt, Option<Region>) {
         let Upstream {
             admission,
             address,
@@ -310,8 +319,9 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
         if let Attempt::Answered { .. } = ended {
             self.core.counters.answered(self.scratch.answer.status);
         }
+        let region = matches!(ended, Attempt::Replay { .. }).then(|| admission.region.clone());
         let Some(channel) = channel else {
-            return ended;
+            return (ended, region);
         };
         if keep && self.shares(&admission) {
             self.core.pool.put(address, channel);
@@ -326,7 +336,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                 channel,
             }));
         }
-        ended
+        (ended, region)
     }
 }
 
@@ -337,9 +347,18 @@ enum Missing {
 }
 
 impl Progress {
+    fn began(&mut self) -> Instant {
+        *self.began.get_or_insert_with(Instant::now)
+    }
+
+    /// Until when a machine is looked for.
+    fn deadline(&mut self) -> Instant {
+        self.began() + self.patience
+    }
+
     /// Ends the tries; what the last machine did says more than that none is left.
-    fn give_up(self, problem: Problem) -> Undelivered {
-        let reason = if Instant::now() >= self.deadline {
+    fn give_up(mut self, problem: Problem) -> Undelivered {
+        let reason = if Instant::now() >= self.deadline() {
             ReplayFailure::Timeout
         } else if self.last.is_some() {
             ReplayFailure::RetriesExhausted

@@ -49,8 +49,11 @@ pub(crate) enum Kind {
 /// never passed on.
 pub(crate) fn classify(name: &[u8]) -> Kind {
     let known = by_length(name.len());
+    // Most names differ in their first letter from all that are known.
+    let first = name.first().map(u8::to_ascii_lowercase);
     for (other, kind) in known {
-        if name.eq_ignore_ascii_case(other.as_bytes()) {
+        if first == other.as_bytes().first().copied() && name.eq_ignore_ascii_case(other.as_bytes())
+        {
             return *kind;
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use mayfly_types::AppId;
 
@@ -63,11 +64,15 @@ impl Bucket {
     }
 }
 
+/// What one client has used of one app.
 #[derive(Debug)]
 struct Client {
-    bucket: Bucket,
-    connections: u32,
+    bucket: Mutex<Bucket>,
+    connections: AtomicU32,
 }
+
+/// By app and address.
+type Shard = HashMap<(AppId, IpAddr), Arc<Client>>;
 
 /// The clients of all apps that have limits, shared by all cores.
 #[derive(Debug)]
@@ -75,14 +80,16 @@ pub(crate) struct Meter {
     limits: Limits,
     off: bool,
     hasher: RandomState,
-    shards: [Mutex<HashMap<(AppId, IpAddr), Client>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
 }
 
-/// A client's open connection, counted until it is dropped.
+/// Where a connection's requests to one app are counted, found once; and the connection itself, if those are limited,
+/// until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    meter: Arc<Meter>,
     key: (AppId, IpAddr),
+    limit: Limit,
+    client: Arc<Client>,
 }
 
 /// What a client has too much of.
@@ -113,7 +120,7 @@ impl Meter {
 
     /// Counts a request. A connection asks for a slot at its first request to an app, with `slot` holding the last.
     pub(crate) fn admit(
-        self: &Arc<Self>,
+        &self,
         app: (AppId, &str),
         client: IpAddr,
         now_ms: i64,
@@ -122,68 +129,80 @@ impl Meter {
         if self.off {
             return Ok(());
         }
-        let limit = self.limit(app.1);
         let key = (app.0, client.to_canonical());
+        let Some(slot) = slot else {
+            let limit = self.limit(app.1);
+            return match limit == Limit::default() {
+                true => Ok(()),
+                false => self.client(key, limit, now_ms).take(limit, now_ms),
+            };
+        };
+        if let Some(slot) = slot.as_ref().filter(|slot| slot.key == key) {
+            return slot.client.take(slot.limit, now_ms);
+        }
+        let limit = self.limit(app.1);
         if limit == Limit::default() {
             return Ok(());
         }
-        let new_slot = match (limit.connections, &slot) {
-            (Some(most), Some(held)) if held.as_ref().is_none_or(|held| held.key != key) => {
-                Some(most)
-            }
-            _ => None,
-        };
-        let mut clients = self.shard(&key);
-        if clients.len() >= CLIENTS_MAX {
-            let stale = now_ms - 2_000;
-            clients.retain(|_, client| client.connections > 0 || client.bucket.at_ms > stale);
-        }
-        let rate = limit.requests_per_second.unwrap_or(u32::MAX);
-        let client = clients.entry(key).or_insert_with(|| Client {
-            bucket: Bucket::new(rate, now_ms),
-            connections: 0,
-        });
-        if new_slot.is_some_and(|most| client.connections >= most) {
-            return Err(Excess::Connections);
-        }
-        if limit.requests_per_second.is_some() {
-            client
-                .bucket
-                .take(rate, now_ms)
-                .map_err(|retry_after_s| Excess::Requests { retry_after_s })?;
-        }
-        if new_slot.is_some() {
-            client.connections += 1;
-        }
-        drop(clients);
-        if new_slot.is_some()
-            && let Some(slot) = slot
-        {
-            *slot = Some(Slot {
-                meter: Arc::clone(self),
-                key,
-            });
-        }
-        Ok(())
+        let client = self.client(key, limit, now_ms);
+        client.enter(limit)?;
+        let slot = slot.insert(Slot { key, limit, client });
+        slot.client.take(limit, now_ms)
     }
 
-    fn shard(
-        &self,
-        key: &(AppId, IpAddr),
-    ) -> std::sync::MutexGuard<'_, HashMap<(AppId, IpAddr), Client>> {
+    /// The client as it is known, or as a new one.
+    fn client(&self, key: (AppId, IpAddr), limit: Limit, now_ms: i64) -> Arc<Client> {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        self.shards[index]
+        let mut clients = self.shards[index]
             .lock()
-            .expect("no holder of this lock panics")
+            .expect("no holder of this lock panics");
+        if clients.len() >= CLIENTS_MAX {
+            let stale = now_ms - 2_000;
+            // Those with a connection have a slot that holds them.
+            clients
+                .retain(|_, client| Arc::strong_count(client) > 1 || client.bucket().at_ms > stale);
+        }
+        let rate = limit.requests_per_second.unwrap_or(u32::MAX);
+        let client = clients.entry(key).or_insert_with(|| {
+            Arc::new(Client {
+                bucket: Mutex::new(Bucket::new(rate, now_ms)),
+                connections: AtomicU32::new(0),
+            })
+        });
+        Arc::clone(client)
+    }
+}
+
+impl Client {
+    fn take(&self, limit: Limit, now_ms: i64) -> Result<(), Excess> {
+        let Some(rate) = limit.requests_per_second else {
+            return Ok(());
+        };
+        self.bucket()
+            .take(rate, now_ms)
+            .map_err(|retry_after_s| Excess::Requests { retry_after_s })
+    }
+
+    /// Counts a connection, to be taken back when its slot is dropped.
+    fn enter(&self, limit: Limit) -> Result<(), Excess> {
+        let most = limit.connections.unwrap_or(u32::MAX);
+        self.connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                (open < most).then_some(open + 1)
+            })
+            .map(drop)
+            .map_err(|_| Excess::Connections)
+    }
+
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().expect("no holder of this lock panics")
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(client) = self.meter.shard(&self.key).get_mut(&self.key) {
-            client.connections = client.connections.saturating_sub(1);
-        }
+        self.client.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

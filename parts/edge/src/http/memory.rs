@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::channel::Channel;
 use super::limits::Slot;
+use super::site::Known;
 use crate::fleet::{Admission, Service};
 
 /// How long nothing may move on an exchange or between two (Fly.io closes idle connections after 60 s).
@@ -17,6 +18,7 @@ pub(crate) const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Memory {
     pub(crate) held: Option<Box<Held>>,
     pub(crate) slot: Option<Slot>,
+    pub(crate) known: Option<Known>,
     /// By the service of the last request.
     pub(crate) idle: Duration,
     pub(crate) head: Duration,
@@ -36,6 +38,7 @@ impl Default for Memory {
         Memory {
             held: None,
             slot: None,
+            known: None,
             idle: IDLE_PATIENCE,
             head: HEAD_PATIENCE,
         }

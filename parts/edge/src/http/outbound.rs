@@ -260,15 +260,17 @@ pub(crate) fn response(answer: &Answer<'_>, out: &mut Vec<u8>) {
     answer.each_field(|name, value| push_field(out, name, value));
 }
 
-/// The trace this request is part of: the client's own if it names a valid one, with a span of the edge; else new.
+/// Writes the trace this request is part of into `trace`: the client's own if it names a valid one, with a span of the
+/// edge; else a new one.
 ///
 /// Source: W3C Trace Context, 3.2.
-pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3]) -> String {
+pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3], trace: &mut String) {
     let hex = |part: &[u8]| {
         part.iter()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
             && part.iter().any(|byte| *byte != b'0')
     };
+    trace.clear();
     let span = random[2] | 1;
     if let Some(given) = given
         && given.len() == 55
@@ -280,16 +282,17 @@ pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3]) -> String {
         && given[53..].iter().all(u8::is_ascii_hexdigit)
         && let Ok(text) = std::str::from_utf8(given)
     {
-        return format!("{}{span:016x}{}", &text[..36], &text[52..]);
+        trace.push_str(&text[..36]);
+        push_hex(trace, span);
+        trace.push_str(&text[52..]);
+        return;
     }
-    let mut trace = Vec::with_capacity(55);
-    trace.extend_from_slice(b"00-");
-    push_hex(&mut trace, random[0] | 1);
-    push_hex(&mut trace, random[1]);
-    trace.push(b'-');
-    push_hex(&mut trace, span);
-    trace.extend_from_slice(b"-00");
-    String::from_utf8(trace).unwrap_or_default()
+    trace.push_str("00-");
+    push_hex(trace, random[0] | 1);
+    push_hex(trace, random[1]);
+    trace.push('-');
+    push_hex(trace, span);
+    trace.push_str("-00");
 }
 
 impl Version {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mayfly_types::Timestamp;
+
 use super::attempt::{Kept, Rules, answer_from};
 use super::core::{Core, Scratch};
 use super::delivery::Delivery;
@@ -11,7 +13,7 @@ use super::limits::Excess;
 use super::memory::Memory;
 use super::outbound::{Origin, continue_trace};
 use super::problem::{Problem, Reply};
-use super::site::{Site, find};
+use super::site::{Known, Site};
 use super::wanted::Wanted;
 use crate::statics;
 use crate::transport::ConnInfo;
@@ -32,16 +34,20 @@ pub(crate) async fn serve_request<E: Exchange>(
     exchange: &mut E,
 ) -> Ended {
     core.counters.requests.add();
-    let request_id = core.request_id();
     let mut memory = exchange.memory().and_then(Option::take);
     let mut scratch = core.take_scratch();
+    let mut request_id = std::mem::take(&mut scratch.request_id);
+    let now = core.clock.now();
+    core.write_request_id(now, &mut request_id);
     let mut parts = exchange.parts();
     let visit = Visit {
         core,
         conn,
         request_id: &request_id,
+        now,
     };
     let ended = visit.serve(&mut parts, &mut memory, &mut scratch).await;
+    scratch.request_id = request_id;
     core.give_back(scratch);
     if ended == Ended::Broken {
         core.counters.broken.add();
@@ -58,6 +64,8 @@ struct Visit<'a> {
     core: &'a Core,
     conn: &'a ConnInfo,
     request_id: &'a str,
+    /// When the request came.
+    now: Timestamp,
 }
 
 impl Visit<'_> {
@@ -72,16 +80,31 @@ impl Visit<'_> {
         if let Some(reply) = challenge {
             return self.answer(parts, &reply).await;
         }
-        let table = core.table();
-        let site = match find(core, &table, conn, head) {
-            Ok(site) => site,
+        let last = memory.as_mut().and_then(|memory| memory.known.take());
+        let known = match Known::find(last, core, conn, head) {
+            Ok(known) => known,
             Err(problem) => return self.refuse(parts, &problem, None).await,
         };
+        let ended = self.serve_site(&known.site, parts, memory, scratch).await;
+        if let Some(memory) = memory.as_mut() {
+            memory.known = Some(known);
+        }
+        ended
+    }
+
+    async fn serve_site<B: RequestBody, K: AnswerSink>(
+        self,
+        site: &Site,
+        parts: &mut Parts<'_, B, K>,
+        memory: &mut Option<Box<Memory>>,
+        scratch: &mut Scratch,
+    ) -> Ended {
+        let (core, conn, head) = (self.core, self.conn, parts.head);
         if let Some(memory) = memory.as_mut() {
             memory.idle = core.settings.idle_patience(site.options());
             memory.head = core.settings.head_patience(site.options());
         }
-        let now_ms = core.clock.now().as_millis();
+        let now_ms = self.now.as_millis();
         let slot = memory.as_mut().map(|memory| &mut memory.slot);
         let app = (site.app.app_id, site.app.name.as_str());
         if let Err(excess) = core.meter.admit(app, conn.peer.ip(), now_ms, slot) {
@@ -93,7 +116,7 @@ impl Visit<'_> {
                 )
                 .await;
         }
-        if let Some(reply) = early::redirect(&site, conn, head, core.settings.https_port) {
+        if let Some(reply) = early::redirect(site, conn, head, core.settings.https_port) {
             return self.answer(parts, &reply).await;
         }
         let mapped = site.app.statics();
@@ -101,14 +124,16 @@ impl Visit<'_> {
             && let Some(wanted) = statics::Wanted::by(mapped, head.method(), head.path())
         {
             // Rare, and large.
-            let served = Box::pin(self.file(wanted, &site, parts, scratch));
+            let served = Box::pin(self.file(wanted, site, parts, scratch));
             if let Some(ended) = served.await {
                 return ended;
             }
         }
-        let trace = continue_trace(
+        let mut trace = std::mem::take(&mut scratch.trace);
+        continue_trace(
             head.get("traceparent"),
             [core.chance(), core.chance(), core.chance()],
+            &mut trace,
         );
         let mut delivery = Delivery {
             core,
@@ -128,16 +153,13 @@ impl Visit<'_> {
             parts,
         };
         let followed = match Wanted::of(head) {
-            Ok(wanted) => {
-                delivery
-                    .follow(&table, conn.door.port, site.clone(), wanted)
-                    .await
-            }
+            Ok(wanted) => delivery.follow(conn.door.port, site, &wanted).await,
             Err(problem) => Err(problem),
         };
+        scratch.trace = trace;
         match followed {
             Ok(ended) => ended,
-            Err(problem) => self.refuse(parts, &problem, Some(&site)).await,
+            Err(problem) => self.refuse(parts, &problem, Some(site)).await,
         }
     }
 

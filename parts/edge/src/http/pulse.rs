@@ -57,6 +57,11 @@ impl Ticker {
         pulse
     }
 
+    /// The time of the last tick.
+    pub(crate) fn now(&self) -> Instant {
+        self.began + Duration::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
     /// Moves the clock and wakes whoever's deadline has passed.
     pub(crate) fn tick(&self) {
         let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);

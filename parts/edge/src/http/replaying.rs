@@ -1,5 +1,6 @@
 //! Follows the replays that apps order: <https://fly.io/docs/networking/dynamic-request-routing/>.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use mayfly_routing::{
@@ -29,20 +30,20 @@ struct Hop {
 }
 
 impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
-    /// Brings the request to `site`, then to wherever the machines there send it.
+    /// Brings the request to `entry`, then to wherever the machines there send it.
     pub(crate) async fn follow(
         &mut self,
-        table: &Table,
         door_port: u16,
-        site: Site,
-        wanted: Wanted,
+        entry: &Site,
+        asked: &Wanted,
     ) -> Result<Ended, Problem> {
         // What is remembered belongs to the app that the client asked.
-        let (entry, asked) = (site.clone(), wanted.clone());
         let rules = entry.options().replay_cache.as_slice();
         let head = self.parts.head;
         let request = || Request::of(head);
-        let (mut site, mut wanted, mut extra) = (site, wanted, Extra::default());
+        // Where it goes instead, and with which wishes; most requests are not replayed.
+        let (mut site, mut wanted) = (Cow::Borrowed(entry), Cow::Borrowed(asked));
+        let mut extra = Extra::default();
         let (mut status, mut remembered) = (CacheStatus::Miss, None::<Box<Remembered>>);
         let bound = asked.force_instance.is_some() || asked.force_regions.is_some();
         if !bound && !self.core.replays.is_empty() {
@@ -54,15 +55,17 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
             {
                 Lookup::Miss => {}
                 Lookup::Bypass => status = CacheStatus::Bypass,
-                Lookup::Hit(found) => match destination(table, &entry, &found.replay, door_port) {
-                    Ok(to) => {
-                        wanted = wish(&found.replay, found.source);
-                        extra = marked(CacheStatus::Hit);
-                        site = to;
-                        remembered = Some(found);
+                Lookup::Hit(found) => {
+                    match destination(&self.core.table(), entry, &found.replay, door_port) {
+                        Ok(to) => {
+                            wanted = Cow::Owned(wish(&found.replay, found.source));
+                            extra = marked(CacheStatus::Hit);
+                            site = Cow::Owned(to);
+                            remembered = Some(found);
+                        }
+                        Err(_) => self.core.replays.forget(entry.app.app_id, &found),
                     }
-                    Err(_) => self.core.replays.forget(entry.app.app_id, &found),
-                },
+                }
             }
         }
         let (mut hop, mut replays, mut may_replay) = (None::<Box<Hop>>, 0, true);
@@ -99,7 +102,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                         region,
                         asked_at_us: self.core.clock.now().as_millis().saturating_mul(1000),
                     };
-                    let to = destination(table, &site, &replay, door_port)
+                    let to = destination(&self.core.table(), &site, &replay, door_port)
                         .map_err(|refusal| refuse(&refusal))?;
                     let forgets = matches!(replay.cache, Ok(Some(CacheOrder::Invalidate)));
                     if forgets || site.app.app_id == entry.app.app_id {
@@ -117,10 +120,10 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                         }
                     }
                     extra = changes(&replay, &by, status);
-                    wanted = wish(&replay, machine);
-                    let from = std::mem::replace(&mut site, to);
+                    wanted = Cow::Owned(wish(&replay, machine));
+                    let from = std::mem::replace(&mut site, Cow::Owned(to));
                     hop = Some(Box::new(Hop {
-                        from,
+                        from: from.into_owned(),
                         by,
                         replay,
                         began: Instant::now(),
@@ -131,7 +134,8 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                     if let Some(found) = remembered.take() {
                         self.core.replays.forget(entry.app.app_id, &found);
                     }
-                    (site, wanted, extra) = (entry.clone(), asked.clone(), Extra::default());
+                    (site, wanted) = (Cow::Borrowed(entry), Cow::Borrowed(asked));
+                    extra = Extra::default();
                 }
                 Err(Undelivered { problem, reason }) => {
                     let Some(failed) = hop.take() else {
@@ -152,7 +156,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                         ..Extra::default()
                     };
                     let itself = Some(by.machine.to_string());
-                    wanted = match fallback {
+                    wanted = Cow::Owned(match fallback {
                         Fallback::ForceSelf => Wanted {
                             force_instance: itself,
                             ..Wanted::default()
@@ -161,8 +165,8 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
                             prefer_instance: itself,
                             ..Wanted::default()
                         },
-                    };
-                    site = from;
+                    });
+                    site = Cow::Owned(from);
                     may_replay = false;
                 }
             }

@@ -60,6 +60,39 @@ impl Site {
     }
 }
 
+/// What the last request of a connection was for: most are followed by others to the same place.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Of the table it was found in.
+    version: u64,
+    host: Box<str>,
+    pub(crate) site: Site,
+}
+
+impl Known {
+    /// Finds what a request is for, unless it is known from the last one and still stands.
+    ///
+    /// # Errors
+    /// Those of [`find`].
+    pub(crate) fn find(
+        last: Option<Known>,
+        core: &Core,
+        conn: &ConnInfo,
+        head: &RequestHead,
+    ) -> Result<Known, Problem> {
+        let version = core.fleet.version();
+        let host = head.host();
+        match last {
+            Some(last) if last.version == version && *last.host == *host => Ok(last),
+            _ => Ok(Known {
+                version,
+                site: find(core, &core.table(), conn, head)?,
+                host: host.into(),
+            }),
+        }
+    }
+}
+
 /// Who an app is when it sends or takes replays.
 pub(crate) fn party(app: &App) -> Party {
     Party {
@@ -86,12 +119,7 @@ pub(crate) fn replay_sources(app: &App) -> ReplaySources {
 ///
 /// # Errors
 /// No app has that name, or it serves nothing at the door's port.
-pub(crate) fn find(
-    core: &Core,
-    table: &Table,
-    conn: &ConnInfo,
-    head: &RequestHead,
-) -> Result<Site, Problem> {
+fn find(core: &Core, table: &Table, conn: &ConnInfo, head: &RequestHead) -> Result<Site, Problem> {
     let app = match conn.door.reach {
         Reach::Shared => table.by_host(head.host()),
         Reach::Dedicated | Reach::Private(_) => table.by_address(conn.door.ip.to_canonical()),

@@ -35,11 +35,11 @@ pub(crate) async fn connect(
     mut admission: Admission,
     h2: bool,
     fresh: bool,
-    deadline: Instant,
+    deadline: impl FnOnce() -> Instant,
 ) -> Result<Upstream, (Admission, ConnectError)> {
     // What is rare is kept out of the room that every request takes.
     let line = if h2 {
-        Box::pin(http2_line(core, &mut admission, fresh, deadline)).await
+        Box::pin(http2_line(core, &mut admission, fresh, deadline())).await
     } else {
         http1_line(core, &mut admission, fresh, deadline).await
     };
@@ -76,7 +76,7 @@ async fn http1_line(
     core: &Core,
     admission: &mut Admission,
     fresh: bool,
-    deadline: Instant,
+    deadline: impl FnOnce() -> Instant,
 ) -> Result<(Line, SocketAddr, bool), ConnectError> {
     if !fresh {
         for address in admission.addresses() {
@@ -85,7 +85,7 @@ async fn http1_line(
             }
         }
     }
-    let (stream, address) = Box::pin(admission.connect(deadline)).await?;
+    let (stream, address) = Box::pin(admission.connect(deadline())).await?;
     Ok((Line::Http1(Channel::new(stream)), address, false))
 }
 

@@ -48,7 +48,7 @@ impl Machine {
         let deadline = Instant::now() + ADMISSION_PATIENCE;
         let mut wish = Wish::default();
         loop {
-            let mut admission = fleet.admit(service, &wish, deadline).await?;
+            let mut admission = fleet.admit(service, &wish, || deadline).await?;
             match admission.connect(deadline).await {
                 Ok((mut stream, _)) => {
                     ask_when_silent(&stream);

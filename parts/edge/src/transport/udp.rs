@@ -100,7 +100,7 @@ async fn pass(
     drop(table);
     let deadline = Instant::now() + ADMISSION_PATIENCE;
     let admission = fleet
-        .admit(&service, &Wish::default(), deadline)
+        .admit(&service, &Wish::default(), || deadline)
         .await
         .map_err(io::Error::other)?;
     let address = admission.addresses()[0];

@@ -177,6 +177,11 @@ fn configured_fields_are_set_and_removed() {
 
 #[test]
 fn traces_are_continued_or_begun() {
+    let continue_trace = |given, random| {
+        let mut trace = "what was before".to_owned();
+        continue_trace(given, random, &mut trace);
+        trace
+    };
     let given = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     assert_eq!(
         continue_trace(Some(given), [1, 2, 3]),
