@@ -258,7 +258,7 @@ impl Inner {
         ])?;
         host.apply(vec![
             route::set_up(link.index, Some(&alias)),
-            route::address(link.index, GATEWAY_V6.into(), 64, Scope::Link),
+            route::address(link.index, GATEWAY_V6.into(), 128, Scope::Link),
             route::address(link.index, GATEWAY_V4.into(), 32, Scope::Link),
             route::route_to(link.index, private_ip),
             route::route_by(
