@@ -52,7 +52,7 @@ pub(crate) use private::PrivateNetwork;
 pub(crate) use sftp::{FileKind, Sftp};
 pub(crate) use ssh::CertificateRequest;
 pub(crate) use tokens::NewToken;
-pub(crate) use wireguard::{NewWireguardPeer, WireguardPeer};
+pub(crate) use wireguard::{NewWireguardPeer, StartWireguardPeer, WireguardPeer};
 
 /// Answers are documents about one app or host; a longer one is a mistake.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

@@ -140,7 +140,11 @@ impl Context {
     /// # Errors
     /// There is no token; the error says how to get one.
     pub(crate) fn api(&self) -> anyhow::Result<Api> {
-        let token = self.token()?.ok_or_else(not_authenticated)?;
+        self.api_of(self.token()?.ok_or_else(not_authenticated)?)
+    }
+
+    /// A client that presents this token.
+    pub(crate) fn api_of(&self, token: Secret) -> anyhow::Result<Api> {
         Ok(Api::new(self.endpoints()?, token, self.verbose))
     }
 

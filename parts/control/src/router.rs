@@ -102,6 +102,16 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
             "/v1/orgs/{slug}/wireguard_peers/{name}",
             get(wireguard::show).delete(wireguard::remove),
         )
+        .route(
+            "/v1/orgs/{slug}/wireguard_tokens",
+            get(wireguard::tokens::list).post(wireguard::tokens::create),
+        )
+        .route(
+            "/v1/orgs/{slug}/wireguard_tokens/{name}",
+            delete(wireguard::tokens::remove),
+        )
+        .route("/api/v1/wire_guard_peers", post(wireguard::start))
+        .route("/api/v1/wire_guard_peers/{name}", put(wireguard::update))
         .route("/v1/orgs/{slug}/connect", get(private::connect))
         .route("/v1/orgs/{slug}/dns", post(private::dns))
         .route("/v1/orgs/{slug}/ping", post(private::ping))

@@ -1,6 +1,8 @@
 //! `/v1/orgs/<slug>/wireguard_peers`: users' devices in private networks.
 
+mod delegated;
 mod keeper;
+pub(crate) mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +11,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use mayfly_control_store::{NewWireguardPeer, Org, StoreError, WireguardPeer};
-use mayfly_edge_api::{GatewayApi, PeerReport};
+use mayfly_control_store::{By, Delegation, NewWireguardPeer, Org, StoreError, WireguardPeer};
+use mayfly_edge_api::{GatewayApi, GatewayInfo, PeerReport};
 use mayfly_types::{PeerKey, Region};
 use mayfly_wire as wire;
 
@@ -19,6 +21,7 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
 
+pub(crate) use delegated::{start, update};
 pub(crate) use keeper::Keeper;
 
 const DEFAULT_NETWORK: &str = "default";
@@ -64,13 +67,22 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<wire::CreateWireguardPeer>,
 ) -> Result<(StatusCode, Json<wire::CreatedWireguardPeer>), ApiError> {
     let org = caller.org_called(&slug)?;
+    let created = enter(&cloud, org, request, None, caller.by(&cloud)).await?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// Enters a device and waits until its gateway lets it in.
+async fn enter(
+    cloud: &Cloud,
+    org: &Org,
+    request: wire::CreateWireguardPeer,
+    delegation: Option<Delegation>,
+    by: By,
+) -> Result<wire::CreatedWireguardPeer, ApiError> {
+    let slug = &org.slug;
     let name = checked_name(request.name.unwrap_or_default())?;
-    let public_key: PeerKey = request
-        .pubkey
-        .unwrap_or_default()
-        .parse()
-        .map_err(|error| ApiError::invalid(format!("pubkey: {error}")))?;
-    let gateway = gateway_in(&cloud, request.region.unwrap_or_default().as_str())?;
+    let public_key = checked_key(request.pubkey)?;
+    let gateway = gateway_in(cloud, request.region.unwrap_or_default().as_str())?;
     let info = gateway.info();
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let network = given(request.network).unwrap_or_else(|| DEFAULT_NETWORK.to_owned());
@@ -87,11 +99,9 @@ pub(crate) async fn create(
         region: info.region.clone(),
         host_id: info.host_id,
         number: u64::from_be_bytes(cloud.entropy.bytes()) >> 1,
+        delegation,
     };
-    let created = cloud
-        .store
-        .create_wireguard_peer(new, caller.by(&cloud))
-        .await;
+    let created = cloud.store.create_wireguard_peer(new, by).await;
     let peer = created.map_err(|error| match error {
         StoreError::NotFound {
             what: "network", ..
@@ -102,25 +112,25 @@ pub(crate) async fn create(
             "name: organization \"{slug}\" has a WireGuard peer called \"{name}\""
         ))
         .coded("name_taken"),
-        StoreError::Taken { .. } => {
-            ApiError::invalid("pubkey: this key belongs to another peer; make a new one")
-        }
+        StoreError::Taken { .. } => key_is_taken(),
         other => other.into(),
     })?;
     wait_until(&*gateway, public_key, Admission::In).await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(wire::CreatedWireguardPeer {
-            name: peer.name,
-            region: peer.region.to_string(),
-            network: peer.network_name,
-            peerip: peer.ip.to_string(),
-            endpointip: info.endpoint,
-            endpoint_port: info.port,
-            websocket_port: info.websocket_port,
-            pubkey: info.public_key.to_string(),
-        }),
-    ))
+    Ok(configuration(peer, info))
+}
+
+/// What a device needs to reach its gateway.
+fn configuration(peer: WireguardPeer, gateway: GatewayInfo) -> wire::CreatedWireguardPeer {
+    wire::CreatedWireguardPeer {
+        name: peer.name,
+        region: peer.region.to_string(),
+        network: peer.network_name,
+        peerip: peer.ip.to_string(),
+        endpointip: gateway.endpoint,
+        endpoint_port: gateway.port,
+        websocket_port: gateway.websocket_port,
+        pubkey: gateway.public_key.to_string(),
+    }
 }
 
 /// `DELETE /v1/orgs/<slug>/wireguard_peers/<name>`: the device is cut off before the answer is sent.
@@ -163,6 +173,17 @@ async fn wait_until(
             ),
         )),
     }
+}
+
+fn checked_key(given: Option<String>) -> Result<PeerKey, ApiError> {
+    let given = given.unwrap_or_default();
+    given
+        .parse()
+        .map_err(|error| ApiError::invalid(format!("pubkey: {error}")))
+}
+
+fn key_is_taken() -> ApiError {
+    ApiError::invalid("pubkey: this key belongs to another peer; make a new one")
 }
 
 fn checked_name(name: String) -> Result<String, ApiError> {
@@ -230,6 +251,11 @@ fn view(
             .map(|endpoint| endpoint.to_string()),
         rx_bytes: report.map_or(0, |report| report.rx_bytes),
         tx_bytes: report.map_or(0, |report| report.tx_bytes),
+        token: peer.delegation.as_ref().map(|one| one.token.clone()),
+        group: peer
+            .delegation
+            .map(|one| one.group)
+            .filter(|group| !group.is_empty()),
     }
 }
 

@@ -4,7 +4,7 @@ use mayfly_types::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
     pub at: Timestamp,
-    /// `user:<id>`, `machine:<id>`, `host:<id>` or `platform`.
+    /// `user:<id>`, `machine:<id>`, `host:<id>`, `wireguard_token:<name>` or `platform`.
     pub actor: String,
     /// The id of the request or of the event that led to this.
     pub cause: Option<String>,
@@ -25,6 +25,15 @@ impl By {
         By {
             at,
             actor: format!("machine:{machine}"),
+            cause,
+        }
+    }
+
+    /// A program that may enter devices and nothing else.
+    pub fn wireguard_token(at: Timestamp, name: &str, cause: Option<String>) -> By {
+        By {
+            at,
+            actor: format!("wireguard_token:{name}"),
             cause,
         }
     }

@@ -41,6 +41,7 @@ mod store;
 mod token;
 mod user;
 mod wireguard_peer;
+mod wireguard_token;
 
 pub use acme::PendingOrder;
 pub use address::{Address, AddressKind, AddressNetwork, AddressSource, NewAddress, NewEgress};
@@ -73,4 +74,5 @@ pub use ssh_authority::{IssuedCertificate, StoredSshAuthority};
 pub use store::ControlStore;
 pub use token::{Caller, NewToken, Token, TokenKind, TokenOf};
 pub use user::User;
-pub use wireguard_peer::{NewWireguardPeer, WireguardPeer};
+pub use wireguard_peer::{Delegation, NewWireguardPeer, WireguardPeer};
+pub use wireguard_token::WireguardToken;

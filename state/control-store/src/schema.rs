@@ -61,4 +61,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "access",
         sql: include_str!("schema/0012_access.sql"),
     },
+    Migration {
+        version: 13,
+        name: "wireguard tokens",
+        sql: include_str!("schema/0013_wireguard_tokens.sql"),
+    },
 ];

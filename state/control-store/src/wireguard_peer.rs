@@ -25,6 +25,17 @@ pub struct WireguardPeer {
     pub created_at: Timestamp,
     /// Its last handshake that the store was told of.
     pub seen_at: Option<Timestamp>,
+    /// `None` for a device that a user entered.
+    pub delegation: Option<Delegation>,
+}
+
+/// How a device was entered by a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// The name of its token.
+    pub token: String,
+    /// A label of the program's choice; empty for none.
+    pub group: String,
 }
 
 /// A device to be entered.
@@ -39,16 +50,27 @@ pub struct NewWireguardPeer {
     pub host_id: HostId,
     /// Where free addresses are looked for first.
     pub number: u64,
+    pub delegation: Option<Delegation>,
 }
 
 const SELECT: &str = "
-    SELECT wireguard_peer.*, network.name AS network_name
-      FROM wireguard_peer JOIN network ON network.id = wireguard_peer.network_id";
+    SELECT wireguard_peer.*, network.name AS network_name, delegation.token_name, delegation.peer_group
+      FROM wireguard_peer JOIN network ON network.id = wireguard_peer.network_id
+      LEFT JOIN wireguard_delegation AS delegation
+        ON delegation.org_id = wireguard_peer.org_id AND delegation.peer_name = wireguard_peer.name";
 
 const INSERT: &str = "
     INSERT INTO wireguard_peer
         (public_key, org_id, network_id, name, region, host_id, ip, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+
+const DELEGATE: &str = "
+    INSERT INTO wireguard_delegation (org_id, peer_name, token_name, peer_group) VALUES ($1, $2, $3, $4)";
+
+const UNDELEGATE: &str = "DELETE FROM wireguard_delegation WHERE org_id = $1 AND peer_name = $2";
+
+const REKEY: &str = "
+    UPDATE wireguard_peer SET public_key = $2, seen_at = NULL WHERE public_key = $1";
 
 const DELETE: &str = "DELETE FROM wireguard_peer WHERE public_key = $1";
 
@@ -91,6 +113,11 @@ impl ControlStore {
                 None => Ok::<_, StoreError>(insert(tx, &new, network.id, ip, &by)?.then_some(ip)),
             })?;
             let ip = entered.ok_or(StoreError::NoAddress)?;
+            if let Some(delegation) = &new.delegation {
+                let (token, group) = (delegation.token.as_str(), delegation.group.as_str());
+                let values = args![new.org_id.as_str(), new.name.as_str(), token, group];
+                tx.execute(DELEGATE, values)?;
+            }
             let after = json!({
                 "name": new.name,
                 "region": new.region,
@@ -153,6 +180,46 @@ impl ControlStore {
             let peer =
                 by_name(tx, org, &name)?.ok_or_else(|| StoreError::not_found("peer", name))?;
             remove(tx, &peer, &by)?;
+            Ok(peer)
+        })
+        .await
+    }
+
+    /// Gives a device that a token entered another key, by the same token; it keeps its address. Returns what it was.
+    ///
+    /// # Errors
+    /// `NotFound` if the token entered no device of this name; `Taken` for a key anybody has.
+    pub async fn rekey_wireguard_peer(
+        &self,
+        org: OrgId,
+        token: &str,
+        name: &str,
+        key: PeerKey,
+        by: By,
+    ) -> Result<WireguardPeer, StoreError> {
+        let (token, name) = (token.to_owned(), name.to_owned());
+        self.write(move |tx| {
+            let peer = by_name(tx, org, &name)?.filter(|peer| {
+                peer.delegation
+                    .as_ref()
+                    .is_some_and(|delegation| delegation.token == token)
+            });
+            let peer = peer.ok_or_else(|| StoreError::not_found("peer", &name))?;
+            if by_key(tx, key)?.is_some() {
+                return Err(StoreError::taken("public key", key));
+            }
+            tx.execute(REKEY, args![peer.public_key.to_string(), key.to_string()])?;
+            let before = json!({ "name": name, "public_key": peer.public_key });
+            let after = json!({ "name": name, "public_key": key });
+            let subject = Subject::org(org);
+            append(
+                tx,
+                &by,
+                "wireguard_peer.rekey",
+                &subject,
+                Some(&before),
+                Some(&after),
+            )?;
             Ok(peer)
         })
         .await
@@ -227,6 +294,7 @@ fn insert(
 
 fn remove(tx: &mut Tx<'_>, peer: &WireguardPeer, by: &By) -> Result<(), StoreError> {
     tx.execute(DELETE, args![peer.public_key.to_string()])?;
+    tx.execute(UNDELEGATE, args![peer.org_id.as_str(), peer.name.as_str()])?;
     let before = json!({ "name": peer.name, "region": peer.region, "ip": peer.ip });
     let subject = Subject::org(peer.org_id);
     append(
@@ -281,7 +349,13 @@ fn published(peer: WireguardPeer) -> DirectoryPeer {
 }
 
 fn from_row(row: &Row) -> Result<WireguardPeer, StoreError> {
+    let token: Option<String> = row.get("token_name")?;
+    let group: Option<String> = row.get("peer_group")?;
     Ok(WireguardPeer {
+        delegation: token.map(|token| Delegation {
+            token,
+            group: group.unwrap_or_default(),
+        }),
         public_key: row.parse("public_key")?,
         org_id: row.parse("org_id")?,
         network: NetworkId(row.get("network_id")?),

@@ -66,4 +66,8 @@ pub use secret::{AppSecret, AppSecrets, SecretsVersion, SetSecret, SetSecrets, V
 pub use shell::{UnbalancedQuote, shell_split};
 pub use spec::InvalidConfig;
 pub use suggest::closest;
-pub use wireguard::{CreateWireguardPeer, CreatedWireguardPeer, WireguardPeer, WireguardPeers};
+pub use wireguard::{
+    CreateWireguardPeer, CreateWireguardToken, CreatedWireguardPeer, CreatedWireguardToken,
+    StartWireguardPeer, StartedWireguardPeer, UpdateWireguardPeer, WireguardPeer, WireguardPeers,
+    WireguardToken, WireguardTokens,
+};

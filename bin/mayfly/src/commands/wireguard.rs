@@ -4,6 +4,7 @@ mod peer_file;
 mod remove;
 mod reset;
 mod status;
+mod token;
 mod websockets;
 
 use clap::Subcommand;
@@ -24,6 +25,9 @@ pub(crate) enum WireguardCommand {
     Reset(reset::Reset),
     /// Show whether a WireGuard peer is connected
     Status(status::Status),
+    /// Let programs add peers without an account
+    #[command(subcommand, alias = "tokens")]
+    Token(token::TokenCommand),
     /// Choose whether clients tunnel over WebSockets
     Websockets(websockets::Websockets),
 }
@@ -36,6 +40,7 @@ impl WireguardCommand {
             WireguardCommand::Remove(command) => command.run(context).await,
             WireguardCommand::Reset(command) => command.run(context).await,
             WireguardCommand::Status(command) => command.run(context).await,
+            WireguardCommand::Token(command) => command.run(context).await,
             WireguardCommand::Websockets(command) => command.run(context),
         }
     }

@@ -84,6 +84,14 @@ impl Laptop {
         assert!(output.status.success(), "{output:?}");
     }
 
+    fn down(&self, configuration: &str) {
+        let output = self.shell(&format!(
+            "wg-quick down {}",
+            self.file(configuration).display()
+        ));
+        assert!(output.status.success(), "{output:?}");
+    }
+
     fn reaches(&self, url: &str) -> bool {
         self.says(&format!("curl -g -s -m 3 {url}"))
             .contains("hello from")
@@ -158,9 +166,15 @@ fn stage(laptop: &Laptop) -> (Stage, u16) {
 }
 
 fn web() -> Value {
-    Stage::script(
+    let mut config = Stage::script(
         "mkdir /tmp/w; echo hello from $FLY_APP_NAME >/tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w",
-    )
+    );
+    config["services"] = json!([{
+        "protocol": "tcp",
+        "internal_port": 80,
+        "ports": [{ "port": 80, "handlers": ["http"] }],
+    }]);
+    config
 }
 
 fn private_ip(stage: &Stage, id: &str) -> String {
@@ -271,6 +285,25 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
     });
     assert_eq!(greeted.join().unwrap(), "hi\n");
 
+    // The API, where a token is required, and apps by their private addresses.
+    let api = "http://_api.internal:4280";
+    let status = |more: &str, path: &str| {
+        laptop.says(&format!(
+            "curl -s -o /dev/null -m 5 -w '%{{http_code}}' {more} {api}{path}"
+        ))
+    };
+    assert_eq!(status("", "/"), "404");
+    assert_eq!(status("", "/v1/apps/stage/machines"), "401");
+    let bearer = format!("-H 'Authorization: Bearer {}'", stage.cloud.token());
+    assert_eq!(status(&bearer, "/v1/apps/stage/machines"), "200");
+    mayfly(
+        &stage,
+        &["ips", "allocate-v6", "--private", "--app", "stage"],
+    );
+    wait_until("the app's private address leads through the edge", || {
+        laptop.reaches("http://stage.flycast/")
+    });
+
     // Nothing of the other organization, and nothing of the server.
     assert_eq!(
         laptop.says(&format!("dig +short @{names} AAAA foreign.internal")),
@@ -315,6 +348,47 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
         "{:?}: before the laptop could notice",
         back.elapsed()
     );
+
+    // A program with a token enters a device of its own, and gives it another key.
+    let token = mayfly(&stage, &["wireguard", "token", "create", "personal", "ci"]);
+    let by_token = |arguments: &[&str]| {
+        let cli = stage.cloud.cli();
+        let mut command = cli.command();
+        command.env_remove("FLY_API_TOKEN");
+        command.env("FLY_WIREGUARD_TOKEN", token.trim());
+        let words = ["wireguard", "token"].iter().chain(arguments);
+        let output = command.args(words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    laptop.down("wg0.conf");
+    let (first, second) = (laptop.file("wg2.conf"), laptop.file("wg3.conf"));
+    let path = |file: &PathBuf| file.to_str().unwrap().to_owned();
+    by_token(&["start", "robot", "k8s", "iad", &path(&first)]);
+    laptop.up("wg2.conf");
+    wait_until("the robot is in", || {
+        laptop.reaches("http://stage.internal/")
+    });
+    by_token(&["update", "robot", &path(&second)]);
+    assert!(!laptop.reaches("http://stage.internal/"), "the old key");
+    laptop.down("wg2.conf");
+    laptop.up("wg3.conf");
+    wait_until("the robot is in by its new key", || {
+        laptop.reaches("http://stage.internal/")
+    });
+    let listed = mayfly(&stage, &["wireguard", "list", "personal", "--json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&listed[1]["Name"], &listed[1]["Token"], &listed[1]["Group"]),
+        (&json!("robot"), &json!("ci"), &json!("k8s"))
+    );
+    mayfly(&stage, &["wireguard", "token", "delete", "personal", "ci"]);
+    mayfly(&stage, &["wireguard", "remove", "personal", "robot"]);
+    assert!(!laptop.reaches("http://stage.internal/"));
+    laptop.down("wg3.conf");
+    laptop.up("wg0.conf");
+    wait_until("the laptop is back", || {
+        laptop.reaches(&format!("http://[{ip}]/"))
+    });
 
     // Removed, it is out at once.
     mayfly(&stage, &["wireguard", "remove", "personal", "laptop"]);

@@ -86,6 +86,16 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
             mutation: (!reads).then_some("removeWireGuardPeer"),
             ..need
         },
+        "/v1/orgs/{slug}/wireguard_tokens" => Need {
+            feature: Some(Feature::WireGuard),
+            mutation: (!reads).then_some("createDelegatedWireGuardToken"),
+            ..created(need)
+        },
+        "/v1/orgs/{slug}/wireguard_tokens/{name}" => Need {
+            feature: Some(Feature::WireGuard),
+            mutation: Some("deleteDelegatedWireGuardToken"),
+            ..need
+        },
         // A connection into the private network is what a peer has.
         "/v1/orgs/{slug}/connect" => Need {
             action: Action::CREATE,

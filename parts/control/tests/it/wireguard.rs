@@ -1,4 +1,5 @@
-use serde_json::json;
+use mayfly_net::Method;
+use serde_json::{Value, json};
 
 use crate::stage::Stage;
 
@@ -70,4 +71,86 @@ async fn what_is_wrong_with_a_device_is_named() {
     }
     let path = "/v1/orgs/nobody/wireguard_peers";
     stage.get(path).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_program_enters_devices_by_a_token_and_may_do_nothing_else() {
+    const TOKENS: &str = "/v1/orgs/personal/wireguard_tokens";
+    const DELEGATED: &str = "/api/v1/wire_guard_peers";
+    let stage = Stage::set().await;
+    let body = json!({"name": "robots"});
+    let created = stage.post(TOKENS, body.clone()).await.expect(201);
+    let token = created["token"].as_str().unwrap().to_owned();
+    let listed = stage.get(TOKENS).await.expect(200);
+    assert_eq!(listed["tokens"][0]["name"], "robots");
+    assert!(!listed.to_string().contains(&token), "{listed}");
+    let again = stage.post(TOKENS, body).await.refused(422);
+    assert!(again.contains("has a WireGuard token called"), "{again}");
+    let named = stage
+        .post(TOKENS, json!({"name": "a b"}))
+        .await
+        .refused(422);
+    assert!(named.contains("name: use 1 to 128 letters"), "{named}");
+
+    let by_token = |method, path: String, body: Value| {
+        let headers = ("authorization", format!("Bearer {token}"));
+        let stage = &stage;
+        async move {
+            let headers = [(headers.0, headers.1.as_str())];
+            let body = Some(body.to_string().into_bytes());
+            stage.call(method, &path, &headers, body).await
+        }
+    };
+    let start = json!({"name": "robot", "group": "ci", "region": "iad", "pubkey": KEY});
+    let started = by_token(Method::POST, DELEGATED.to_owned(), start)
+        .await
+        .expect(201);
+    assert_eq!(started["us"], started["peerip"]);
+    assert_eq!(started["them"], "192.0.2.9");
+    assert_eq!(started["key"], started["pubkey"], "that of the gateway");
+    assert_eq!(stage.published.borrow().peers.len(), 1);
+    let shown = stage.get(&format!("{PEERS}/robot")).await.expect(200);
+    assert_eq!(
+        (&shown["token"], &shown["group"]),
+        (&json!("robots"), &json!("ci"))
+    );
+
+    let robot = format!("{DELEGATED}/robot");
+    let updated = by_token(Method::PUT, robot.clone(), json!({"pubkey": OTHER}))
+        .await
+        .expect(200);
+    assert_eq!(updated["us"], started["us"], "it keeps its address");
+    let keys: Vec<String> = stage
+        .published
+        .borrow()
+        .peers
+        .iter()
+        .map(|peer| peer.public_key.to_string())
+        .collect();
+    assert_eq!(keys, [OTHER]);
+    let own = json!({"name": "laptop", "pubkey": KEY});
+    stage.post(PEERS, own).await.expect(201);
+    let laptop = format!("{DELEGATED}/laptop");
+    let refused = by_token(Method::PUT, laptop, json!({"pubkey": "AAAA"}))
+        .await
+        .refused(422);
+    assert!(refused.contains("pubkey"), "{refused}");
+    let laptop = format!("{DELEGATED}/laptop");
+    let unknown = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo=";
+    let refused = by_token(Method::PUT, laptop, json!({"pubkey": unknown}))
+        .await
+        .refused(404);
+    assert!(refused.contains("no WireGuard peer called"), "{refused}");
+    by_token(Method::GET, PEERS.to_owned(), json!({}))
+        .await
+        .refused(401);
+    let user_s = stage.post(DELEGATED, json!({"name": "x", "pubkey": unknown}));
+    user_s.await.refused(401);
+
+    stage.delete(&format!("{TOKENS}/robots")).await.expect(204);
+    stage.delete(&format!("{TOKENS}/robots")).await.refused(404);
+    by_token(Method::PUT, robot, json!({"pubkey": KEY}))
+        .await
+        .refused(401);
+    stage.get(&format!("{PEERS}/robot")).await.expect(200);
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use mayfly_control_store::{NewWireguardPeer, StoreError, WireguardPeer};
-use mayfly_types::{PeerKey, Timestamp};
+use mayfly_control_store::{Delegation, NewWireguardPeer, StoreError, WireguardPeer};
+use mayfly_types::{Digest, PeerKey, Timestamp};
 
 use crate::fixture::{Cloud, by, on_both_engines};
 
@@ -9,6 +9,7 @@ on_both_engines!(
     devices_are_entered_listed_and_taken_away,
     names_and_keys_are_given_once,
     unused_devices_of_clients_expire,
+    a_token_enters_devices_and_changes_its_own,
 );
 
 fn new(cloud: &Cloud, name: &str, key: u8) -> NewWireguardPeer {
@@ -20,6 +21,7 @@ fn new(cloud: &Cloud, name: &str, key: u8) -> NewWireguardPeer {
         region: "iad".parse().unwrap(),
         host_id: cloud.host,
         number: 7,
+        delegation: None,
     }
 }
 
@@ -118,4 +120,60 @@ async fn unused_devices_of_clients_expire(cloud: Cloud) {
         .wireguard_peer(cloud.org, "interactive-used")
         .await;
     assert_eq!(kept.unwrap().seen_at, Some(at(600)), "never back in time");
+}
+
+async fn a_token_enters_devices_and_changes_its_own(cloud: Cloud) {
+    let (store, org) = (&cloud.store, cloud.org);
+    let digest = Digest::from_sha256([7; 32]);
+    let create = |name, digest| store.create_wireguard_token(org, name, digest, by(1));
+    create("robots", digest).await.unwrap();
+    let again = create("robots", Digest::from_sha256([8; 32])).await;
+    assert!(matches!(again, Err(StoreError::Taken { .. })), "{again:?}");
+    let found = store.wireguard_token(digest).await.unwrap().unwrap();
+    assert_eq!((found.org_id, found.name.as_str()), (org, "robots"));
+    assert_eq!(store.wireguard_tokens(org).await.unwrap(), [found]);
+
+    enter(&cloud, "laptop", 1, 10).await;
+    let delegation = Some(Delegation {
+        token: "robots".to_owned(),
+        group: "ci".to_owned(),
+    });
+    let robot = NewWireguardPeer {
+        delegation: delegation.clone(),
+        ..new(&cloud, "robot", 2)
+    };
+    let robot = store.create_wireguard_peer(robot, by(11)).await.unwrap();
+    assert_eq!(robot.delegation, delegation);
+    let key = PeerKey::from_bytes([3; 32]);
+    let rekey = |token, name, key| store.rekey_wireguard_peer(org, token, name, key, by(12));
+    for (token, name) in [
+        ("robots", "laptop"),
+        ("others", "robot"),
+        ("robots", "none"),
+    ] {
+        let refused = rekey(token, name, key).await;
+        assert!(
+            matches!(refused, Err(StoreError::NotFound { what: "peer", .. })),
+            "{token}, {name}: {refused:?}"
+        );
+    }
+    let taken = rekey("robots", "robot", PeerKey::from_bytes([1; 32])).await;
+    assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+    assert_eq!(rekey("robots", "robot", key).await.unwrap(), robot);
+    let now = store.wireguard_peer(org, "robot").await.unwrap();
+    assert_eq!(
+        (now.public_key, now.ip, now.delegation),
+        (key, robot.ip, delegation)
+    );
+
+    store
+        .remove_wireguard_peer(org, "robot", by(13))
+        .await
+        .unwrap();
+    let same_name = enter(&cloud, "robot", 4, 14).await;
+    assert_eq!(same_name.delegation, None, "another device of this name");
+    let delete = || store.delete_wireguard_token(org, "robots", by(15));
+    delete().await.unwrap();
+    assert!(matches!(delete().await, Err(StoreError::NotFound { .. })));
+    assert_eq!(store.wireguard_token(digest).await.unwrap(), None);
 }

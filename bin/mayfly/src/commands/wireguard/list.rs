@@ -23,8 +23,18 @@ impl List {
             let documents: Vec<Value> = peers.iter().map(document).collect();
             return Ok(context.out.json(&Value::from(documents))?);
         }
-        let headers = ["Name", "Region", "Peer IP", "Network", "Connected"];
-        let mut table = Table::new(&headers).optional(&["Network", "Connected"]);
+        let headers = [
+            "Name",
+            "Region",
+            "Peer IP",
+            "Network",
+            "Connected",
+            "Token",
+            "Group",
+        ];
+        let mut table = Table::new(&headers)
+            .optional(&["Network", "Connected"])
+            .rare(&["Token", "Group"]);
         for peer in &peers {
             let connected = if peer.is_connected() { "yes" } else { "no" };
             table.row([
@@ -33,6 +43,8 @@ impl List {
                 peer.ip(),
                 peer.network(),
                 connected,
+                peer.token(),
+                peer.group(),
             ]);
         }
         Ok(table.print(&context.out)?)
@@ -49,5 +61,7 @@ fn document(peer: &WireguardPeer) -> Value {
         "Peerip": peer.ip(),
         "Network": peer.network(),
         "Connected": peer.is_connected(),
+        "Token": peer.token(),
+        "Group": peer.group(),
     })
 }

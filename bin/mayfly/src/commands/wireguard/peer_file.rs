@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::client::WireguardPeer;
+use crate::client::{ApiError, WireguardPeer};
 use crate::context::Context;
 
 /// The file name that means the standard output.
@@ -83,6 +83,22 @@ impl PeerFile {
             }
         }
         Ok(())
+    }
+
+    /// Writes the configuration of the peer that is being made, or takes the file back if it is not.
+    pub(super) async fn fill(
+        self,
+        context: &Context,
+        key: &Key,
+        making: impl Future<Output = Result<WireguardPeer, ApiError>>,
+    ) -> anyhow::Result<()> {
+        match making.await {
+            Ok(peer) => self.write(context, &peer, key),
+            Err(error) => {
+                self.discard();
+                Err(error.into())
+            }
+        }
     }
 
     /// Takes back a file in which nothing was written.
