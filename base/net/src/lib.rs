@@ -24,5 +24,5 @@ pub use mutual::{MutualStream, MutualTls, PapersError, RolePapers, connect_by_fi
 pub use probe::{ProbeAnswer, ProbeError, ProbeRequest, ProbeTls, Prober};
 pub use request::Request;
 pub use response::{Response, Upgraded};
-pub use serve::{Listener, MarkedSocket, PeerAddr, ServeConfig, serve};
+pub use serve::{Listener, MarkedSocket, PeerAddr, ServeConfig, serve, serve_stream};
 pub use tls_server::{TlsServer, TlsServerError, TlsServerStream};

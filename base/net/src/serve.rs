@@ -150,6 +150,27 @@ async fn accept<L: Listener>(
     Ok((stream, mark, place))
 }
 
+/// Serves HTTP/1.1 on one connection, whose requests carry `mark`, as [`serve`] does, until it ends.
+pub async fn serve_stream<T, M, S, B>(
+    stream: T,
+    mark: M,
+    service: S,
+    config: &ServeConfig,
+    stop: Stop,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    M: Clone + Send + Sync + 'static,
+    S: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    serve_connection(stream, Marked { service, mark }, config, stop).await;
+}
+
 async fn serve_connection<T, S, B>(stream: T, service: S, config: &ServeConfig, stop: Stop)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -33,7 +33,7 @@ use crate::addresses::{self, AnsweredFor};
 use crate::catalogs::Catalogs;
 use crate::config::{Config, StoreLocation};
 use crate::control_plane::{ControlPlane, Plan, StoreAccess};
-use crate::doors::Doors;
+use crate::doors::{ApiPassages, BehindDoors, Doors};
 use crate::fleet::{self, Fleet, FleetParts, ThisServer};
 use crate::gateways;
 use crate::host_places::{self, HostPlace};
@@ -58,6 +58,8 @@ pub(crate) struct Cloud {
     doors: Doors,
     traffic: TrafficKeeper,
     inner_listener: TcpListener,
+    /// Lead machines to the API, if it is on another server.
+    passages: Option<ApiPassages>,
     /// Where edges lead to the registry, which may be another server's.
     registry_listener: TcpListener,
     led_registry: Option<LedRegistry>,
@@ -437,13 +439,16 @@ impl Cloud {
             .await
             .with_context(|| format!("listen on {inner} for machines' requests to the API"))?;
         let local: BTreeSet<HostId> = hosts.iter().map(Host::host_id).collect();
+        let led = fleet.as_ref().and_then(Fleet::control);
+        let passages = led.map(|control| ApiPassages::to(control.clone()));
         let doors = Doors {
             data_dir: config.data_dir.clone(),
             catalog: catalogs.whole(),
             hosts: local.clone(),
-            router: match &control {
-                Some((_, plane)) => plane.router(),
-                None => LateRouter::default().router(),
+            behind: match (&control, &passages) {
+                (Some((_, plane)), _) => BehindDoors::Here(plane.router()),
+                (None, Some(passages)) => BehindDoors::There(passages.clone()),
+                (None, None) => BehindDoors::Here(LateRouter::default().router()),
             },
         };
 
@@ -472,6 +477,7 @@ impl Cloud {
             doors,
             traffic,
             inner_listener,
+            passages,
             registry_listener,
             led_registry,
             control,
@@ -576,6 +582,7 @@ impl Cloud {
                 images: self.images.clone(),
                 registry: self.led_registry,
                 control: door,
+                api: self.control.as_ref().map(|(_, plane)| plane.router()),
                 directory: self.directory,
                 others: self.others,
                 uploads: self.uploads,
@@ -589,7 +596,13 @@ impl Cloud {
         }
         let api = TaskSet::new();
         let control = match self.control {
-            None => None,
+            None => {
+                if let Some(passages) = self.passages {
+                    let passage = passages.at_api(self.inner_listener);
+                    tasks.spawn("fleet.api", |stop| passage.run(stop)).await;
+                }
+                None
+            }
             Some((listener, mut plane)) => {
                 plane.serve(listener, &api).await;
                 // With limits of its own: machines cannot take the places of those who manage them.

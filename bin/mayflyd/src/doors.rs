@@ -6,17 +6,20 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::Router;
 use mayfly_control::AtDoorOf;
+use mayfly_fleet::{Link, Passage};
+use mayfly_fleet_api::{ApiVisitor, Call};
 use mayfly_host::door_dir;
 use mayfly_host_api::Catalog;
-use mayfly_net::{MarkedSocket, ServeConfig, serve};
+use mayfly_net::{MarkedSocket, PeerAddr, ServeConfig, serve};
 use mayfly_runtime::{Stop, TaskSet, report};
 use mayfly_types::{HostId, MachineId};
 use rustix::fs::OFlags;
-use tokio::net::UnixListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 /// As upstream calls the socket.
@@ -30,7 +33,15 @@ pub(crate) struct Doors {
     pub(crate) catalog: watch::Receiver<Catalog>,
     /// Those whose machines run here.
     pub(crate) hosts: BTreeSet<HostId>,
-    pub(crate) router: Router,
+    pub(crate) behind: BehindDoors,
+}
+
+/// What is behind the doors.
+#[derive(Clone)]
+pub(crate) enum BehindDoors {
+    Here(Router),
+    /// The control plane is on another server.
+    There(ApiPassages),
 }
 
 impl Doors {
@@ -81,7 +92,6 @@ impl Doors {
 
     async fn serve(&self, machine: MachineId, listener: UnixListener, stop: &Stop) -> TaskSet {
         let tasks = TaskSet::under(stop);
-        let router = self.router.clone();
         let socket = MarkedSocket {
             listener,
             mark: AtDoorOf(machine),
@@ -90,12 +100,64 @@ impl Doors {
             connections_max: CONNECTIONS_MAX,
             ..ServeConfig::default()
         };
+        match self.behind.clone() {
+            BehindDoors::Here(router) => {
+                tasks
+                    .spawn("door", |stop| async move {
+                        serve(socket, router, config, stop).await;
+                    })
+                    .await;
+            }
+            BehindDoors::There(passages) => {
+                let passage = passages.at_door(socket);
+                tasks.spawn("door", |stop| passage.run(stop)).await;
+            }
+        }
         tasks
-            .spawn("door", |stop| async move {
-                serve(socket, router, config, stop).await;
-            })
-            .await;
-        tasks
+    }
+}
+
+/// Lead machines of this server to the API on another one. Clones share what is between the servers.
+#[derive(Clone)]
+pub(crate) struct ApiPassages {
+    control: Link,
+    places: Arc<Semaphore>,
+}
+
+/// Connections of all machines of a server to the API on another one: each takes one between the servers.
+const PLACES: usize = 256;
+/// Of them, those of one machine at its door.
+const AT_ONE_DOOR: usize = 16;
+/// Of them, those at `_api.internal`.
+const AT_API: usize = 128;
+
+impl ApiPassages {
+    pub(crate) fn to(control: Link) -> Self {
+        ApiPassages {
+            control,
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
+    }
+
+    fn at_door(&self, listener: MarkedSocket<AtDoorOf>) -> Passage<MarkedSocket<AtDoorOf>> {
+        Passage {
+            listener,
+            control: self.control.clone(),
+            call: |AtDoorOf(machine)| Call::Api(ApiVisitor::Machine(machine)),
+            connections_max: AT_ONE_DOOR,
+            places: self.places.clone(),
+        }
+    }
+
+    /// Of the address behind `_api.internal`.
+    pub(crate) fn at_api(&self, listener: TcpListener) -> Passage<TcpListener> {
+        Passage {
+            listener,
+            control: self.control.clone(),
+            call: |PeerAddr(address)| Call::Api(ApiVisitor::From(address)),
+            connections_max: AT_API,
+            places: self.places.clone(),
+        }
     }
 }
 

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use axum::Router;
 use mayfly_certs::{RoleAuthority, RoleKey};
 use mayfly_control::{DirectoryFeed, FleetDeps, HostDialer};
 use mayfly_edge_api::Directory;
 use mayfly_fleet::{
-    FleetImages, Follower, LedRegistry, Link, Listener, ListenerDeps, Membership, Peers, Published,
-    RegistryPassage, Standing,
+    FleetImages, Follower, LedApi, LedRegistry, Link, Listener, ListenerDeps, Membership, Passage,
+    Peers, Published, Standing,
 };
 use mayfly_fleet_api::{
-    CONTROL_NAME, CallError, ControlDoor, Hello, JoinAnswer, JoinRequest, RenewAnswer, Roster,
-    RosterHost, RosterServer, TunnelEnd, server_name,
+    CONTROL_NAME, Call, CallError, ControlDoor, Hello, JoinAnswer, JoinRequest, RenewAnswer,
+    Roster, RosterHost, RosterServer, TunnelEnd, server_name,
 };
 use mayfly_host::Host;
 use mayfly_host_api::{Actor, Catalog, HostApi};
@@ -27,17 +28,20 @@ use mayfly_runtime::{Clock, Entropy, Stop, TaskSet, report};
 use mayfly_seal::Sealer;
 use mayfly_types::{ErrorKind, HostId};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
 use crate::control_plane::LateControl;
 use crate::fleet_config::FleetSettings;
+use crate::led_doors::LedDoors;
 use crate::tunnels::Tunnels;
 
 /// Below the data directory.
 const DIRECTORY: &str = "fleet";
 const ROSTER: &str = "roster.json";
 const JOIN_AGAIN: Duration = Duration::from_secs(2);
+/// Images of this server's hosts that are fetched at once, and users that push here.
+const REGISTRY_CONNECTIONS_MAX: usize = 256;
 
 /// The part of this server that others see, before anything is served.
 pub(crate) struct Fleet {
@@ -93,6 +97,8 @@ pub(crate) struct ThisServer {
     /// Where it is on this server.
     pub(crate) registry: Option<LedRegistry>,
     pub(crate) control: Option<LateControl>,
+    /// The API, where the control plane is.
+    pub(crate) api: Option<Router>,
     pub(crate) directory: DirectoryFeed,
     /// The catalogs of the others' hosts.
     pub(crate) others: watch::Receiver<BTreeMap<HostId, Catalog>>,
@@ -264,10 +270,24 @@ impl Fleet {
             .map_or_else(Vec::new, Tunnels::addresses)
     }
 
+    /// How the control plane is reached, if it is on another server.
+    pub(crate) fn control(&self) -> Option<&Link> {
+        match &self.role {
+            Role::Lead(_) => None,
+            Role::Member(member) => Some(&member.control),
+        }
+    }
+
     /// Leads what comes in at a port of this server to the registry of the first one.
     pub(crate) async fn lead_to_registry(&self, listener: TcpListener, tasks: &TaskSet) {
-        if let Role::Member(member) = &self.role {
-            let passage = RegistryPassage::new(listener, member.control.clone());
+        if let Some(control) = self.control() {
+            let passage = Passage {
+                listener,
+                control: control.clone(),
+                call: |_| Call::Registry,
+                connections_max: REGISTRY_CONNECTIONS_MAX,
+                places: Arc::new(Semaphore::new(REGISTRY_CONNECTIONS_MAX)),
+            };
             tasks
                 .spawn("fleet.registry", |stop| passage.run(stop))
                 .await;
@@ -281,6 +301,7 @@ impl Fleet {
             images,
             registry,
             control,
+            api: router,
             directory,
             others,
             uploads,
@@ -299,11 +320,21 @@ impl Fleet {
             };
             Arc::new(door) as Arc<dyn ControlDoor>
         });
+        let led = router.map(|router| {
+            let doors = LedDoors {
+                router,
+                roster: self.roster.clone(),
+                others: others.clone(),
+                stop: tasks.stop_token(),
+            };
+            Arc::new(doors) as Arc<dyn LedApi>
+        });
         let deps = ListenerDeps {
             tls: self.tls.clone(),
             hosts: api,
             images,
             registry,
+            api: led,
             control,
             roster: self.roster.clone(),
             uploads,

@@ -16,6 +16,7 @@ mod gateways;
 mod halt;
 mod host_places;
 mod images;
+mod led_doors;
 mod local_registry;
 mod lock;
 mod mirror_origins;

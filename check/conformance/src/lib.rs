@@ -15,6 +15,6 @@ pub use image::{echo_archive, hello_archive, tool};
 pub use network::inside;
 pub use pebble::Pebble;
 pub use peers::netprobe;
-pub use stage::{Exec, Stage, is_alive};
+pub use stage::{Exec, Stage, is_alive, write_probe_archive};
 pub use storage::Storage;
 pub use websocket::WebSocket;

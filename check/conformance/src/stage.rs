@@ -77,11 +77,7 @@ impl Stage {
     pub fn import_probe(&self) {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let archive = folder.path().join("probe.tar");
-        let program = fs::read(netprobe()).expect("netprobe was built");
-        TestImage::busybox()
-            .file("/bin/netprobe", 0o755, program)
-            .write_docker_archive(&archive, "probe:latest")
-            .expect("the archive can be written");
+        write_probe_archive(&archive);
         self.import(&archive, "probe:latest");
     }
 
@@ -311,6 +307,16 @@ impl Stage {
             .expect(200);
         self.wait(id, "destroyed");
     }
+}
+
+/// Writes the archive of the image `probe:latest`: all of busybox and `netprobe` of `peers/` in `/bin`.
+#[track_caller]
+pub fn write_probe_archive(archive: &Path) {
+    let program = fs::read(netprobe()).expect("netprobe was built");
+    TestImage::busybox()
+        .file("/bin/netprobe", 0o755, program)
+        .write_docker_archive(archive, "probe:latest")
+        .expect("the archive can be written");
 }
 
 /// The id in a machine's JSON.

@@ -11,9 +11,11 @@
 mod carry;
 mod follower;
 mod images;
+mod led_api;
 mod line;
 mod link;
 mod membership;
+mod passage;
 mod peers;
 mod registry;
 mod remote;
@@ -21,9 +23,11 @@ mod server;
 
 pub use follower::{Follower, Published, Standing};
 pub use images::FleetImages;
+pub use led_api::LedApi;
 pub use link::{Link, LinkError};
 pub use membership::{JoinError, Membership};
+pub use passage::Passage;
 pub use peers::Peers;
-pub use registry::{LedRegistry, RegistryContent, RegistryPassage};
+pub use registry::{LedRegistry, RegistryContent};
 pub use remote::RemoteHost;
 pub use server::{Listener, ListenerDeps};

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::images;
+use crate::led_api::{self, LedApi};
 use crate::line::{Answer, Line, watch_over};
 use crate::registry::{self, LedRegistry};
 
@@ -49,6 +50,8 @@ pub struct ListenerDeps {
     pub images: ImageStore,
     /// Where the cloud's registry is.
     pub registry: Option<LedRegistry>,
+    /// The cloud's API, where the control plane is.
+    pub api: Option<Arc<dyn LedApi>>,
     /// Where the control plane is.
     pub control: Option<Arc<dyn ControlDoor>>,
     /// Who may ask.
@@ -219,6 +222,13 @@ impl ListenerDeps {
                 };
                 return registry::lead(registry, line).await;
             }
+            Call::Api(visitor) => {
+                let (Some(api), Asker::Server(server)) = (&self.api, asker) else {
+                    line.writer.answer::<()>(&Err(no_control())).await?;
+                    return Ok(Some(line));
+                };
+                return led_api::lead(&**api, server, visitor, line).await;
+            }
         }
         Ok(Some(line))
     }
@@ -234,7 +244,7 @@ impl ListenerDeps {
             (Asker::Server(server), _) if self.roster.borrow().server(server).is_none() => {
                 Err(CallError::Removed)
             }
-            (Asker::Server(_), Call::Image(_) | Call::Registry) => Ok(()),
+            (Asker::Server(_), Call::Image(_) | Call::Registry | Call::Api(_)) => Ok(()),
             (Asker::Server(_), Call::Host { call, .. }) if host::is_for_edges(call) => Ok(()),
             (Asker::Server(_), Call::Host { .. }) => denied("only the control plane may do this"),
         }

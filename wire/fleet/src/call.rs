@@ -1,4 +1,4 @@
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use mayfly_host_api::{
@@ -28,6 +28,18 @@ pub enum Call {
     Image(ImageCall),
     /// Of the server with the registry: the connection then carries HTTP.
     Registry,
+    /// Of the server with the control plane: the connection then carries HTTP to the API.
+    Api(ApiVisitor),
+}
+
+/// Who comes to the API by way of another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiVisitor {
+    /// Whoever connects at the door of this machine, which runs on the server that calls.
+    Machine(MachineId),
+    /// Whoever connects from this address, with a token.
+    From(SocketAddr),
 }
 
 /// The calls of `HostApi`. Edges may watch, start, stop and suspend; the rest is the control plane's.

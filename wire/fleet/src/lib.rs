@@ -10,7 +10,7 @@ mod feed;
 mod join;
 mod roster;
 
-pub use call::{Call, CallError, HostCall, ImageCall, WatchMessage};
+pub use call::{ApiVisitor, Call, CallError, HostCall, ImageCall, WatchMessage};
 pub use control_door::ControlDoor;
 pub use feed::{FeedMessage, Hello};
 pub use join::{InvalidJoinToken, JoinAnswer, JoinRequest, JoinToken, RenewAnswer};

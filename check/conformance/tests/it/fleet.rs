@@ -1,6 +1,6 @@
 //! Several servers as one cloud: network namespaces with a daemon each.
 
-use mayfly_conformance::hello_archive;
+use mayfly_conformance::{hello_archive, write_probe_archive};
 use mayfly_testing::{TestFleet, wait_for, wait_until};
 use serde_json::Value;
 
@@ -76,6 +76,51 @@ fn state_of(fleet: &TestFleet, region: &str) -> String {
     })
 }
 
+/// At its own door, and at `_api.internal` with a token, a machine of a joined server has what others have.
+fn machines_of_any_server_reach_the_api(fleet: &TestFleet, neighbour: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("probe.tar");
+    write_probe_archive(&archive);
+    let archive = archive.to_string_lossy().into_owned();
+    fleet.must(&["image", "import", &archive, "--name", "probe:latest"]);
+    fleet.must(&["apps", "create", "inside"]);
+    let words = "machine run probe:latest --app inside --region ams /bin/sleep inf";
+    fleet.must(&words.split(' ').collect::<Vec<_>>());
+    let own = id_in(fleet, "inside", "ams");
+    let ask = |target: &str, request: &str| {
+        let command = format!("/bin/netprobe ask {target} {request}");
+        exec(fleet, "inside", &own, &command).unwrap_or_else(|error| error)
+    };
+    let path = format!("/v1/apps/inside/machines/{own}");
+    let shown = ask("/.fly/api", &format!("GET {path}"));
+    assert!(
+        shown.starts_with("200\n") && shown.contains(&own),
+        "{shown}"
+    );
+    let token = ask("/.fly/api", "POST /v1/tokens/oidc {}");
+    assert!(token.starts_with("200\n"), "{token}");
+    let other = ask(
+        "/.fly/api",
+        &format!("GET /v1/apps/web/machines/{neighbour}"),
+    );
+    assert!(
+        other.starts_with("403\n") || other.starts_with("404\n"),
+        "{other}"
+    );
+    let api = "_api.internal:4280";
+    let refused = ask(api, &format!("GET {path}"));
+    assert!(refused.starts_with("401\n"), "{refused}");
+    let by_token = format!("GET {path} '' {}", fleet.token());
+    for target in ["/.fly/api", api] {
+        let granted = ask(target, &by_token);
+        assert!(
+            granted.starts_with("200\n") && granted.contains(&own),
+            "{target}: {granted}"
+        );
+    }
+    fleet.must(&["machine", "destroy", &own, "--app", "inside", "--force"]);
+}
+
 #[test]
 fn two_servers_are_one_cloud() {
     let mut fleet = fleet(&["fra", "ams"]);
@@ -105,6 +150,8 @@ fn two_servers_are_one_cloud() {
         });
         assert!(answer.contains(to.as_str()), "{answer}");
     }
+
+    machines_of_any_server_reach_the_api(&fleet, &near);
 
     // Another network does not get through, not even by address.
     fleet.must(&["apps", "create", "other", "--network", "own"]);
