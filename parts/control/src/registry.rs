@@ -35,7 +35,10 @@ impl Access for RegistryAccess {
             return Ok(Entry::Stranger);
         };
         let Some((app, right)) = app else {
-            return Ok(Entry::Granted(None));
+            return Ok(match holder.opens_anything(self.0.now()) {
+                true => Entry::Granted(None),
+                false => Entry::Stranger,
+            });
         };
         let app = match store.app(app.clone()).await {
             Ok(app) => app,

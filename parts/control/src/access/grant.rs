@@ -60,6 +60,19 @@ impl Holder {
         };
         self.orgs.iter().any(|one| one.org.id == app.org_id) && self.grant.permits(&request).is_ok()
     }
+
+    /// Whether one of the organizations may be read at all: what caveats have shut, such as by time, is shut.
+    pub(crate) fn opens_anything(&self, now: Timestamp) -> bool {
+        self.orgs.iter().any(|one| {
+            let request = Request {
+                now: seconds(now),
+                action: Action::READ,
+                org: Some(one.org.numeric_id.unsigned_abs()),
+                ..Request::default()
+            };
+            self.grant.permits(&request).is_ok()
+        })
+    }
 }
 
 /// As tokens count it.

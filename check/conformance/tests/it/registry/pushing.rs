@@ -101,6 +101,48 @@ fn releases_keep_their_image_and_machines_follow_a_tag_when_told() {
 }
 
 #[test]
+fn tokens_open_what_they_are_for() {
+    let stage = Stage::set();
+    let orgs = "/v1/orgs";
+    let org = json!({"name": "Rivals", "slug": "rivals"});
+    stage.cloud.post(orgs, org).ok();
+    stage.create_app("theirs", "rivals");
+    let cli = stage.cloud.cli();
+    let token = |words: &[&str]| {
+        let words = [&["tokens", "create"], words].concat();
+        cli.run(words).ok().trim().to_owned()
+    };
+    let deploy = token(&["deploy", "-a", "stage"]);
+    let reads = token(&["readonly", "personal"]);
+    let rivals = token(&["org", "-o", "rivals"]);
+    let login = |token: &str| {
+        let clients = Clients::new();
+        clients.log_in(&[&stage.cloud.api().to_string()], token);
+        clients
+    };
+    let target = |name: &str| in_registry(&stage, name);
+    let (deploy, reads, rivals) = (login(&deploy), login(&reads), login(&rivals));
+    let image = deploy.image("word", 9);
+    let out = |clients: &Clients| format!("oci:{}:image:v1", clients.path("out").display());
+
+    deploy.copy(&image, &target("stage:v1")).unwrap();
+    deploy.copy(&image, &target("theirs:v1")).unwrap_err();
+    reads.copy(&target("stage:v1"), &out(&reads)).unwrap();
+    let refused = reads.copy(&image, &target("stage:v2")).unwrap_err();
+    assert!(refused.contains("only reads"), "{refused}");
+    rivals.copy(&image, &target("theirs:v1")).unwrap();
+    for name in ["stage:v1", "stage/deep:v1"] {
+        rivals.copy(&image, &target(name)).unwrap_err();
+        rivals.copy(&target(name), &out(&rivals)).unwrap_err();
+    }
+    // Nor does a machine run another organization's image.
+    let config = json!({"config": {"image": "registry.fly.io/theirs:v1"}});
+    let answer = stage.cloud.post(&stage.path(""), config);
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("not of this organization"));
+}
+
+#[test]
 fn podman_logs_in_by_the_command_line_pushes_and_pulls() {
     let stage = Stage::set();
     let cli = stage.cloud.cli();
