@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{clients_of, in_registry};
 
 const CONFIG: &str =
-    "[registry]\ncollect_period = \"200ms\"\nuploads_kept = \"1s\"\nuntagged_kept = \"1s\"\n";
+    "[registry]\ncollect_period = \"200ms\"\nuploads_kept = \"6s\"\nuntagged_kept = \"1s\"\n";
 
 fn blobs(stage: &Stage) -> usize {
     let blobs = fs::read_dir(stage.cloud.data_dir().join("registry/blobs"));

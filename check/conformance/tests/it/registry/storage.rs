@@ -13,7 +13,7 @@ fn layers_lie_in_a_bucket_that_may_be_away() {
     let key = secrets.path().join("key");
     fs::write(&key, Storage::KEY.1).unwrap();
     let config = format!(
-        "[registry]\ncollect_period = \"200ms\"\nuploads_kept = \"1s\"\nuntagged_kept = \"1s\"\n\
+        "[registry]\ncollect_period = \"200ms\"\nuploads_kept = \"6s\"\nuntagged_kept = \"1s\"\n\
          [registry.bucket]\nendpoint = \"{}\"\nname = \"layers\"\nprefix = \"cloud/one\"\naccess_key_id = \"{}\"\n\
          secret_access_key_file = {key:?}\n",
         storage.url(),
