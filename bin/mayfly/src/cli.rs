@@ -7,8 +7,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::commands::{
     apps, audit, auth, certs, checks, cloud, cloud_status, completion, config, console, curl,
     deploy, dig, docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man,
-    network_policies, orgs, ping, platform, proxy, releases, secrets, ssh, status, tokens, trust,
-    version, wireguard,
+    network_policies, orgs, ping, platform, proxy, releases, scale, secrets, ssh, status, tokens,
+    trust, version, wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -127,6 +127,9 @@ enum Command {
     /// Show the releases of an app, and go back to earlier ones
     #[command(alias = "release")]
     Releases(releases::ReleasesCommand),
+    /// Change how many machines an app has, and how large they are
+    #[command(subcommand)]
+    Scale(scale::ScaleCommand),
     /// Manage the secrets of an app
     #[command(subcommand, alias = "secret")]
     Secrets(secrets::SecretsCommand),
@@ -189,6 +192,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Sftp(command) => Box::pin(command.run(&context)).await?,
         Command::Ssh(command) => return Box::pin(command.run(&context)).await,
         Command::Releases(command) => return command.run(&context).await,
+        Command::Scale(command) => return command.run(&context).await,
         Command::Secrets(command) => return command.run(&context).await,
         Command::Status(command) => match command.app.find()? {
             Some(app) => command.run(&context, &app).await?,

@@ -19,6 +19,7 @@ mod network_policies;
 mod orgs;
 mod private;
 mod releases;
+mod scale;
 mod secrets;
 mod sftp;
 mod ssh;

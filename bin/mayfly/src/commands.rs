@@ -31,6 +31,7 @@ pub(crate) mod platform;
 mod private_flags;
 pub(crate) mod proxy;
 pub(crate) mod releases;
+pub(crate) mod scale;
 pub(crate) mod secrets;
 pub(crate) mod ssh;
 pub(crate) mod status;

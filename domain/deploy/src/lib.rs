@@ -6,6 +6,7 @@
 
 mod next;
 mod readiness;
+mod scale;
 mod strategy;
 
 #[cfg(test)]
@@ -13,4 +14,5 @@ mod tests;
 
 pub use next::{Group, Member, Stage, Step, Turn, next};
 pub use readiness::{CheckNow, Readiness, Seen, readiness};
+pub use scale::{Counted, Target, TooFewRegions, scale, spread};
 pub use strategy::{InvalidUnavailable, Rules, Strategy, Unavailable, UnknownStrategy};

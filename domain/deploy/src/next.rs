@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use mayfly_types::MachineId;
+use mayfly_types::{MachineId, Region};
 use serde::{Deserialize, Serialize};
 
 use crate::{Readiness, Rules, Strategy};
@@ -58,6 +58,12 @@ pub enum Step {
     CreateStandby {
         group: String,
         of: MachineId,
+    },
+    /// The `number`-th further machine of a group in a region: only [`crate::scale`] says so.
+    Add {
+        group: String,
+        region: Region,
+        number: usize,
     },
     CreateCanary {
         group: String,

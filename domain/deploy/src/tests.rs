@@ -118,7 +118,7 @@ impl World {
 
     fn act(&mut self, step: Step) {
         match step {
-            Step::Create { group, .. } => self.make(&group, |_| {}),
+            Step::Create { group, .. } | Step::Add { group, .. } => self.make(&group, |_| {}),
             Step::CreateStandby { group, .. } => self.make(&group, |member| {
                 member.standby = true;
                 member.running = false;

@@ -14,7 +14,9 @@ mod lease;
 mod machines;
 mod make;
 mod options;
+mod scaling;
 mod view;
 
 pub(crate) use api::{cancel, create, list, rollback, show};
 pub(crate) use deployments::Deployments;
+pub(crate) use scaling::{count as scale_count, vm as scale_vm};

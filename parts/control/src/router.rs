@@ -58,6 +58,8 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
         .route("/v1/apps/{app}/deploy_token", post(tokens::create_deploy))
         .nest("/v1/apps/{app}/releases", release())
+        .route("/v1/apps/{app}/scale/count", post(releases::scale_count))
+        .route("/v1/apps/{app}/scale/vm", post(releases::scale_vm))
         .route(
             "/v1/apps/{app}/secrets",
             get(secrets::list).post(secrets::change),

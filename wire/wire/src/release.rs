@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use mayfly_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,6 +38,29 @@ optional_fields! {
         pub version: i64,
         /// Leave the app's secrets as they are.
         pub keep_secrets: bool,
+    }
+
+    /// How many machines an app shall have.
+    pub struct ScaleCount {
+        /// By process group: `3`, or a change such as `+1`.
+        pub counts: BTreeMap<String, String>,
+        /// Where; the regions the app is in unless named.
+        pub regions: Vec<String>,
+        /// Below 0: no limit.
+        pub max_per_region: i64,
+        /// Added to the environment of new machines.
+        pub env: BTreeMap<String, String>,
+        /// Only say what would be done.
+        pub plan: bool,
+    }
+
+    /// Another size for an app's machines.
+    pub struct ScaleVm {
+        /// A preset such as `shared-cpu-2x`.
+        pub size: String,
+        pub memory_mb: i64,
+        /// Only the machines of this group.
+        pub process_group: String,
     }
 }
 

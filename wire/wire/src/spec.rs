@@ -10,7 +10,9 @@ mod storage;
 
 use std::collections::BTreeMap;
 
-use mayfly_machine::{MachineSpec, RestartMode, RestartPolicy, Schedule, Signal, StopSpec};
+use mayfly_machine::{
+    GuestSize, MachineSpec, RestartMode, RestartPolicy, Schedule, Signal, StopSpec,
+};
 use mayfly_types::{ImageRef, MachineId};
 
 use crate::config::{MachineConfig, Restart, StopConfig};
@@ -60,6 +62,11 @@ impl TryFrom<&MachineConfig> for MachineSpec {
 }
 
 impl MachineConfig {
+    /// The machine's size alone, by the same rules as [`MachineConfig::check`].
+    pub fn size_of_guest(&self) -> Result<GuestSize, InvalidConfig> {
+        size::size(self, &At::root("config"))
+    }
+
     /// The configuration with every rule held: see the conversion to [`MachineSpec`].
     ///
     /// # Errors

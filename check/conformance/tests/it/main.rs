@@ -30,6 +30,7 @@ mod regions;
 mod registry;
 mod replay;
 mod resolvers;
+mod scale;
 mod scale_to_zero;
 mod shells;
 mod statics;

@@ -22,6 +22,8 @@ use crate::http::query::Query;
 /// Releases in one answer, unless the caller says otherwise.
 const LISTED: i64 = 25;
 const LISTED_MAX: i64 = 1000;
+/// So far back a rollback looks by itself.
+const LOOKED_BACK: u32 = 1000;
 const DESCRIPTION_MAX: usize = 500;
 
 /// `GET …/releases?limit=`: newest first.
@@ -140,7 +142,7 @@ pub(crate) async fn cancel(
     Ok(Json(whole(ended)))
 }
 
-fn created(release: Release, position: EventSeq) -> mayfly_wire::Release {
+pub(super) fn created(release: Release, position: EventSeq) -> mayfly_wire::Release {
     mayfly_wire::Release {
         events_after: Some(position.0.unsigned_abs()),
         ..whole(release)
@@ -160,22 +162,27 @@ async fn named(cloud: &Cloud, access: &AppAccess, version: &str) -> Result<Relea
     }
 }
 
-/// The release that was live before the one that is.
+/// The release that was live before the one that is. What only changed numbers or sizes is nothing to go back to, or from.
 async fn before_the_newest(cloud: &Cloud, access: &AppAccess) -> Result<Release, ApiError> {
     let store = &cloud.store;
-    let nothing = || {
+    let deploys = |release: &Release| {
+        let options: Options = serde_json::from_value(release.options.clone()).unwrap_or_default();
+        options.scale.is_empty() && options.guest.is_none()
+    };
+    let mut deployed = store
+        .releases(access.app.id, LOOKED_BACK)
+        .await?
+        .into_iter();
+    let mut deployed = deployed.by_ref().filter(deploys);
+    let newest = deployed.next();
+    // After a failed release the last complete one is what to go back to.
+    let target = deployed.find(|release| release.status == ReleaseStatus::Complete);
+    newest.and(target).ok_or_else(|| {
         ApiError::invalid(format!(
             "app {} has no earlier complete release to go back to",
             access.app.name
         ))
-    };
-    let newest = store.releases(access.app.id, 1).await?;
-    let newest = newest.into_iter().next().ok_or_else(nothing)?;
-    // After a failed release the last complete one is what to go back to.
-    store
-        .complete_release(access.app.id, Some(newest.number))
-        .await?
-        .ok_or_else(nothing)
+    })
 }
 
 /// The configuration the release is to have, as it is stored.

@@ -39,8 +39,9 @@ pub(super) async fn look(
         };
         cloud.note(release, "Running the release command").await?;
         let key = "release-command".to_owned();
+        let region = cloud.region_of(content, None)?;
         cloud
-            .make(app, release, content, written(&config), key, None, false)
+            .make(app, release, written(&config), key, region, false)
             .await?;
         return Ok(Command::Running);
     };

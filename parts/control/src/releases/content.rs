@@ -8,6 +8,7 @@ use mayfly_types::MachineId;
 use mayfly_wire::{InvalidBody, MachineConfig, read_value};
 use serde_json::value::to_raw_value;
 
+use super::options::GuestChange;
 use crate::machines::prepare::WrittenConfig;
 
 /// Metadata keys, as clients of the original know them (`fly_…`) or our own.
@@ -48,6 +49,7 @@ pub(super) struct Content<'a> {
     pub(super) release: &'a Release,
     /// `None` keeps machines as they are but for image and release.
     pub(super) config: Option<&'a AppConfig>,
+    pub(super) guest: Option<&'a GuestChange>,
 }
 
 impl Content<'_> {
@@ -59,7 +61,38 @@ impl Content<'_> {
             Some(config) => config.machine_config(&group, Some(&existing))?,
             None => existing,
         };
+        if let Some(guest) = self.guest {
+            let size = guest.of(machine.spec.size);
+            let written = next.guest.get_or_insert_default();
+            written.cpu_kind = Some(size.cpu_kind.as_str().to_owned());
+            written.cpus = Some(i64::from(size.cpus));
+            written.memory_mb = Some(i64::from(size.memory_mib));
+            // The deprecated word for all of it would contradict.
+            next.size = None;
+        }
         self.mark(&mut next);
+        Ok(next)
+    }
+
+    /// A further machine of a group: as `like` is, or as the configuration says for a group that has none.
+    pub(super) fn further(
+        &self,
+        group: &str,
+        like: Option<&Machine>,
+        env: &BTreeMap<String, String>,
+    ) -> Result<MachineConfig, ContentError> {
+        let mut next = match like {
+            Some(like) => read(like)?,
+            None => self.fresh(group)?,
+        };
+        next.standbys = None;
+        let all = next.env.get_or_insert_default();
+        all.remove("FLY_STANDBY_FOR");
+        all.extend(env.clone());
+        let image = next.image.clone().filter(|_| like.is_some());
+        self.mark(&mut next);
+        next.image = image.or(next.image);
+        self.note(&mut next, MADE_BY, self.release.number.to_string());
         Ok(next)
     }
 

@@ -2,12 +2,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use mayfly_appconfig::AppConfig;
 use mayfly_control_store::{App, Machine, Release, ReleaseStatus};
-use mayfly_deploy::{Readiness, Stage, Step, Strategy, Turn, next};
+use mayfly_deploy::{Readiness, Stage, Step, Strategy, Turn, next, scale};
 use mayfly_host_api::StopMachine;
 use mayfly_machine::{Actor, MachineState};
 use mayfly_runtime::report;
-use mayfly_types::{MachineId, Timestamp};
+use mayfly_types::{MachineId, Region, Timestamp};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -18,9 +19,13 @@ use super::error::StepError;
 use super::machines::{Fleet, runs};
 use super::options::Options;
 use crate::cloud::Cloud;
+use crate::machines::prepare::WrittenConfig;
 use crate::machines::update::Change;
 
 const COMMAND: &str = "release_command";
+
+/// Only the number of machines changes.
+const SCALE: &str = "scale";
 
 /// What is remembered from one turn to the next; nothing is lost without it.
 #[derive(Debug, Default)]
@@ -37,7 +42,7 @@ pub(super) struct Deployment<'a> {
     release: &'a Release,
     app: App,
     options: Options,
-    config: Option<mayfly_appconfig::AppConfig>,
+    config: Option<AppConfig>,
 }
 
 impl<'a> Deployment<'a> {
@@ -45,7 +50,9 @@ impl<'a> Deployment<'a> {
         let app = cloud.store.app(release.app_name.clone()).await?;
         let options: Options = serde_json::from_value(release.options.clone()).unwrap_or_default();
         let config = match &release.config {
-            Some(config) if !options.keep_config => Some(app_config(config)?),
+            Some(config) if !options.keep_config || !options.scale.is_empty() => {
+                Some(app_config(config)?)
+            }
             _ => None,
         };
         Ok(Self {
@@ -95,7 +102,8 @@ impl<'a> Deployment<'a> {
     fn content(&self) -> Content<'_> {
         Content {
             release: self.release,
-            config: self.config.as_ref(),
+            config: self.config.as_ref().filter(|_| !self.options.keep_config),
+            guest: self.options.guest.as_ref(),
         }
     }
 
@@ -104,6 +112,7 @@ impl<'a> Deployment<'a> {
             "" => {
                 info!(app = %self.app.name, release = self.release.number, "release begins");
                 match self.has_command() && !self.options.skip_release_command {
+                    _ if !self.options.scale.is_empty() => self.set_stage(SCALE).await,
                     true => self.set_stage(COMMAND).await,
                     false => self.enter(self.first_stage()).await,
                 }
@@ -117,6 +126,7 @@ impl<'a> Deployment<'a> {
                     Command::Failed(reason) => self.fail(reason).await,
                 }
             }
+            SCALE => self.scale(told).await,
             stage => {
                 let stage: Stage = serde_json::from_value(json!(stage)).unwrap_or(Stage::Machines);
                 self.roll(stage, told).await
@@ -159,13 +169,25 @@ impl<'a> Deployment<'a> {
         let fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
         self.follow(&fleet, told).await?;
         let groups = fleet.groups(&self.content(), &self.options);
-        match next(&self.options.rules(), &groups, &fleet.members, stage) {
+        let turn = next(&self.options.rules(), &groups, &fleet.members, stage);
+        self.do_turn(turn, &fleet).await
+    }
+
+    async fn scale(&self, told: &mut BTreeSet<MachineId>) -> Result<(), StepError> {
+        let fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
+        self.follow(&fleet, told).await?;
+        let turn = scale(&self.options.scale, &fleet.counted());
+        self.do_turn(turn, &fleet).await
+    }
+
+    async fn do_turn(&self, turn: Turn, fleet: &Fleet) -> Result<(), StepError> {
+        match turn {
             Turn::Wait => Ok(()),
             Turn::Enter(stage) => self.enter(stage).await,
             Turn::Done => self.complete().await,
             Turn::Failed(reason) => self.fail(reason).await,
             Turn::Act(steps) => {
-                let taken = join_all(steps.iter().map(|step| self.take(step, &fleet))).await;
+                let taken = join_all(steps.iter().map(|step| self.take(step, fleet))).await;
                 taken.into_iter().collect()
             }
         }
@@ -198,18 +220,32 @@ impl<'a> Deployment<'a> {
                 self.say(&format!("Creating machine {} of group {group}", number + 1))
                     .await?;
                 let config = written(&content.fresh(group)?);
-                let key = format!("{group}-{number}");
-                self.cloud
-                    .make(&self.app, self.release, &content, config, key, None, false)
+                let region = self.cloud.region_of(&content, None)?;
+                self.make(config, format!("{group}-{number}"), region, false)
                     .await
+            }
+            Step::Add {
+                group,
+                region,
+                number,
+            } => {
+                self.say(&format!("Creating a machine of group {group} in {region}"))
+                    .await?;
+                let content = Content {
+                    config: self.config.as_ref(),
+                    ..content
+                };
+                let like = fleet.like(group, region);
+                let config = written(&content.further(group, like, &self.options.scale_env)?);
+                let key = format!("scale-{group}-{region}-{number}");
+                self.make(config, key, region.clone(), false).await
             }
             Step::CreateStandby { group, of } => {
                 self.say(&format!("Creating a standby for machine {of}"))
                     .await?;
                 let config = written(&content.standby(group, *of)?);
-                let key = format!("{group}-standby");
-                self.cloud
-                    .make(&self.app, self.release, &content, config, key, None, false)
+                let region = self.cloud.region_of(&content, None)?;
+                self.make(config, format!("{group}-standby"), region, false)
                     .await
             }
             Step::CreateCanary { group } => {
@@ -223,17 +259,8 @@ impl<'a> Deployment<'a> {
                 self.say(&format!("Creating a canary for group {group}"))
                     .await?;
                 let config = written(&content.canary(like)?);
-                let key = format!("{group}-canary");
-                self.cloud
-                    .make(
-                        &self.app,
-                        self.release,
-                        &content,
-                        config,
-                        key,
-                        Some(like),
-                        false,
-                    )
+                let region = self.cloud.region_of(&content, Some(like))?;
+                self.make(config, format!("{group}-canary"), region, false)
                     .await
             }
             Step::CreateGreen { blue } => {
@@ -241,17 +268,8 @@ impl<'a> Deployment<'a> {
                 self.say(&format!("Creating the machine that replaces {}", blue.id))
                     .await?;
                 let config = written(&content.green(blue, &fleet.greens())?);
-                let key = format!("green-{}", blue.id);
-                self.cloud
-                    .make(
-                        &self.app,
-                        self.release,
-                        &content,
-                        config,
-                        key,
-                        Some(blue),
-                        true,
-                    )
+                let region = self.cloud.region_of(&content, Some(blue))?;
+                self.make(config, format!("green-{}", blue.id), region, true)
                     .await
             }
             Step::Update(id) => {
@@ -296,6 +314,18 @@ impl<'a> Deployment<'a> {
                 Ok(())
             }
         }
+    }
+
+    async fn make(
+        &self,
+        config: WrittenConfig,
+        key: String,
+        region: Region,
+        cordoned: bool,
+    ) -> Result<(), StepError> {
+        self.cloud
+            .make(&self.app, self.release, config, key, region, cordoned)
+            .await
     }
 
     async fn cordon(&self, machine: &Machine, cordoned: bool) -> Result<(), StepError> {

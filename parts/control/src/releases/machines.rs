@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use mayfly_control_store::{App, Machine, MachineEvent, Release};
-use mayfly_deploy::{CheckNow, Group, Member, Readiness, Rules, Seen, readiness};
+use mayfly_deploy::{CheckNow, Counted, Group, Member, Readiness, Rules, Seen, readiness};
 use mayfly_host_api::CheckStatus;
 use mayfly_machine::MachineState;
-use mayfly_types::{MachineId, Timestamp};
+use mayfly_types::{MachineId, Region, Timestamp};
 
 use super::content::{CANARY, Content, GROUP, MADE_BY, MANAGED, RELEASE_ID, REPLACES, group_of};
 use super::error::StepError;
@@ -115,6 +115,35 @@ impl Fleet {
         config.groups().into_iter().map(group).collect()
     }
 
+    /// The machines that count when they are counted.
+    pub(super) fn counted(&self) -> Vec<Counted> {
+        let members = self.members.iter();
+        members
+            .filter(|member| !member.standby && !member.canary)
+            .map(|member| {
+                let machine = &self.machines[&member.id];
+                Counted {
+                    id: member.id,
+                    group: member.group.clone(),
+                    region: machine.region.clone(),
+                    running: member.running,
+                    created_at: machine.created_at,
+                    made: member.release.clone().filter(|_| member.made),
+                }
+            })
+            .collect()
+    }
+
+    /// The machine a further one of its group is like: the newest, of the same region if there is one.
+    pub(super) fn like(&self, group: &str, region: &Region) -> Option<&Machine> {
+        let of_group = self
+            .members
+            .iter()
+            .filter(|member| member.group == group && !member.standby && !member.canary)
+            .map(|member| &self.machines[&member.id]);
+        of_group.max_by_key(|machine| (machine.region == *region, machine.created_at, machine.id))
+    }
+
     /// Which machine replaces which.
     pub(super) fn greens(&self) -> BTreeMap<MachineId, MachineId> {
         let members = self.members.iter();
@@ -133,7 +162,7 @@ impl Fleet {
 }
 
 /// Made by a deployment for users; the machines of commands, tests and consoles are not.
-fn is_managed(machine: &Machine) -> bool {
+pub(super) fn is_managed(machine: &Machine) -> bool {
     let metadata = &machine.spec.metadata;
     let managed = metadata.get(MANAGED.0).map(String::as_str) == Some(MANAGED.1);
     let one_off = metadata

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{App, IdempotencyKey, Machine, Release, StoreError};
-use mayfly_types::Digest;
+use mayfly_types::{Digest, Region};
 use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
@@ -33,30 +33,35 @@ impl Cloud {
             .await
     }
 
-    /// Makes a machine of a release once, however often it is asked for: `key` names it within the release. It goes where
-    /// `like` is, else to the app's primary region.
-    #[allow(clippy::too_many_arguments)] // each is a different kind, and there is one place that has them all
+    /// Where a release makes a machine: where `like` is, else in the app's primary region.
+    pub(super) fn region_of(
+        &self,
+        content: &Content<'_>,
+        like: Option<&Machine>,
+    ) -> Result<Region, StepError> {
+        let primary = content
+            .config
+            .and_then(|config| config.primary_region.clone());
+        match (like, primary) {
+            (Some(like), _) => Ok(like.region.clone()),
+            (None, Some(code)) if !code.is_empty() => self
+                .regions()
+                .find(&code)
+                .map_err(|text| StepError::Refused(format!("primary_region: {text}"))),
+            (None, _) => Ok(self.regions().default_region().clone()),
+        }
+    }
+
+    /// Makes a machine of a release once, however often it is asked for: `key` names it within the release.
     pub(super) async fn make(
         self: &Arc<Self>,
         app: &App,
         release: &Release,
-        content: &Content<'_>,
         config: WrittenConfig,
         key: String,
-        like: Option<&Machine>,
+        region: Region,
         cordoned: bool,
     ) -> Result<(), StepError> {
-        let primary = content
-            .config
-            .and_then(|config| config.primary_region.clone());
-        let region = match (like, primary) {
-            (Some(like), _) => like.region.clone(),
-            (None, Some(code)) if !code.is_empty() => self
-                .regions()
-                .find(&code)
-                .map_err(|text| StepError::Refused(format!("primary_region: {text}")))?,
-            (None, _) => self.regions().default_region().clone(),
-        };
         let order = Order {
             app: app.clone(),
             config: Some(config),

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mayfly_appconfig::AppConfig;
-use mayfly_deploy::{Rules, Strategy, Unavailable};
+use mayfly_deploy::{Rules, Strategy, Target, Unavailable};
+use mayfly_machine::{CpuKind, GuestSize};
 use mayfly_wire::CreateRelease;
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +34,45 @@ pub(crate) struct Options {
     pub(crate) only_machines: Vec<String>,
     pub(crate) exclude_machines: Vec<String>,
     pub(crate) process_groups: Vec<String>,
+    /// How many machines there shall be; such a release changes nothing else.
+    pub(crate) scale: Vec<Target>,
+    /// Added to the environment of the machines that `scale` makes.
+    pub(crate) scale_env: BTreeMap<String, String>,
+    /// The size machines get, with `keep_config`.
+    pub(crate) guest: Option<GuestChange>,
+}
+
+/// What changes about the size of machines; the rest of it stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct GuestChange {
+    pub(crate) cpu_kind: Option<CpuKind>,
+    pub(crate) cpus: Option<u32>,
+    pub(crate) memory_mib: Option<u32>,
+}
+
+impl GuestChange {
+    pub(crate) fn of(&self, now: GuestSize) -> GuestSize {
+        GuestSize {
+            cpu_kind: self.cpu_kind.unwrap_or(now.cpu_kind),
+            cpus: self.cpus.unwrap_or(now.cpus),
+            memory_mib: self.memory_mib.unwrap_or(now.memory_mib),
+        }
+    }
 }
 
 impl Options {
+    /// How a change of numbers or sizes is carried out.
+    pub(crate) fn of_scaling() -> Self {
+        Options {
+            strategy: Strategy::Rolling.to_string(),
+            wait_timeout_ms: u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX),
+            skip_release_command: true,
+            keep_config: true,
+            ..Options::default()
+        }
+    }
+
     /// The request's word, then the configuration's, then the usual.
     ///
     /// # Errors
@@ -84,6 +122,7 @@ impl Options {
             only_machines: list(&request.only_machines),
             exclude_machines: list(&request.exclude_machines),
             process_groups: list(&request.process_groups),
+            ..Options::default()
         })
     }
 

@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use mayfly_wire::{Release, ScaleCount, ScaleVm};
+use serde_json::{Value, json};
+
+use super::{Api, ApiError, encoded};
+
+/// A change of how many machines a region has.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedScale(Value);
+
+impl PlannedScale {
+    fn text(&self, key: &str) -> &str {
+        self.0.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn number(&self, key: &str) -> i64 {
+        self.0.get(key).and_then(Value::as_i64).unwrap_or_default()
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        self.text("group")
+    }
+
+    pub(crate) fn region(&self) -> &str {
+        self.text("region")
+    }
+
+    pub(crate) fn size(&self) -> &str {
+        self.text("size")
+    }
+
+    pub(crate) fn delta(&self) -> i64 {
+        self.number("to") - self.number("from")
+    }
+}
+
+impl Api {
+    /// What changes, and the release that changes it, unless nothing does or only the plan was asked for.
+    pub(crate) async fn scale_count(
+        &self,
+        app: &str,
+        wanted: &ScaleCount,
+    ) -> Result<(Vec<PlannedScale>, Option<Release>), ApiError> {
+        let path = format!("/v1/apps/{}/scale/count", encoded(app));
+        let mut answer = self.post(&path).json(json!(wanted)).send().await?;
+        let plan = answer.get_mut("plan").map(Value::take);
+        let plan = match plan {
+            Some(Value::Array(plan)) => plan.into_iter().map(PlannedScale).collect(),
+            _ => Vec::new(),
+        };
+        Ok((plan, release(&mut answer, &path)?))
+    }
+
+    pub(crate) async fn scale_vm(&self, app: &str, wanted: &ScaleVm) -> Result<Release, ApiError> {
+        let path = format!("/v1/apps/{}/scale/vm", encoded(app));
+        let call = self.post(&path).json(json!(wanted));
+        let mut answer = call.patience(Duration::from_secs(120)).send().await?;
+        release(&mut answer, &path)?.ok_or(ApiError::Unexpected {
+            call: path,
+            what: "it holds no release",
+        })
+    }
+}
+
+fn release(answer: &mut Value, path: &str) -> Result<Option<Release>, ApiError> {
+    let release = answer.get_mut("release").map(Value::take);
+    serde_json::from_value(release.unwrap_or_default()).map_err(|_| ApiError::Unexpected {
+        call: path.to_owned(),
+        what: "it is no release",
+    })
+}

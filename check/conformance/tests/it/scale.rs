@@ -1,0 +1,228 @@
+//! Scaling: how many machines an app has and how large they are, as releases that the cloud carries out by itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use mayfly_conformance::Stage;
+use mayfly_testing::{CliAnswer, CliRunner, CloudOptions, wait_until};
+use serde_json::{Value, json};
+
+struct Shop {
+    stage: Stage,
+    cli: CliRunner,
+}
+
+impl Shop {
+    fn open(regions: &str) -> Shop {
+        let stage = Stage::set_with(CloudOptions {
+            arguments: vec!["--regions".to_owned(), regions.to_owned()],
+            ..CloudOptions::default()
+        });
+        let cli = stage.cloud.cli();
+        let text = "app = \"stage\"
+primary_region = \"iad\"
+[http_service]
+internal_port = 8080
+[[http_service.checks]]
+path = \"/\"
+interval = \"1s\"
+timeout = \"1s\"
+";
+        fs::write(cli.home().join("fly.toml"), text).unwrap();
+        Shop { stage, cli }
+    }
+
+    fn deployed(regions: &str) -> Shop {
+        let shop = Shop::open(regions);
+        let deploy = ["deploy", "--image", "hello:latest", "--smoke-checks=false"];
+        shop.cli.run(deploy).ok();
+        shop
+    }
+
+    fn scale(&self, words: &[&str]) -> CliAnswer {
+        self.cli.run(["scale"].iter().chain(words))
+    }
+
+    fn count(&self, words: &[&str]) -> CliAnswer {
+        self.cli
+            .run(["scale", "count", "--yes"].iter().chain(words))
+    }
+
+    /// By group: how many in which region.
+    fn shown(&self) -> BTreeMap<String, Value> {
+        let groups = self.scale(&["show", "--json"]).json();
+        let groups = groups.as_array().unwrap().iter();
+        groups
+            .map(|group| {
+                (
+                    group["Process"].as_str().unwrap().to_owned(),
+                    group["Regions"].clone(),
+                )
+            })
+            .collect()
+    }
+
+    fn app(&self) -> Value {
+        self.shown().remove("app").unwrap_or_default()
+    }
+}
+
+#[test]
+fn machines_come_and_go_in_the_regions_asked_for() {
+    let shop = Shop::deployed("iad,lhr,nrt");
+    assert_eq!(shop.app(), json!({"iad": 2}));
+    let unasked = shop.scale(&["count", "3"]);
+    assert!(unasked.refused().contains("--yes"), "{unasked:?}");
+    assert!(
+        unasked
+            .stdout
+            .contains("  +1 machines for group 'app' on region 'iad' of size 'shared-cpu-1x'"),
+        "{unasked:?}"
+    );
+    assert_eq!(shop.app(), json!({"iad": 2}));
+
+    shop.count(&["3"]).ok();
+    shop.count(&["2", "--region", "lhr,nrt"]).ok();
+    assert_eq!(shop.app(), json!({"iad": 3, "lhr": 1, "nrt": 1}));
+    let same = shop.count(&["5"]);
+    assert_eq!(
+        same.ok(),
+        "App already scaled to desired state. No need for changes\n"
+    );
+    shop.count(&["app=+1", "--region", "nrt"]).ok();
+    assert_eq!(shop.app(), json!({"iad": 3, "lhr": 1, "nrt": 2}));
+    shop.count(&["0", "--region", "nrt"]).ok();
+    shop.count(&["2", "--region", "iad,lhr", "--max-per-region", "1"])
+        .ok();
+    assert_eq!(shop.app(), json!({"iad": 1, "lhr": 1}));
+    // New machines are as the others and have the app's secrets and release.
+    shop.cli.run(["secrets", "set", "A=b"]).ok();
+    shop.count(&["3", "-e", "EXTRA=1"]).ok();
+    let listed = shop.stage.cloud.get(&shop.stage.path("")).expect(200);
+    let newest = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .max_by_key(|machine| machine["created_at"].as_str().unwrap().to_owned());
+    let newest = newest.unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(shop.stage.shell(&newest, "echo $A $EXTRA"), "b 1");
+
+    shop.count(&["0"]).ok();
+    assert_eq!(shop.shown(), BTreeMap::new());
+    shop.count(&["2"]).ok();
+    assert_eq!(shop.app(), json!({"iad": 2}));
+    let releases = shop.cli.run(["releases"]);
+    assert!(
+        releases.ok().contains("Scale app to 2 in iad"),
+        "{releases:?}"
+    );
+    // Numbers are nothing to go back to.
+    let back = shop.cli.run(["releases", "rollback"]);
+    assert!(back.ok().contains("live"), "{back:?}");
+    assert_eq!(shop.app(), json!({"iad": 2}));
+}
+
+#[test]
+fn mistakes_change_nothing() {
+    let shop = Shop::open("iad,lhr");
+    let early = shop.count(&["2"]);
+    assert!(
+        early
+            .refused()
+            .contains("no complete release: deploy it first"),
+        "{early:?}"
+    );
+    let deploy = [
+        "deploy",
+        "--image",
+        "hello:latest",
+        "--smoke-checks=false",
+        "--ha=false",
+    ];
+    shop.cli.run(deploy).ok();
+    for (words, text) in [
+        (
+            vec!["count", "-y", "web=2"],
+            "process group \"web\" does not exist: use app",
+        ),
+        (
+            vec!["count", "-y", "many"],
+            "'many' is not a valid process=count option",
+        ),
+        (vec!["count", "-y", "+0"], "must be a number from 0 to 1000"),
+        (
+            vec!["count", "-y", "5000"],
+            "must be a number from 0 to 1000",
+        ),
+        (vec!["count", "-y", "2", "--region", "xyz"], "regions: "),
+        (
+            vec!["count", "-y", "5", "--max-per-region", "2"],
+            "take fewer than the 5 wanted",
+        ),
+        (
+            vec!["vm", "shared-cpu-3x"],
+            "size must be one of shared-cpu-1x",
+        ),
+        (
+            vec!["vm", "shared-cpu-1x", "--memory", "4096"],
+            "1 shared CPUs take 256 to 2048 MiB",
+        ),
+        (
+            vec!["vm", "shared-cpu-2x", "-g", "worker"],
+            "no machine of group \"worker\"",
+        ),
+        (vec!["memory", "300"], "in steps of 256"),
+        (vec!["memory", "much"], "`much` is no size of memory"),
+    ] {
+        let refused = shop.scale(&words);
+        assert!(refused.refused().contains(text), "{refused:?}");
+    }
+    assert_eq!(shop.app(), json!({"iad": 1}));
+    assert_eq!(
+        shop.cli
+            .run(["releases", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn machines_are_made_larger_one_after_the_other() {
+    let shop = Shop::deployed("iad");
+    shop.scale(&["vm", "shared-cpu-2x", "--memory", "1024"])
+        .ok();
+    let group = || shop.scale(&["show", "--json"]).json()[0].clone();
+    let shown = group();
+    assert_eq!(
+        (&shown["CPUs"], &shown["Memory"]),
+        (&json!(2), &json!(1024)),
+        "{shown}"
+    );
+    shop.scale(&["memory", "2gb"]).ok();
+    assert_eq!(group()["Memory"], 2048);
+    let table = shop.scale(&["show"]);
+    assert!(table.ok().contains("2048 MB"), "{table:?}");
+    // The next deployment leaves the size alone, which fly.toml does not name.
+    shop.cli
+        .run(["deploy", "--image", "hello:latest", "--smoke-checks=false"])
+        .ok();
+    assert_eq!(group()["Memory"], 2048);
+    assert_eq!(group()["Count"], 2);
+}
+
+#[test]
+fn scaling_goes_on_without_its_client_and_after_a_crash() {
+    let mut shop = Shop::deployed("iad");
+    shop.count(&["6", "--detach"]).ok();
+    shop.stage.cloud.crash_and_restart();
+    wait_until("six machines", || shop.app() == json!({"iad": 6}));
+    wait_until("a complete release", || {
+        shop.cli.run(["releases", "--json"]).json()[0]["status"] == "complete"
+    });
+    shop.count(&["1", "--detach"]).ok();
+    shop.stage.cloud.crash_and_restart();
+    wait_until("one machine", || shop.app() == json!({"iad": 1}));
+}
