@@ -197,16 +197,50 @@ fn slow(edge: SocketAddr, app: &str, pause: &str) -> Result<u16, String> {
     let talk = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(edge)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let head = format!("GET /?pause={pause} HTTP/1.1\r\nHost: {app}.mayfly.localhost\r\n\r\n");
+        let head = format!(
+            "GET /?pause={pause} HTTP/1.1\r\nHost: {app}.mayfly.localhost\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(head.as_bytes())?;
         let mut answer = Vec::new();
-        // The edge closes behind the answer, since it is leaving.
         stream.read_to_end(&mut answer)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     };
     let answer = talk().map_err(|error| error.to_string())?;
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     status.ok_or(format!("no answer but {answer:?}"))
+}
+
+#[test]
+fn a_blue_green_deployment_lets_requests_finish() {
+    let stage = Stage::set();
+    stage.import_echo();
+    let cli = stage.cloud.cli();
+    let deploy = |mark: &str| {
+        let text = format!(
+            "app = \"{}\"\nprimary_region = \"iad\"\n[env]\nMARK = \"{mark}\"\n[deploy]\nstrategy = \"bluegreen\"\n\
+             [experimental]\nexec = [\"/bin/echo-server\"]\n[http_service]\ninternal_port = 8080\n[[http_service.checks]]\npath = \"/\"\ninterval = \"1s\"\ntimeout = \"1s\"\n",
+            stage.app
+        );
+        std::fs::write(cli.home().join("fly.toml"), text).unwrap();
+        cli.run(["deploy", "--image", "echo:latest", "--ha=false"])
+            .ok();
+    };
+    let mark = || -> Option<String> {
+        let answer = Stage::ask(stage.cloud.edge(), &stage.app, "/", &[]).ok()?;
+        Some(answer.json()["mark"].as_str()?.to_owned())
+    };
+    deploy("blue");
+    wait_until("it answers", || mark().as_deref() == Some("blue"));
+    let (edge, app) = (stage.cloud.edge(), stage.app.clone());
+    // Longer than new machines take and the old one may, once it is told to end, together.
+    let under_way = thread::spawn(move || slow(edge, &app, "11s"));
+    wait_until("the request is at the machine", || {
+        let asked = Stage::ask(edge, &stage.app, "/", &[]);
+        asked.is_ok_and(|answer| answer.json()["busy"] == 2)
+    });
+    deploy("green");
+    assert_eq!(mark().as_deref(), Some("green"));
+    assert_eq!(under_way.join().unwrap(), Ok(200));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use mayfly_appconfig::AppConfig;
@@ -23,6 +24,9 @@ use crate::machines::prepare::WrittenConfig;
 use crate::machines::update::Change;
 
 const COMMAND: &str = "release_command";
+/// How long old machines finish what they have begun once new ones take the requests: as flyctl waits before it stops
+/// them. What takes longer has the machine's own `kill_timeout` beyond that.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Only the number of machines changes.
 const SCALE: &str = "scale";
@@ -34,6 +38,8 @@ pub(super) struct Progress {
     told: BTreeSet<MachineId>,
     /// Since when no step could be taken.
     failing_since: Option<Timestamp>,
+    /// Since when old machines get nothing new.
+    draining_since: Option<Timestamp>,
 }
 
 /// One release under way.
@@ -82,7 +88,7 @@ impl<'a> Deployment<'a> {
             }
             opened => opened?,
         };
-        match deployment.advance(&mut progress.told).await {
+        match deployment.advance(progress).await {
             Ok(()) => {
                 progress.failing_since = None;
                 Ok(())
@@ -107,7 +113,7 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    async fn advance(&self, told: &mut BTreeSet<MachineId>) -> Result<(), StepError> {
+    async fn advance(&self, progress: &mut Progress) -> Result<(), StepError> {
         match self.release.stage.as_str() {
             "" => {
                 info!(app = %self.app.name, release = self.release.number, "release begins");
@@ -129,7 +135,7 @@ impl<'a> Deployment<'a> {
             SCALE => self.scale(told).await,
             stage => {
                 let stage: Stage = serde_json::from_value(json!(stage)).unwrap_or(Stage::Machines);
-                self.roll(stage, told).await
+                self.roll(stage, progress).await
             }
         }
     }
@@ -165,9 +171,9 @@ impl<'a> Deployment<'a> {
         Ok(())
     }
 
-    async fn roll(&self, stage: Stage, told: &mut BTreeSet<MachineId>) -> Result<(), StepError> {
+    async fn roll(&self, stage: Stage, progress: &mut Progress) -> Result<(), StepError> {
         let fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
-        self.follow(&fleet, told).await?;
+        self.follow(&fleet, &mut progress.told).await?;
         let groups = fleet.groups(&self.content(), &self.options);
         let turn = next(&self.options.rules(), &groups, &fleet.members, stage);
         self.do_turn(turn, &fleet).await
@@ -186,11 +192,27 @@ impl<'a> Deployment<'a> {
             Turn::Enter(stage) => self.enter(stage).await,
             Turn::Done => self.complete().await,
             Turn::Failed(reason) => self.fail(reason).await,
+            Turn::Act(steps) if stage == Stage::Switch && self.drains(&steps, &fleet, progress) => {
+                Ok(())
+            }
             Turn::Act(steps) => {
                 let taken = join_all(steps.iter().map(|step| self.take(step, fleet))).await;
                 taken.into_iter().collect()
             }
         }
+    }
+
+    /// Whether machines that are about to be stopped still finish what they have begun.
+    fn drains(&self, steps: &[Step], fleet: &Fleet, progress: &mut Progress) -> bool {
+        let serves = |step: &Step| match step {
+            Step::Stop(id) => !fleet.machines[id].spec.services.is_empty(),
+            _ => false,
+        };
+        if !steps.iter().any(serves) {
+            return false;
+        }
+        let now = self.cloud.now();
+        now.since(*progress.draining_since.get_or_insert(now)) < DRAIN
     }
 
     /// Says which machines have come up, and keeps the leases of the others.
