@@ -10,6 +10,7 @@ use mayfly_net::{ClientConfig, HeaderName, HttpClient, HttpError, Method, Respon
 use mayfly_types::{AppName, Timestamp};
 
 use super::Wanted;
+use crate::http::field::contains;
 use crate::http::{AnswerSource, BodyError, Form, HeadError, Piece, RequestHead, ResponseHead};
 
 /// What of a client's request decides which bytes it gets.
@@ -34,6 +35,9 @@ const SHOWN: [HeaderName; 9] = [
     header::ETAG,
     header::LAST_MODIFIED,
 ];
+
+/// A storage's words about an error, read so far at most.
+const ERROR_MAX: usize = 4096;
 
 /// A bucket that apps may name.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub(crate) enum BucketError {
         "app {app} may not use bucket {bucket}: its operator says which may in [statics.buckets]"
     )]
     NotPermitted { app: AppName, bucket: String },
+    #[error("{endpoint} has no bucket {bucket}")]
+    Missing { bucket: String, endpoint: String },
     #[error("bucket {bucket} answered {status}")]
     Refused { bucket: String, status: u16 },
     #[error("ask for a file of bucket {bucket}")]
@@ -127,6 +133,10 @@ impl Buckets {
         })?;
         match answer.status().as_u16() {
             200 | 206 | 304 | 412 | 416 => Ok(Some(BucketAnswer::new(answer, request.is_head()))),
+            404 if lacks_bucket(answer).await => Err(BucketError::Missing {
+                bucket: config.bucket.name.clone(),
+                endpoint: config.bucket.endpoint.clone(),
+            }),
             404 => Ok(None),
             status => Err(BucketError::Refused {
                 bucket: bucket.to_owned(),
@@ -134,6 +144,18 @@ impl Buckets {
             }),
         }
     }
+}
+
+/// Whether a storage that answered 404 means the bucket, not the file; to `HEAD` it does not say.
+async fn lacks_bucket(mut answer: Response) -> bool {
+    let mut words = Vec::new();
+    while let Ok(Some(piece)) = answer.chunk().await {
+        words.extend_from_slice(&piece);
+        if words.len() > ERROR_MAX {
+            break;
+        }
+    }
+    contains(&words, b"<code>nosuchbucket</code>")
 }
 
 impl std::fmt::Debug for Buckets {
@@ -226,4 +248,57 @@ impl AnswerSource for BucketAnswer {
     }
 
     fn tunnel(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Asks a storage with one bucket, `there`, which is empty.
+    async fn ask(bucket: &str) -> Result<Option<BucketAnswer>, BucketError> {
+        let storage = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = BucketConfig {
+            bucket: Bucket {
+                endpoint: format!("http://{}", storage.local_addr().unwrap()),
+                region: "auto".to_owned(),
+                name: bucket.to_owned(),
+                key: None,
+            },
+            apps: None,
+        };
+        let answer = async {
+            let (mut client, _) = storage.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let count = client.read(&mut asked).await.unwrap();
+            let there = asked[..count].starts_with(b"GET /there/");
+            let code = if there { "NoSuchKey" } else { "NoSuchBucket" };
+            let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
+            let head = "HTTP/1.1 404 Not Found\r\nContent-Type: application/xml\r\n";
+            let text = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            client.write_all(text.as_bytes()).await.unwrap();
+        };
+        let buckets = Buckets::new([(bucket.to_owned(), config)].into(), None);
+        let mut head = RequestHead::default();
+        head.read(b"GET /site/a.css HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let mapping = mayfly_machine::StaticSpec {
+            guest_path: "/site".to_owned(),
+            url_prefix: "/site".to_owned(),
+            bucket: Some(bucket.to_owned()),
+            index_document: None,
+        };
+        let wanted = Wanted::by(&[mapping], "GET", "/site/a.css").unwrap();
+        let app = "web".parse().unwrap();
+        let asked = buckets.serve(bucket, &wanted, &app, &head, Timestamp::from_millis(0));
+        tokio::join!(asked, answer).0
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_is_not_there_is_no_missing_file() {
+        assert!(matches!(ask("there").await, Ok(None)));
+        let error = ask("gone").await.unwrap_err().to_string();
+        assert!(error.ends_with(" has no bucket gone"), "{error}");
+    }
 }
