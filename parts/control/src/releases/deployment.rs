@@ -132,7 +132,7 @@ impl<'a> Deployment<'a> {
                     Command::Failed(reason) => self.fail(reason).await,
                 }
             }
-            SCALE => self.scale(told).await,
+            SCALE => self.scale(&mut progress.told).await,
             stage => {
                 let stage: Stage = serde_json::from_value(json!(stage)).unwrap_or(Stage::Machines);
                 self.roll(stage, progress).await
@@ -176,6 +176,12 @@ impl<'a> Deployment<'a> {
         self.follow(&fleet, &mut progress.told).await?;
         let groups = fleet.groups(&self.content(), &self.options);
         let turn = next(&self.options.rules(), &groups, &fleet.members, stage);
+        if let Turn::Act(steps) = &turn
+            && stage == Stage::Switch
+            && self.drains(steps, &fleet, progress)
+        {
+            return Ok(());
+        }
         self.do_turn(turn, &fleet).await
     }
 
@@ -192,9 +198,6 @@ impl<'a> Deployment<'a> {
             Turn::Enter(stage) => self.enter(stage).await,
             Turn::Done => self.complete().await,
             Turn::Failed(reason) => self.fail(reason).await,
-            Turn::Act(steps) if stage == Stage::Switch && self.drains(&steps, &fleet, progress) => {
-                Ok(())
-            }
             Turn::Act(steps) => {
                 let taken = join_all(steps.iter().map(|step| self.take(step, fleet))).await;
                 taken.into_iter().collect()
