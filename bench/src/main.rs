@@ -16,6 +16,7 @@ mod peer;
 mod registry;
 mod routes;
 mod rows;
+mod shells;
 mod start;
 mod stats;
 mod suspend;
@@ -26,7 +27,7 @@ use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 12] = [
+const ALL: [Measurement; 13] = [
     (
         "start",
         "start of a stopped machine beside crun",
@@ -86,6 +87,11 @@ const ALL: [Measurement; 12] = [
         "tunnel",
         "one stream through a tunnel, beside wireguard-go and the bare wire",
         tunnel::run,
+    ),
+    (
+        "shells",
+        "a command by ssh and by the command line, beside crun exec; the throughput of mayfly proxy",
+        shells::run,
     ),
 ];
 
