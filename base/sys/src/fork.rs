@@ -39,6 +39,8 @@ pub struct Namespaces {
     pub ipc: bool,
     pub network: bool,
     pub cgroup: bool,
+    /// Of a process with one thread.
+    pub user: bool,
 }
 
 /// Moves this process (its next child, for `pid`) into new namespaces.
@@ -50,6 +52,7 @@ pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
         (namespaces.ipc, libc::CLONE_NEWIPC),
         (namespaces.network, libc::CLONE_NEWNET),
         (namespaces.cgroup, libc::CLONE_NEWCGROUP),
+        (namespaces.user, libc::CLONE_NEWUSER),
     ]
     .into_iter()
     .filter(|(wanted, _)| *wanted)

@@ -11,6 +11,7 @@ mod probe;
 mod program;
 mod root;
 mod rules;
+mod sandbox;
 mod sftp;
 mod supervisor;
 mod syscall_filter;
@@ -34,6 +35,7 @@ use crate::channel::{Channel, Notice, Order, Received};
 use crate::failure::{Failure, While};
 pub(crate) use program::set_window;
 use root::ContainerRoot;
+use sandbox::Sandbox;
 use supervisor::Supervisor;
 
 /// Shown as the command line of pid 1.
@@ -171,6 +173,7 @@ fn build_roots(
                 .map_err(|failure| named(&container.name, failure))?;
             roots.push(ContainerRoot {
                 namespace: Some(namespace),
+                sandbox: spec.sandbox.as_ref().map(Sandbox::make).transpose()?,
                 terminals,
             });
             move_into_link_name_space(host.as_fd(), Some(LinkNameSpaceType::Mount))
@@ -185,6 +188,7 @@ fn build_roots(
         root::build(spec, main, staging).map_err(|failure| named(&main.name, failure))?;
     let main = ContainerRoot {
         namespace: None,
+        sandbox: spec.sandbox.as_ref().map(Sandbox::make).transpose()?,
         terminals,
     };
     roots.insert(0, main);

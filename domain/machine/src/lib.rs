@@ -50,7 +50,7 @@ pub use size::{CpuKind, GuestSize, InvalidSize};
 pub use spec::{
     Condition, ContainerSpec, Dependency, DnsSpec, EnvFrom, FieldRef, FileContent, FileSpec,
     Healthcheck, InitSpec, MachineSpec, Persist, Probe, ProcessSpec, RestartMode, RestartPolicy,
-    RootfsSpec, SecretEnv, StopSpec,
+    Rights, RootfsSpec, SecretEnv, StopSpec,
 };
 pub use state::MachineState;
 pub use step::{LAUNCH_FAILED_KEPT, step};

@@ -37,6 +37,9 @@ pub struct MachineSpec {
     pub checks: BTreeMap<String, CheckSpec>,
     #[serde(default)]
     pub statics: Vec<StaticSpec>,
+    /// Set by the control plane alone; no configuration that a user writes says it.
+    #[serde(default, skip_serializing_if = "Rights::are_ordinary")]
+    pub rights: Rights,
 }
 
 impl MachineSpec {
@@ -61,7 +64,25 @@ impl MachineSpec {
             services: Vec::new(),
             checks: BTreeMap::new(),
             statics: Vec::new(),
+            rights: Rights::default(),
         }
+    }
+}
+
+/// What programs of a machine may ask of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rights {
+    #[default]
+    Ordinary,
+    /// Mounts and owners of files of their own, as building images takes: they live in a user namespace, where their
+    /// root is nobody on the host.
+    Builder,
+}
+
+impl Rights {
+    fn are_ordinary(&self) -> bool {
+        *self == Rights::Ordinary
     }
 }
 

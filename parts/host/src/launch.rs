@@ -3,14 +3,15 @@ use base64::engine::general_purpose::STANDARD;
 use mayfly_driver::{Body, Launch};
 use mayfly_guest::{
     ContainerLaunch, FileEntry, LaunchSpec, MountEntry, ProcessLaunch, RestartRule, RootLaunch,
+    Sandbox,
 };
 use mayfly_image::{ImageConfig, Pinned};
 use mayfly_machine::{
     ContainerSpec, Facts, FileContent, FileSpec, ImageDefaults, Machine, NothingToRun, Overrides,
-    ProcessSpec, RestartMode, RestartPolicy, environment, etc_hosts, etc_resolv_conf,
+    ProcessSpec, RestartMode, RestartPolicy, Rights, environment, etc_hosts, etc_resolv_conf,
 };
 use mayfly_runtime::report;
-use mayfly_types::{ImageRef, LaunchId};
+use mayfly_types::{ImageRef, LaunchId, MachineId};
 
 use crate::config::door_dir;
 use crate::host::Shared;
@@ -96,6 +97,7 @@ pub(crate) fn launch(
             cgroups: Vec::new(),
             containers,
             stop_signal: spec.stop.signal.number(),
+            sandbox: sandbox(spec.rights, identity.machine_id),
         },
         images,
         keep_rootfs: machine.keeps_rootfs(),
@@ -335,6 +337,30 @@ fn restart_rule(policy: RestartPolicy) -> RestartRule {
         },
         RestartMode::Always => RestartRule::Always,
     }
+}
+
+/// Where builders find what outlives their stops: what container tools keep their images in.
+const BUILDER_KEPT_AT: &str = "/var/lib/containers";
+
+/// Ids of the host that no package and no user has: those meant for containers, see
+/// <https://systemd.io/UIDS-GIDS/>.
+const SANDBOX_IDS_FIRST: u32 = 0x1000_0000;
+const SANDBOX_IDS: u32 = 1 << 16;
+const SANDBOXES: u32 = 0x6000;
+
+/// The same at every start, since files keep their owners. Two machines may share ids; neither sees the other's files.
+fn sandbox(rights: Rights, machine: MachineId) -> Option<Sandbox> {
+    if rights == Rights::Ordinary {
+        return None;
+    }
+    let number = machine.as_str().bytes().fold(0_u32, |number, byte| {
+        number.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
+    Some(Sandbox {
+        first_id: SANDBOX_IDS_FIRST + number % SANDBOXES * SANDBOX_IDS,
+        ids: SANDBOX_IDS,
+        kept_at: BUILDER_KEPT_AT.to_owned(),
+    })
 }
 
 fn millis(span: std::time::Duration) -> u64 {

@@ -26,6 +26,19 @@ pub struct LaunchSpec {
     pub etc_resolv_conf: String,
     /// Signal number that asks the machine to end: what the programs get when the host sends SIGTERM to the init.
     pub stop_signal: i32,
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
+}
+
+/// A user namespace for the machine's programs: they are root of it, may mount in it, and are nobody on the host. What of
+/// their root filesystem comes from the image belongs to the host's root and is theirs only for reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// What their uid and gid 0 are on the host; the next ones follow.
+    pub first_id: u32,
+    pub ids: u32,
+    /// Where they find a directory of their own that lies beside what the root filesystem's writes go to.
+    pub kept_at: String,
 }
 
 /// One root filesystem and what runs in it.

@@ -11,7 +11,7 @@ mod storage;
 use std::collections::BTreeMap;
 
 use mayfly_machine::{
-    GuestSize, MachineSpec, RestartMode, RestartPolicy, Schedule, Signal, StopSpec,
+    GuestSize, MachineSpec, RestartMode, RestartPolicy, Rights, Schedule, Signal, StopSpec,
 };
 use mayfly_types::{ImageRef, MachineId};
 
@@ -57,6 +57,7 @@ impl TryFrom<&MachineConfig> for MachineSpec {
             services: service::services(config.services.as_deref(), &at.field("services"))?,
             checks: health::checks(config, &at)?,
             statics: service::statics(config.statics.as_deref(), &at.field("statics"))?,
+            rights: Rights::Ordinary,
         })
     }
 }

@@ -10,6 +10,7 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
+use super::root::ContainerRoot;
 use super::users::User;
 use crate::failure::{Failure, While};
 
@@ -29,16 +30,34 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE)
     .union(CapabilitySet::SETFCAP);
 
+/// What a program keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kept(CapabilitySet);
+
+impl Kept {
+    /// In a user namespace of the machine's own, also the right over that namespace.
+    pub(crate) fn of(root: &ContainerRoot) -> Self {
+        match root.sandbox {
+            Some(_) => Kept(KEPT.union(CapabilitySet::SYS_ADMIN)),
+            None => Kept(KEPT),
+        }
+    }
+}
+
 /// What most programs expect; higher ones make some of them close a million descriptors one by one.
 const OPEN_FILES: u64 = 65_536;
 
 /// Gives up everything but what `user` may have, for ever. The caller is about to execute the user's program.
-pub(crate) fn drop_to(user: &User, filter: &[Instruction]) -> Result<(), Failure> {
+pub(crate) fn drop_to(
+    user: &User,
+    Kept(kept): Kept,
+    filter: &[Instruction],
+) -> Result<(), Failure> {
     let attempt = "drop privileges";
     limit_resources().when("set resource limits")?;
     for number in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        if KEPT.contains(capability) {
+        if kept.contains(capability) {
             continue;
         }
         match remove_capability_from_bounding_set(capability) {
@@ -56,8 +75,8 @@ pub(crate) fn drop_to(user: &User, filter: &[Instruction]) -> Result<(), Failure
     set_thread_res_uid(user.uid, user.uid, user.uid).when(attempt)?;
     if user.uid.is_root() {
         let sets = CapabilitySets {
-            effective: KEPT,
-            permitted: KEPT,
+            effective: kept,
+            permitted: kept,
             inheritable: CapabilitySet::empty(),
         };
         set_capabilities(None, sets).when(attempt)?;

@@ -20,7 +20,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::guest_dir::GuestDir;
-use super::privileges::drop_to;
+use super::privileges::{Kept, drop_to};
 use super::root::ContainerRoot;
 use super::sftp;
 use super::users::User;
@@ -45,6 +45,17 @@ pub(crate) enum Streams {
     Pipes(Option<OwnedFd>, OwnedFd, OwnedFd),
     /// The machine's side of a terminal.
     Terminal(OwnedFd),
+}
+
+impl Streams {
+    fn each(&self, mut work: impl FnMut(&OwnedFd) -> Result<(), Failure>) -> Result<(), Failure> {
+        match self {
+            Streams::Pipes(input, output, errors) => {
+                input.iter().chain([output, errors]).try_for_each(work)
+            }
+            Streams::Terminal(terminal) => work(terminal),
+        }
+    }
 }
 
 /// A child that may not have executed its program yet.
@@ -155,15 +166,18 @@ pub(crate) fn prepare(
     filter: &[Instruction],
 ) -> Result<User, Failure> {
     default_signals();
-    enter(root)?;
+    if let Some(sandbox) = &root.sandbox {
+        streams.each(|stream| sandbox.hand_over(stream))?;
+    }
     // Ours is protected from the out-of-memory killer, theirs not. Raising is always allowed.
     let _ = fs::write("/proc/self/oom_score_adj", "0");
+    enter(root)?;
     let dir = File::open("/").when("open the root directory")?;
     let user = User::look_up(&GuestDir::new(dir.into()), &program.user)?;
     setsid().when("start a session")?;
     connect(streams, &user)?;
     umask(Mode::from_raw_mode(0o022));
-    drop_to(&user, filter)?;
+    drop_to(&user, Kept::of(root), filter)?;
     let cwd = if program.cwd.is_empty() {
         "/"
     } else {
@@ -175,6 +189,9 @@ pub(crate) fn prepare(
 
 /// Goes where the container's files are; for processes just forked.
 pub(super) fn enter(root: &ContainerRoot) -> Result<(), Failure> {
+    if let Some(sandbox) = &root.sandbox {
+        return sandbox.enter();
+    }
     if let Some(namespace) = &root.namespace {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
             .when("enter the container")?;

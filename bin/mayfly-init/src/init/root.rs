@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use mayfly_guest::{ContainerLaunch, LaunchSpec, RootLaunch};
+use mayfly_guest::{ContainerLaunch, LaunchSpec, RootLaunch, Sandbox as Launch};
 use mayfly_sys::{MountAttributes, attach_loop_device, set_mount_attributes};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::mount::{
@@ -18,14 +18,20 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::guest_dir::GuestDir;
+use super::sandbox::{self, Sandbox};
 use super::system_mounts;
 use crate::failure::{Failure, While};
+
+/// Beside the writable directory.
+const KEPT: &str = "kept";
 
 /// What the init keeps of a root it has built.
 #[derive(Debug)]
 pub(crate) struct ContainerRoot {
     /// The mount namespace; `None` for the one the init itself lives in.
     pub(crate) namespace: Option<OwnedFd>,
+    /// Where its programs live instead, if they have a user namespace.
+    pub(crate) sandbox: Option<Sandbox>,
     /// The directory of the container's own terminals.
     pub(crate) terminals: OwnedFd,
 }
@@ -38,7 +44,7 @@ pub(crate) fn build(
 ) -> Result<OwnedFd, Failure> {
     let propagation = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", propagation).when("detach from the host's mounts")?;
-    mount_layers(&container.root, staging)?;
+    let kept = mount_layers(&container.root, spec.sandbox.as_ref(), staging)?;
     let root = open_dir(staging).when("open the root filesystem")?;
     let guest = GuestDir::new(root);
     write_identity(&guest, spec)?;
@@ -46,6 +52,11 @@ pub(crate) fn build(
         guest.make_dirs(&process.cwd)?;
     }
     mount_volumes(&guest, container)?;
+    if let (Some(kept), Some(sandbox)) = (kept, &spec.sandbox) {
+        refuse_system_path(&sandbox.kept_at)?;
+        let target = guest.make_dirs(&sandbox.kept_at)?;
+        attach(kept, target).when("mount what is kept")?;
+    }
     for file in &container.files {
         refuse_system_path(&file.guest_path)?;
         match &file.content {
@@ -63,8 +74,13 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
     openat(CWD, path, flags, Mode::empty())
 }
 
-/// Mounts the overlay on `staging`.
-fn mount_layers(root: &RootLaunch, staging: &Path) -> Result<(), Failure> {
+/// Mounts the overlay on `staging`. Returns the directory that a sandbox has of its own, opened before the overlay hides
+/// the disk it may be on.
+fn mount_layers(
+    root: &RootLaunch,
+    sandbox: Option<&Launch>,
+    staging: &Path,
+) -> Result<Option<OwnedFd>, Failure> {
     let (upper, work) = match &root.disk_image {
         Some(image) => {
             mount_disk_image(image, staging)?;
@@ -74,6 +90,9 @@ fn mount_layers(root: &RootLaunch, staging: &Path) -> Result<(), Failure> {
         }
         None => (root.upper.clone(), root.work.clone()),
     };
+    let kept = sandbox
+        .map(|sandbox| keep(&upper.with_file_name(KEPT), sandbox))
+        .transpose()?;
     let mut opened = Vec::new();
     for (kind, path) in [("writable", &upper), ("work", &work)] {
         std::fs::create_dir_all(path).when(format_args!("make the {kind} directory"))?;
@@ -107,7 +126,24 @@ fn mount_layers(root: &RootLaunch, staging: &Path) -> Result<(), Failure> {
         Some(&*std::ffi::CString::new(options).expect("digits and punctuation")),
     );
     chdir("/").when("open the host's root")?;
-    mounted.when(format_args!("mount {} layers", root.lower.len()))
+    mounted.when(format_args!("mount {} layers", root.lower.len()))?;
+    Ok(kept)
+}
+
+/// A directory that belongs to the sandbox's root, ready to be mounted.
+fn keep(path: &Path, sandbox: &Launch) -> Result<OwnedFd, Failure> {
+    let attempt = "open the directory of what is kept";
+    std::fs::create_dir_all(path).when(attempt)?;
+    let (uid, gid) = sandbox::owner(sandbox);
+    rustix::fs::chown(path, Some(uid), Some(gid)).when(attempt)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, path, flags).when(attempt)?;
+    let attributes = MountAttributes {
+        no_devices: true,
+        ..MountAttributes::default()
+    };
+    set_mount_attributes(&tree, attributes).when(attempt)?;
+    Ok(tree)
 }
 
 fn mount_disk_image(image: &Path, staging: &Path) -> Result<(), Failure> {

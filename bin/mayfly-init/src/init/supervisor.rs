@@ -19,7 +19,7 @@ use super::probe;
 use super::program::{NOT_EXECUTED, Spawned, Streams, open_terminal, spawn};
 use super::root::ContainerRoot;
 use super::rules::{End, Readiness, Standing, readiness, restart_delay};
-use super::syscall_filter;
+use super::syscall_filter::{self, Filtered};
 use crate::channel::{Channel, Notice};
 use crate::clock::Moment;
 use crate::failure::{Failure, While};
@@ -95,7 +95,10 @@ impl<'a> Supervisor<'a> {
             channel,
             containers,
             children: HashMap::new(),
-            filter: syscall_filter::compile()?,
+            filter: syscall_filter::compile(match spec.sandbox {
+                Some(_) => Filtered::Sandbox,
+                None => Filtered::Ordinary,
+            })?,
             first,
             started: false,
             ending: false,

@@ -14,6 +14,24 @@ use seccompiler::{
 
 use crate::failure::Failure;
 
+/// What programs in a user namespace of their own may do with it: mount, and leave for namespaces of these kinds.
+const SANDBOX_CALLS: [libc::c_long; 4] = [
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_unshare,
+];
+const SANDBOX_NAMESPACES: [libc::c_int; 3] =
+    [libc::CLONE_NEWNS, libc::CLONE_NEWUTS, libc::CLONE_NEWIPC];
+
+/// Whose programs the filter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filtered {
+    Ordinary,
+    /// Those in a user namespace of the machine's own.
+    Sandbox,
+}
+
 /// Refused whatever their arguments.
 #[rustfmt::skip]
 const REFUSED: [libc::c_long; 61] = [
@@ -64,15 +82,18 @@ const NEWEST_KNOWN: u32 = 470;
 const X32_BIT: u32 = 0x4000_0000;
 
 /// Compiles the filter. The same for every program of a machine, so once is enough.
-pub(crate) fn compile() -> Result<Vec<Instruction>, Failure> {
-    build().map_err(|error| Failure(format!("compile the system call filter: {error}")))
+pub(crate) fn compile(filtered: Filtered) -> Result<Vec<Instruction>, Failure> {
+    build(filtered).map_err(|error| Failure(format!("compile the system call filter: {error}")))
 }
 
-fn build() -> Result<Vec<Instruction>, seccompiler::BackendError> {
+fn build(filtered: Filtered) -> Result<Vec<Instruction>, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.into_iter().map(|call| (call, Vec::new())).collect();
     let mut namespaces = Vec::new();
     for flag in NAMESPACE_FLAGS {
+        if filtered == Filtered::Sandbox && SANDBOX_NAMESPACES.contains(&flag) {
+            continue;
+        }
         let flag = u64::from(flag.unsigned_abs());
         let condition = SeccompCondition::new(
             0,
@@ -81,6 +102,13 @@ fn build() -> Result<Vec<Instruction>, seccompiler::BackendError> {
             flag,
         )?;
         namespaces.push(SeccompRule::new(vec![condition])?);
+    }
+    if filtered == Filtered::Sandbox {
+        for call in SANDBOX_CALLS {
+            rules.remove(&call);
+        }
+        // Its flags are those of clone.
+        rules.insert(libc::SYS_unshare, namespaces.clone());
     }
     rules.insert(libc::SYS_clone, namespaces);
     let mut families = Vec::new();
@@ -159,7 +187,9 @@ mod tests {
 
     #[test]
     fn the_filter_fits_the_kernel() {
-        let program = compile().unwrap();
-        assert!(program.len() < 4096, "{}", program.len());
+        for filtered in [Filtered::Ordinary, Filtered::Sandbox] {
+            let program = compile(filtered).unwrap();
+            assert!(program.len() < 4096, "{}", program.len());
+        }
     }
 }

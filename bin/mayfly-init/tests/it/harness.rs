@@ -96,6 +96,7 @@ impl Machine {
                 etc_hosts: "127.0.0.1 localhost\n".into(),
                 etc_resolv_conf: "nameserver fdaa::3\n".into(),
                 stop_signal: 2,
+                sandbox: None,
             },
             dir,
             launches: 0,

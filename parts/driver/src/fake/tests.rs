@@ -40,6 +40,7 @@ fn launch(number: u8) -> Launch {
             etc_hosts: String::new(),
             etc_resolv_conf: String::new(),
             stop_signal: 2,
+            sandbox: None,
         },
         images: BTreeMap::new(),
         keep_rootfs: false,

@@ -241,6 +241,7 @@ pub(crate) fn launch(body: &Body, script: &str) -> Launch {
             etc_hosts: "127.0.0.1 localhost\n".to_owned(),
             etc_resolv_conf: String::new(),
             stop_signal: 2,
+            sandbox: None,
         },
         images: BTreeMap::from([("main".to_owned(), image())]),
         keep_rootfs: false,
