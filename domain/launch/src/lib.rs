@@ -3,8 +3,9 @@
 //! [`detect`] looks at a [`SourceTree`] the way people do: by the files that are there and what stands in them. The first
 //! family that recognises its own wins, in the order of Fly.io's own scanners, and answers with a [`Project`]: the port,
 //! a Dockerfile where there is none, variables, commands, volumes, and which services the app will want. Workflows for
-//! GitHub are in [`workflow`]. Nothing here reads a disk, knows the platform's API or writes a `fly.toml`.
+//! GitHub are in [`workflow`], which files a build is given in [`ContextRules`]. Nothing here reads a disk, knows the platform's API or writes a `fly.toml`.
 
+mod context_rules;
 mod dockerfile;
 mod family;
 mod ignore;
@@ -14,6 +15,7 @@ mod text;
 mod tree;
 pub mod workflow;
 
+pub use context_rules::{ContextRules, InvalidContextRule, Judgement};
 pub use dockerfile::exposed as exposed_ports;
 pub use family::detect;
 pub use project::{Backing, Check, GeneratedFile, Mount, Project, SecretSource, WantedSecret};
