@@ -6,6 +6,7 @@
 //! was given: nothing here writes one back. This crate knows neither HTTP nor a database.
 
 mod app;
+mod build;
 mod certificate;
 mod config;
 mod duration;
@@ -30,6 +31,7 @@ mod suggest;
 mod wireguard;
 
 pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization};
+pub use build::{BuildEvent, BuildFailure, BuiltImage, StartBuild};
 pub use certificate::{
     AcmeChallengeRecord, CertificateDetail, CertificatePage, CertificateSummary,
     CertificateValidation, DnsRecords, DnsRequirements, HeldCertificate, ImportCertificate,
