@@ -384,6 +384,7 @@ impl Cloud {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 certificates: config.certificates.settings.clone(),
                 host_patience: config.fleet.host_patience,
+                builder: config.builder.clone(),
                 registry_names: registry
                     .as_ref()
                     .map(LocalRegistry::names)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mayfly_control::ApiLimits;
+use mayfly_control::{ApiLimits, BuilderSettings};
 use mayfly_edge::{AddressRange, Buckets, HttpSettings, Latency};
 use mayfly_image::StoreConfig;
 use mayfly_runtime::telemetry::LogFormat;
@@ -13,6 +13,7 @@ use mayfly_types::{IpRange, Region, Secret};
 use serde::{Deserialize, Deserializer};
 
 use crate::buckets::{StaticsSection, buckets};
+use crate::builder::{BuilderSection, builder_settings};
 use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
 use crate::edge_limits::{EdgeLimitsSection, http_settings};
 use crate::fleet_config::{FleetSection, FleetSettings, JoinSection};
@@ -55,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) shutdown_patience: Duration,
     pub(crate) api_limits: ApiLimits,
     pub(crate) images: StoreConfig,
+    pub(crate) builder: BuilderSettings,
     /// How long images of registries stay that no machine needs; `None` for ever.
     pub(crate) unused_images_kept: Option<Duration>,
     pub(crate) registry: Arc<RegistryConfig>,
@@ -128,6 +130,7 @@ struct File {
     shutdown: Shutdown,
     limits: Limits,
     images: ImagesSection,
+    builder: BuilderSection,
     statics: StaticsSection,
     registry: RegistrySection,
     fleet: FleetSection,
@@ -318,6 +321,7 @@ impl Config {
             },
             unused_images_kept: Some(file.images.unused_kept.unwrap_or(UNUSED_IMAGES_KEPT))
                 .filter(|kept| !kept.is_zero()),
+            builder: builder_settings(file.builder)?,
             images: store_config(file.images)?,
             registry: Arc::new(RegistryConfig::check(file.registry)?),
             fleet: FleetSettings::check(file.fleet, file.join, overrides)?,

@@ -3,6 +3,7 @@
 mod addresses;
 mod admin_token;
 mod buckets;
+mod builder;
 mod catalogs;
 mod certificates;
 mod cloud;

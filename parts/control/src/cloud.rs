@@ -8,6 +8,7 @@ use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::{MachineId, Timestamp};
 use tokio::sync::oneshot;
 
+use crate::builds::Builds;
 use crate::certificates::CertificateDeps;
 use crate::changes::Changes;
 use crate::directory::DirectoryFeed;
@@ -32,6 +33,7 @@ pub(crate) struct Cloud {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
     pub(crate) uploads: Uploads,
+    pub(crate) builds: Builds,
     pub(crate) certificates: CertificateDeps,
     pub(crate) directory: DirectoryFeed,
     /// The first is that of the default region.

@@ -11,6 +11,7 @@ use mayfly_registry::Access;
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
 
+use crate::builds::Builds;
 use crate::certificates::{CertificateDeps, Keeper};
 use crate::changes::Changes;
 use crate::cloud::Cloud;
@@ -119,6 +120,7 @@ impl ControlConfig {
             fleet: Fleet::new(deps.fleet),
             settings,
             uploads,
+            builds: Builds::default(),
             certificates: deps.certificates,
             directory: deps.directory,
             gateways: deps.gateways,

@@ -30,6 +30,9 @@ impl Access for RegistryAccess {
         app: Option<(&AppName, Right)>,
     ) -> Result<Entry, AccessError> {
         let store = &self.0.store;
+        if let Some(owner) = self.0.builds.app_of(token.reveal()) {
+            return self.of_build(owner, app).await;
+        }
         let holder = holder_of(&self.0, token.reveal()).await.map_err(unknown)?;
         let Some(holder) = holder else {
             return Ok(Entry::Stranger);
@@ -63,6 +66,24 @@ impl Access for RegistryAccess {
 
     async fn needed(&self) -> Result<Needed, AccessError> {
         self.0.needed_images().await.map_err(unknown)
+    }
+}
+
+impl RegistryAccess {
+    /// A build sees the repositories of its app only.
+    async fn of_build(
+        &self,
+        owner: AppId,
+        app: Option<(&AppName, Right)>,
+    ) -> Result<Entry, AccessError> {
+        let Some((app, _)) = app else {
+            return Ok(Entry::Granted(None));
+        };
+        match self.0.store.app(app.clone()).await {
+            Ok(app) if app.id == owner => Ok(Entry::Granted(Some(owner))),
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(Entry::Closed),
+            Err(error) => Err(unknown(error)),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::machines::{
     wait,
 };
 use crate::{
-    addresses, apps, certificates, event_log, fleet, images, invitations, logs, members,
+    addresses, apps, builds, certificates, event_log, fleet, images, invitations, logs, members,
     network_policies, oidc, orgs, platform, private, registry, releases, replay_sources, secrets,
     ssh, status, tokens, wireguard,
 };
@@ -57,6 +57,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         )
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
         .route("/v1/apps/{app}/deploy_token", post(tokens::create_deploy))
+        .route("/v1/apps/{app}/builds", get(builds::start))
         .nest("/v1/apps/{app}/releases", release())
         .route("/v1/apps/{app}/scale/count", post(releases::scale_count))
         .route("/v1/apps/{app}/scale/vm", post(releases::scale_vm))

@@ -45,8 +45,32 @@ pub struct Settings {
     pub host_patience: Duration,
     /// What images of our own registry are called by, before the first slash.
     pub registry_names: Vec<String>,
+    pub builder: BuilderSettings,
     /// A directory for uploads under way. Emptied at the start.
     pub uploads: PathBuf,
+}
+
+/// What the builder machine of an organization is like.
+#[derive(Clone, Debug)]
+pub struct BuilderSettings {
+    /// Dedicated ones.
+    pub cpus: u32,
+    pub memory_mib: u32,
+    /// For images, layers and caches.
+    pub disk_gib: u32,
+    /// Without a build for so long it stops.
+    pub idle: Duration,
+}
+
+impl Default for BuilderSettings {
+    fn default() -> Self {
+        Self {
+            cpus: 2,
+            memory_mib: 4096,
+            disk_gib: 50,
+            idle: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Settings {

@@ -68,6 +68,11 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
     };
     match path {
         "/v1/apps" | "/v1/apps/{app}/machines" => created(need),
+        // The upgrade to a stream of both directions is a GET.
+        "/v1/apps/{app}/builds" => Need {
+            action: Action::WRITE,
+            ..need
+        },
         "/v1/platform/placements" => Need {
             action: Action::READ,
             ..need
@@ -206,6 +211,7 @@ mod tests {
                 Action::WRITE,
                 Some(Feature::Replay),
             ),
+            (Method::GET, "/v1/apps/{app}/builds", Action::WRITE, None),
             (Method::POST, "/v1/something/new", Action::WRITE, None),
         ] {
             let need = need(&method, path);

@@ -8,7 +8,7 @@ use mayfly_control_store::{
     App, By, Created, IdempotencyKey, Machine, NewLease, NewMachine, StoreError,
 };
 use mayfly_host_api::{CreateMachine as HostCreate, HostError};
-use mayfly_machine::{Actor, Launch};
+use mayfly_machine::{Actor, Launch, Rights};
 use mayfly_types::{MachineId, MachineName, Region};
 use mayfly_wire::CreateMachine;
 
@@ -54,6 +54,7 @@ pub(crate) struct Order {
     pub(crate) lease_ttl: Option<Duration>,
     pub(crate) owner: String,
     pub(crate) idempotency: Option<IdempotencyKey>,
+    pub(crate) rights: Rights,
     pub(crate) by: By,
 }
 
@@ -99,6 +100,7 @@ impl Order {
                 min_version: request.min_secrets_version,
                 at: None,
             },
+            rights: Rights::Ordinary,
             by: caller.by(cloud),
             config,
         })
@@ -118,7 +120,8 @@ impl Order {
         let prepared = cloud
             .prepare(&self.app, host.api.as_ref(), config, self.secrets)
             .await?;
-        let version = prepared.version;
+        let mut version = prepared.version;
+        version.spec.rights = self.rights;
         let launch = match self.skip_launch {
             true => Launch::Skip,
             false if !version.spec.standbys.is_empty() => Launch::Skip,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_control_store::{App, IdempotencyKey, Machine, Release, StoreError};
+use mayfly_machine::Rights;
 use mayfly_types::{Digest, Region};
 use sha2::{Digest as _, Sha256};
 
@@ -78,6 +79,7 @@ impl Cloud {
                 key,
                 expires_at: self.now() + KEY_KEPT,
             }),
+            rights: Rights::Ordinary,
             by: self.by_platform(),
         };
         order.carry_out(self.clone()).await?;
