@@ -5,6 +5,7 @@
 
 mod api_error;
 mod apps;
+mod builds;
 mod certificates;
 mod events;
 mod exec_stream;
@@ -39,6 +40,7 @@ use crate::program;
 
 pub(crate) use api_error::ApiError;
 pub(crate) use apps::{App, CreateApp};
+pub(crate) use builds::{BuildStream, ContextSink, FromBuild};
 pub(crate) use certificates::Certificate;
 pub(crate) use events::EventFilter;
 pub(crate) use exec_stream::{ExecEnd, ExecStream, FromProgram};

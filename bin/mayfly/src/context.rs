@@ -148,6 +148,15 @@ impl Context {
         Ok(Api::new(self.endpoints()?, token, self.verbose))
     }
 
+    /// The registry beside the API, and the token that opens it as a password.
+    pub(crate) fn registry_login(&self) -> anyhow::Result<(String, String)> {
+        let token = self.token()?.ok_or_else(not_authenticated)?;
+        let url = self.endpoints()?.machines;
+        let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let host = host.split('/').next().unwrap_or(host).to_owned();
+        Ok((host, token.reveal().to_owned()))
+    }
+
     /// Where the cloud is: by environment, then config file; the two addresses stand in for each other.
     pub(crate) fn endpoints(&self) -> anyhow::Result<Endpoints> {
         let file = self.config_file()?;

@@ -1,5 +1,6 @@
 //! The command line of Mayfly, callable as `mayfly`, `fly` and `flyctl`.
 
+mod build_context;
 mod cli;
 mod client;
 mod commands;

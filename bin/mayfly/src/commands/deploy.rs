@@ -1,11 +1,13 @@
-//! `deploy`: what an app shall be, recorded in the cloud, and followed until it is.
+//! `deploy`: what an app shall be, built if need be, recorded in the cloud, and followed until it is.
 
+mod build;
 mod follow;
 mod local;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{ArgAction, Args, Subcommand};
 use mayfly_wire::{CreateRelease, GoDuration};
 use serde_json::Value;
@@ -13,14 +15,17 @@ use serde_json::Value;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
 
+use build::BuildFlags;
 pub(super) use follow::follow;
 
+/// Sources with a Dockerfile are built first, in a machine of the cloud; Ctrl-C calls that off.
+///
 /// The cloud carries a deployment out by itself: a lost connection or Ctrl-C changes nothing. `deploy attach` follows it
 /// again.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  deploy --image registry.example/web:2\n  deploy --strategy bluegreen --wait-timeout 2m\n  \
+    after_help = "Examples:\n  deploy\n  deploy --image registry.example/web:2\n  deploy --build-arg VERSION=7 --strategy bluegreen --wait-timeout 2m\n  \
                   deploy --detach && deploy attach"
 )]
 pub(crate) struct Deploy {
@@ -58,7 +63,10 @@ struct Cancel {
 struct DeployFlags {
     #[command(flatten)]
     app: AppFlags,
-    /// The image to deploy
+    /// Directory of the app's sources and configuration
+    #[arg(value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+    /// The image to deploy; nothing is built
     #[arg(short, long, value_name = "IMAGE")]
     image: Option<String>,
     /// Set a variable of all machines; may be given more than once
@@ -117,6 +125,8 @@ struct DeployFlags {
     /// Answer yes to all questions
     #[arg(short, long)]
     yes: bool,
+    #[command(flatten)]
+    build: BuildFlags,
 }
 
 impl Deploy {
@@ -144,6 +154,10 @@ impl Deploy {
 
 impl DeployFlags {
     async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        if let Some(directory) = &self.directory {
+            std::env::set_current_dir(directory)
+                .with_context(|| format!("enter {}", directory.display()))?;
+        }
         let app = self.app.require()?;
         let mut config = local::configuration(context, &self.app)?;
         for pair in &self.env {
@@ -162,10 +176,17 @@ impl DeployFlags {
         }
         let api = context.api()?;
         api.app(&app).await?;
+        let image = match &self.image {
+            Some(image) => Some(image.clone()),
+            None => match self.built(context, &app, config.as_ref()).await? {
+                Image::Named(image) => image,
+                Image::BuiltOnly => return Ok(ExitCode::SUCCESS),
+            },
+        };
         let list = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
         let wanted = CreateRelease {
             config: config.as_ref().map(mayfly_appconfig::AppConfig::to_value),
-            image: self.image.clone(),
+            image,
             strategy: self.strategy.clone(),
             max_unavailable: self.max_unavailable,
             wait_timeout: duration("--wait-timeout", self.wait_timeout.as_deref())?,
@@ -204,12 +225,52 @@ impl DeployFlags {
     }
 }
 
-/// Deploys an app whose configuration lies at `config` and follows it.
-pub(super) async fn deploy_image(
+/// What a build leaves to be deployed.
+enum Image {
+    /// `None` leaves it to the configuration and earlier releases.
+    Named(Option<String>),
+    BuiltOnly,
+}
+
+impl DeployFlags {
+    /// Builds the sources, if they are what is deployed.
+    async fn built(
+        &self,
+        context: &Context,
+        app: &str,
+        config: Option<&mayfly_appconfig::AppConfig>,
+    ) -> anyhow::Result<Image> {
+        let configured = config.and_then(|config| config.build.as_ref()?.image.as_ref());
+        if configured.is_some() && !self.build.wants_build() {
+            return Ok(Image::Named(None));
+        }
+        let local = self.app.local_config()?;
+        let directory = local
+            .as_ref()
+            .map_or(Path::new("."), |local| local.directory());
+        let built = build::build(context, app, &self.build, config, directory).await?;
+        match built {
+            None if self.build.wants_build() => Err(build::nothing_to_build()),
+            None => Ok(Image::Named(None)),
+            Some(built) => {
+                if let Some(image) = &built.image {
+                    context.out.line(&format!("image: {image}"))?;
+                }
+                match self.build.build_only {
+                    true => Ok(Image::BuiltOnly),
+                    false => Ok(Image::Named(built.image)),
+                }
+            }
+        }
+    }
+}
+
+/// Deploys an app whose configuration lies at `config` and follows it; without an image its sources are built.
+pub(super) async fn deploy_launched(
     context: &Context,
     app: String,
     config: PathBuf,
-    image: String,
+    image: Option<String>,
     ha: bool,
 ) -> anyhow::Result<ExitCode> {
     let flags = DeployFlags {
@@ -217,7 +278,7 @@ pub(super) async fn deploy_image(
             app: Some(app),
             config: Some(config),
         },
-        image: Some(image),
+        image,
         smoke_checks: true,
         ha,
         ..DeployFlags::default()

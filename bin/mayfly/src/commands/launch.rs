@@ -75,12 +75,12 @@ impl Launch {
             &config_path,
             image.as_deref(),
         )?;
-        match image {
-            Some(image) if !self.no_deploy => {
-                deploy::deploy_image(context, app.name().to_owned(), config_path, image, self.ha)
-                    .await
+        match self.no_deploy {
+            true => Ok(ExitCode::SUCCESS),
+            false => {
+                let app = app.name().to_owned();
+                deploy::deploy_launched(context, app, config_path, image, self.ha).await
             }
-            _ => Ok(ExitCode::SUCCESS),
         }
     }
 

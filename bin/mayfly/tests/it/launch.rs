@@ -71,7 +71,7 @@ fn sources_become_an_app_with_its_files() {
     let server = cloud("shop");
     let user = User::of(&server);
     put(&user, NODE);
-    let ran = user.run("launch --name shop --region fra --yes");
+    let ran = user.run("launch --name shop --region fra --yes --no-deploy");
     assert_golden("launch-node.txt", ran.ok());
     assert_golden("launch-node.toml", &text(&user, "fly.toml"));
     assert!(text(&user, "Dockerfile").contains("CMD [\"node\", \"server.js\"]"));
@@ -143,7 +143,7 @@ fn every_kind_of_app_has_a_sound_configuration() {
         let server = cloud("shop");
         let user = User::of(&server);
         put(&user, files);
-        user.run("launch --name shop --yes").ok();
+        user.run("launch --name shop --yes --no-deploy").ok();
         assert_golden(&format!("launch-{name}.toml"), &text(&user, "fly.toml"));
         let checked = user.run("config validate --strict");
         assert_eq!(
@@ -167,7 +167,7 @@ fn secrets_are_made_once_and_shown_never() {
             ("shop/wsgi.py", ""),
         ],
     );
-    let ran = user.run("launch --name shop --yes");
+    let ran = user.run("launch --name shop --yes --no-deploy");
     let staged = server.asked_for("POST /v1/apps/shop/secrets")[0].json();
     let key = staged["values"]["SECRET_KEY"].as_str().unwrap().to_owned();
     assert_eq!(key.len(), 64);
@@ -186,7 +186,7 @@ fn secrets_are_made_once_and_shown_never() {
         200,
         json!({ "secrets": [{ "name": "SECRET_KEY" }] }),
     );
-    let again = user.run("launch --yes");
+    let again = user.run("launch --yes --no-deploy");
     assert!(
         again.ok().contains("Wrote fly.toml") && again.stderr.contains("is there already"),
         "{again:?}"
@@ -208,7 +208,7 @@ fn an_existing_configuration_is_taken_over_with_its_comments() {
     );
     let asked = user.run("launch --name mine");
     assert!(asked.failed().contains("--copy-config"), "{asked:?}");
-    let ran = user.run("launch --copy-config --now --internal-port 4000 --vm-memory 512");
+    let ran = user.run("launch --copy-config --yes --no-deploy --internal-port 4000 --vm-memory 512");
     assert!(ran.ok().contains("Wrote fly.toml"));
     assert_eq!(
         text(&user, "fly.toml"),
@@ -326,7 +326,7 @@ fn a_person_can_change_the_plan() {
     put(&user, NODE);
     put(&user, &[(".dockerignore", "mine")]);
     let mut terminal = Terminal::new(40, 120);
-    let mut child = terminal.run(&user, "launch --name shop");
+    let mut child = terminal.run(&user, "launch --name shop --no-deploy");
     terminal.read_until("Change something before going on? (y/N)");
     terminal.types("y\n");
     terminal.read_until("Name [shop]:");
@@ -339,7 +339,7 @@ fn a_person_can_change_the_plan() {
     terminal.types("4000\n");
     terminal.read_until("Memory [1gb]:");
     terminal.types("2gb\n");
-    terminal.read_until("deploy --image");
+    terminal.read_until("To deploy it:");
     assert!(child.wait().unwrap().success());
     let config = text(&user, "fly.toml");
     for line in [
@@ -368,12 +368,12 @@ fn sources_come_from_a_directory_or_a_repository() {
             "[remote]\nurl = git@github.com:a/b\n",
         )],
     );
-    user.run("launch --from template --into copied --name copied --yes")
+    user.run("launch --from template --into copied --name copied --yes --no-deploy")
         .ok();
     assert!(text(&user, "copied/server.js").contains("listen"));
     assert!(text(&user, "copied/fly.toml").contains("app = \"copied\""));
     assert!(!user.path("copied/.git").exists());
-    let again = user.run("launch --from template --into copied --name copied --yes");
+    let again = user.run("launch --from template --into copied --name copied --yes --no-deploy");
     assert!(again.failed().contains("is not empty"));
     let git = |arguments: &[&str]| {
         let mut command = std::process::Command::new("git");
@@ -398,7 +398,7 @@ fn sources_come_from_a_directory_or_a_repository() {
     // The program looks git up in PATH.
     let user = user.with("PATH", &std::env::var("PATH").unwrap());
     user.run(&format!(
-        "launch --from {address} --into cloned --name copied --yes"
+        "launch --from {address} --into cloned --name copied --yes --no-deploy"
     ))
     .ok();
     assert!(text(&user, "cloned/fly.toml").contains("app = \"copied\""));
@@ -415,19 +415,19 @@ fn a_repository_on_github_gets_workflows() {
     let user = User::of(&server);
     put(&user, NODE);
     put(&user, &[(".git/config", "url = https://github.com/a/b")]);
-    let ran = user.run("launch --name shop --yes --preview-workflow");
+    let ran = user.run("launch --name shop --yes --no-deploy --preview-workflow");
     assert!(ran.ok().contains("Wrote .github/workflows/fly-deploy.yml"));
     assert!(text(&user, ".github/workflows/fly-preview.yml").contains("APP: shop-pr-"));
     assert!(ran.stderr.contains("FLY_API_TOKEN"), "{ran:?}");
-    // What somebody changed stays with --now.
+    // What somebody changed stays with --now; nobody builds here.
     put(&user, &[(".github/workflows/fly-deploy.yml", "mine")]);
-    user.run("launch --now").ok();
+    user.run("launch --now").failed();
     assert_eq!(text(&user, ".github/workflows/fly-deploy.yml"), "mine");
     let without = User::of(&server);
     put(&without, NODE);
     put(&without, &[(".git/config", "url = https://github.com/a/b")]);
     without
-        .run("launch --name shop --yes --no-github-workflow")
+        .run("launch --name shop --yes --no-deploy --no-github-workflow")
         .ok();
     assert!(!without.path(".github").exists());
 }

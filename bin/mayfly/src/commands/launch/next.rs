@@ -37,20 +37,11 @@ pub(super) fn explain(
         ))?;
     }
     out.line(&format!("\n{app} is configured."))?;
-    if image.is_some() && !flags.no_deploy {
+    if !flags.no_deploy {
         return Ok(());
     }
     out.line("Nothing runs yet. To deploy it:")?;
-    if image.is_none() {
-        out.line(&format!(
-            "  docker build --tag {app}:1 . && docker save --output {app}.tar {app}:1"
-        ))?;
-        out.line(&format!(
-            "  {program} image import {app}.tar --name {app}:1"
-        ))?;
-    }
-    let own = format!("{app}:1");
-    let image = image.unwrap_or(&own);
+    let image = image.map_or_else(String::new, |image| format!(" --image {image}"));
     // In its own directory the configuration is found without being named.
     let directory = config
         .parent()
@@ -62,6 +53,6 @@ pub(super) fn explain(
         false => format!(" --config {}", config.display()),
     };
     let spare = if flags.ha { "" } else { " --ha=false" };
-    out.line(&format!("  {program} deploy --image {image}{place}{spare}"))?;
+    out.line(&format!("  {program} deploy{image}{place}{spare}"))?;
     Ok(())
 }
