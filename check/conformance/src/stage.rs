@@ -7,7 +7,7 @@ use mayfly_testing::{
 };
 use serde_json::{Value, json};
 
-use crate::{echo_archive, hello_archive, netprobe};
+use crate::{echo_archive, hello_archive, netprobe, tool};
 
 /// A running cloud with the app `stage` and the image `hello`.
 pub struct Stage {
@@ -52,9 +52,23 @@ impl Stage {
         self.import(echo_archive(), "echo:latest");
     }
 
+    /// Gives the image of builder machines to the cloud, which would otherwise make it.
+    ///
+    /// # Panics
+    /// If `./dev setup` did not make it, or for another version of its recipe.
+    #[track_caller]
+    pub fn import_builder(&self) {
+        self.upload(&tool("builder.tar"), "");
+    }
+
     /// Gives an archive to the cloud under a name.
     #[track_caller]
     pub fn import(&self, archive: &Path, name: &str) {
+        self.upload(archive, &format!("?name={name}"));
+    }
+
+    #[track_caller]
+    fn upload(&self, archive: &Path, query: &str) {
         let archive = fs::read(archive).expect("the archive was built");
         let bearer = format!("Bearer {}", self.cloud.token());
         let headers = [
@@ -64,7 +78,7 @@ impl Stage {
         send(
             self.cloud.api(),
             Method::Post,
-            &format!("/v1/images?name={name}"),
+            &format!("/v1/images{query}"),
             &headers,
             &archive,
         )

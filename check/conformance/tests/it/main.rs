@@ -7,6 +7,7 @@ mod addresses;
 mod bad_input;
 mod body;
 mod browser;
+mod builds;
 mod certificates;
 mod checks;
 mod churn;
