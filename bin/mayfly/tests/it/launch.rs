@@ -208,7 +208,8 @@ fn an_existing_configuration_is_taken_over_with_its_comments() {
     );
     let asked = user.run("launch --name mine");
     assert!(asked.failed().contains("--copy-config"), "{asked:?}");
-    let ran = user.run("launch --copy-config --yes --no-deploy --internal-port 4000 --vm-memory 512");
+    let ran =
+        user.run("launch --copy-config --yes --no-deploy --internal-port 4000 --vm-memory 512");
     assert!(ran.ok().contains("Wrote fly.toml"));
     assert_eq!(
         text(&user, "fly.toml"),
