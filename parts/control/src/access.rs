@@ -5,11 +5,13 @@ mod caller;
 mod grant;
 mod machine;
 mod need;
+mod operator;
 
 pub(crate) use app::AppAccess;
 pub(crate) use caller::{Anybody, Caller};
 pub(crate) use grant::{holder_of, key_of};
 pub(crate) use machine::MachineAccess;
+pub(crate) use operator::operator;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;

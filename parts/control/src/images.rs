@@ -12,7 +12,7 @@ use mayfly_types::{ErrorKind, ImageRef, Secret};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::access::Caller;
+use crate::access::{Caller, operator};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
@@ -20,13 +20,14 @@ use crate::http::query::Query;
 
 pub(crate) use upload::Uploads;
 
-/// `POST /v1/images?name=`: takes in an OCI layout or docker archive.
+/// `POST /v1/images?name=`: takes in an OCI layout or docker archive, under a name that everybody's machines may run.
 pub(crate) async fn import(
     State(cloud): State<Arc<Cloud>>,
-    _caller: Caller,
+    caller: Caller,
     query: Query,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
+    operator(&cloud, &caller).await?;
     let name: Option<ImageRef> = query.parsed("name")?;
     let upload = cloud.uploads.receive(request.into_body()).await?;
     let source = ImageSource {
@@ -158,8 +159,9 @@ pub(crate) async fn pulls(
 /// `POST /v1/images/prune`: removes what no machine needs.
 pub(crate) async fn prune(
     State(cloud): State<Arc<Cloud>>,
-    _caller: Caller,
+    caller: Caller,
 ) -> Result<Json<Pruned>, ApiError> {
+    operator(&cloud, &caller).await?;
     // What a host's machines need the host knows itself; but some may be on their way to one, and a host of another
     // server may yet have to fetch its images from here.
     let machines = cloud.store.machines(MachineFilter::default()).await?;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use http::StatusCode;
-use mayfly_control_store::{Host, Machine, Role};
+use mayfly_control_store::{Host, Machine};
 use mayfly_fleet_api::JoinToken;
 use mayfly_machine::MachineState;
 use mayfly_types::HostId;
@@ -15,7 +14,7 @@ use mayfly_wire::{FleetHost, GoDuration, HostToken};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::access::Caller;
+use crate::access::{Caller, operator};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
@@ -153,25 +152,6 @@ pub(crate) async fn remove(
     };
     cloud.finish(operation).await?;
     Ok(Json(json!({ "ok": true })))
-}
-
-/// Servers are the operator's matter, not that of whoever has apps on them.
-async fn operator(cloud: &Cloud, caller: &Caller) -> Result<(), ApiError> {
-    let (user, token) = caller.user()?;
-    let first = cloud.store.orgs().await?.into_iter().next();
-    let is_admin = match first {
-        Some(org) if token.org_id.is_none() => {
-            cloud.store.role(org.id, user.id).await? == Some(Role::Admin)
-        }
-        _ => false,
-    };
-    if is_admin {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        StatusCode::FORBIDDEN,
-        "only the operator of this cloud sees its hosts: an admin of the first organization, with a token for all",
-    ))
 }
 
 async fn find(cloud: &Cloud, id: &str) -> Result<Host, ApiError> {

@@ -330,6 +330,12 @@ async fn members_are_invited_and_admins_stay_in_charge() {
     let app = json!({"app_name": "teams", "org_slug": "team"});
     bob.post("/v1/apps", app).await.expect(201);
 
+    // Nor does a guest put images under names that everybody's machines run.
+    for path in ["/v1/images?name=nginx:latest", "/v1/images/prune"] {
+        let refused = bob.post(path, json!({})).await.refused(403);
+        assert!(refused.contains("operator"), "{refused}");
+    }
+
     // A member does not decide about members, nor does a token that bob makes.
     bob.post(invitations, json!({"email": "eve@example.org"}))
         .await
