@@ -16,6 +16,7 @@ mod change;
 mod create;
 mod lease;
 mod list;
+mod memory;
 mod metadata;
 mod version;
 

@@ -42,8 +42,18 @@ pub(crate) async fn limit(
     let machine = &access.machine;
     let mib = within("limit_mb", request.limit_mb, LIMIT_MIN, most(machine))?;
     let host = cloud.host_of(machine)?;
-    let answer = host.memory(machine.id, MemoryRequest::Limit { mib }).await;
-    Ok(Json(view(answer?)))
+    let before = host.memory(machine.id, MemoryRequest::Read).await?;
+    let after = host
+        .memory(machine.id, MemoryRequest::Limit { mib })
+        .await?;
+    if before.limit_mib != after.limit_mib {
+        let by = access.caller.by(&cloud);
+        cloud
+            .store
+            .note_memory_limit(machine.id, before.limit_mib, after.limit_mib, by)
+            .await?;
+    }
+    Ok(Json(view(after)))
 }
 
 /// `POST …/memory/reclaim`: takes memory back that a running machine can do without.

@@ -276,6 +276,19 @@ async fn the_rest_of_a_machine() {
             refused => drop(answer.refused(refused)),
         }
     }
+    // What was already so is no change.
+    let body = json!({ "limit_mb": 256 });
+    stage.put(&format!("{one}/memory"), body).await.expect(200);
+    let events = stage.get("/v1/events?after=0").await.expect(200);
+    let told: Vec<&Value> = events["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["kind"] == "machine.memory")
+        .collect();
+    assert_eq!(told.len(), 1, "{events}");
+    assert_eq!(told[0]["before"], json!({"limit_mb": 256}));
+    assert_eq!(told[0]["after"], json!({"limit_mb": 128}));
     let answer = stage
         .post(&format!("{one}/memory/reclaim"), json!({"amount_mb": 64}))
         .await;
