@@ -11,6 +11,7 @@ use mayfly_types::Secret;
 use crate::context::Context;
 use crate::failure::Failure;
 use daemon::{DataDir, Found, Status};
+use systemd::Service;
 pub(crate) use systemd::{InstallArgs, install};
 
 /// Where a cloud of this server keeps everything.
@@ -141,24 +142,60 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<()> {
         ))?;
         return Ok(());
     }
+    let options = args.daemon_options();
+    if let Some(service) = Service::of(data_dir.path()) {
+        if !options.is_empty() || args.join_token.is_some() {
+            return Err(Failure::new(format!(
+                "the cloud of {} is a service, which takes no options from here",
+                data_dir.shown()
+            ))
+            .remedy("Write them into config.toml of the data directory and run `mayfly install`.")
+            .into());
+        }
+        service.start()?;
+        let Found::Running(status) = data_dir.find_daemon()? else {
+            return Err(Failure::new("the service ended right after its start")
+                .remedy(format!("See `{}`.", Service::LOG))
+                .into());
+        };
+        return tell(
+            context,
+            &data_dir,
+            &status,
+            Service::LOG,
+            args.no_cli_config,
+        );
+    }
     let status = data_dir
-        .start_daemon(&args.daemon_options(), args.join_token.as_ref(), |step| {
+        .start_daemon(&options, args.join_token.as_ref(), |step| {
             context.out.note(step)
         })
         .await?;
+    let log = data_dir.log_path().display().to_string();
+    tell(context, &data_dir, &status, &log, args.no_cli_config)
+}
+
+/// Signs the command line in and says what runs where. `log` is where the daemon's own words are.
+fn tell(
+    context: &Context,
+    data_dir: &DataDir,
+    status: &Status,
+    log: &str,
+    no_cli_config: bool,
+) -> anyhow::Result<()> {
     if let Some(joined_at) = &status.joined_at {
         return Ok(context
             .out
-            .text(&joined(context, &data_dir, &status, joined_at))?);
+            .text(&joined(context, data_dir, status, joined_at, log))?);
     }
-    let signed_in = if args.no_cli_config {
+    let signed_in = if no_cli_config {
         "left as it is (--no-cli-config)".to_owned()
     } else {
-        sign_in(context, &data_dir, &status)?
+        sign_in(context, data_dir, status)?
     };
     context
         .out
-        .text(&welcome(context, &data_dir, &status, &signed_in))?;
+        .text(&welcome(context, data_dir, status, &signed_in, log))?;
     Ok(())
 }
 
@@ -176,7 +213,13 @@ fn sign_in(context: &Context, data_dir: &DataDir, status: &Status) -> anyhow::Re
 }
 
 /// Of a server without an API of its own.
-fn joined(context: &Context, data_dir: &DataDir, status: &Status, joined_at: &str) -> String {
+fn joined(
+    context: &Context,
+    data_dir: &DataDir,
+    status: &Status,
+    joined_at: &str,
+    log: &str,
+) -> String {
     let title = context
         .out
         .bold(&format!("Mayfly is up (pid {}).", status.pid));
@@ -187,16 +230,21 @@ fn joined(context: &Context, data_dir: &DataDir, status: &Status, joined_at: &st
          Apps     {}\n  \
          TLS      {}\n  \
          Data     {}\n  \
-         Log      {}\n\n\
+         Log      {log}\n\n\
          Its API is on the first server: `mayfly hosts list` there shows this one.\n",
         app(&status.app_url),
         app(&status.app_tls_url),
         data_dir.shown(),
-        data_dir.log_path().display(),
     )
 }
 
-fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &str) -> String {
+fn welcome(
+    context: &Context,
+    data_dir: &DataDir,
+    status: &Status,
+    signed_in: &str,
+    log: &str,
+) -> String {
     let app_url =
         |url: &Option<String>, app: &str| url.as_deref().unwrap_or_default().replace("{app}", app);
     let title = context
@@ -223,7 +271,7 @@ fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &s
          TLS      {}\n  \
          {edges}\
          Data     {}\n  \
-         Log      {}\n  \
+         Log      {log}\n  \
          mayfly   {signed_in}\n\n\
          Next, for example:\n  \
          mayfly apps create my-app\n  \
@@ -233,7 +281,6 @@ fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &s
         app_url(&status.app_url, "<app>"),
         app_url(&status.app_tls_url, "<app>"),
         data_dir.shown(),
-        data_dir.log_path().display(),
         app_url(&status.app_url, "my-app"),
     )
 }
@@ -241,16 +288,21 @@ fn welcome(context: &Context, data_dir: &DataDir, status: &Status, signed_in: &s
 pub(crate) async fn down(context: &Context, args: DownArgs) -> anyhow::Result<()> {
     require_root("stop a cloud")?;
     let data_dir = DataDir::existing(&args.data_dir.data_dir)?;
-    let ended = match data_dir.find_daemon()? {
-        Found::Running(status) => {
-            context
-                .out
-                .note(&format!("ending mayflyd (pid {}) …", status.pid));
-            data_dir.end_daemon(&status).await?;
-            true
-        }
-        Found::Nothing => false,
+    let found = data_dir.find_daemon()?;
+    let ended = if let Found::Running(status) = &found {
+        let pid = status.pid;
+        context.out.note(&format!("ending mayflyd (pid {pid}) …"));
+        true
+    } else {
+        false
     };
+    // systemd would start another one, whether this one lives or is between two starts.
+    if let Some(service) = Service::of(data_dir.path()) {
+        service.stop()?;
+    }
+    if let Found::Running(status) = data_dir.find_daemon()? {
+        data_dir.end_daemon(&status).await?;
+    }
     if args.keep_machines {
         context.out.line(if ended {
             "Mayfly is down; its machines run on."

@@ -76,6 +76,10 @@ impl DataDir {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub(super) fn shown(&self) -> std::path::Display<'_> {
         self.0.display()
     }

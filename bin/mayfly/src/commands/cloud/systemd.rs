@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{DataDirFlag, program_beside, require_root};
+use super::daemon::{DataDir, Found};
+use super::{DataDirFlag, program_beside, require_root, tell};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -15,12 +16,16 @@ const UNIT: &str = "mayfly.service";
 /// Holds the listening sockets while the daemon is away.
 const SOCKETS: &str = "mayfly.socket";
 
+/// Where an operator's own units are.
+const UNITS: &str = "/etc/systemd/system";
+
 /// The programs that belong together in one directory.
 const PROGRAMS: [&str; 2] = ["mayfly", "mayflyd"];
 
 /// Install the cloud of this server as a systemd service
 ///
-/// Copies the programs, writes the unit, enables and starts it. Running it again upgrades: machines run on.
+/// Copies the programs, writes the unit, enables and starts it, and signs the command line in. Running it again upgrades:
+/// machines run on.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct InstallArgs {
     #[command(flatten)]
@@ -34,39 +39,87 @@ pub(crate) struct InstallArgs {
     /// Only print the unit
     #[arg(long)]
     print: bool,
+    /// Leave the command line's own configuration as it is
+    #[arg(long)]
+    no_cli_config: bool,
+}
+
+/// The installed service.
+pub(super) struct Service;
+
+impl Service {
+    /// Where to read what its daemon says.
+    pub(super) const LOG: &str = "journalctl -u mayfly.service";
+
+    /// The service, if it is installed and of this data directory.
+    pub(super) fn of(data_dir: &Path) -> Option<Service> {
+        let unit = fs::read_to_string(Path::new(UNITS).join(UNIT)).ok()?;
+        (systemd_runs()
+            && unit
+                .lines()
+                .any(|line| line.ends_with(&data_dir_option(data_dir))))
+        .then_some(Service)
+    }
+
+    /// Returns once the daemon said that it serves.
+    pub(super) fn start(&self) -> anyhow::Result<()> {
+        systemctl(&["start", SOCKETS, UNIT])
+    }
+
+    /// Ends the daemon, and the sockets too: whoever called there would start it again.
+    pub(super) fn stop(&self) -> anyhow::Result<()> {
+        systemctl(&["stop", SOCKETS, UNIT])
+    }
+}
+
+fn systemd_runs() -> bool {
+    Path::new("/run/systemd/system").is_dir()
 }
 
 pub(crate) async fn install(context: &Context, args: InstallArgs) -> anyhow::Result<()> {
-    let unit = unit_text(&args.bin_dir, &args.data_dir.data_dir);
-    let sockets = sockets_text(&listened_at(&args.data_dir.data_dir)?);
+    let absolute =
+        |path: &Path| std::path::absolute(path).with_context(|| format!("find {}", path.display()));
+    let (bin_dir, data_dir) = (absolute(&args.bin_dir)?, absolute(&args.data_dir.data_dir)?);
+    let unit = unit_text(&bin_dir, &data_dir);
+    let sockets = sockets_text(&listened_at(&data_dir)?);
     if args.print {
         return Ok(context
             .out
             .text(&format!("# {UNIT}\n{unit}\n# {SOCKETS}\n{sockets}"))?);
     }
     require_root("install the service")?;
-    if !Path::new("/run/systemd/system").is_dir() {
+    if !systemd_runs() {
         return Err(Failure::new("systemd does not run on this server")
             .remedy("Start the cloud with `mayfly up`, or give `mayfly install --print` to your service manager.")
             .into());
     }
     for name in PROGRAMS {
-        put(&program_beside(name)?, &args.bin_dir.join(name))?;
+        put(&program_beside(name)?, &bin_dir.join(name))?;
         context
             .out
-            .note(&format!("installed {}", args.bin_dir.join(name).display()));
+            .note(&format!("installed {}", bin_dir.join(name).display()));
     }
     if args.fly_names {
         for name in ["fly", "flyctl"] {
-            link(&args.bin_dir.join(name))?;
+            link(&bin_dir.join(name))?;
         }
     }
-    let units = Path::new("/etc/systemd/system");
+    let units = Path::new(UNITS);
     let old_sockets = fs::read_to_string(units.join(SOCKETS)).unwrap_or_default();
     for (name, text) in [(UNIT, &unit), (SOCKETS, &sockets)] {
         let path = units.join(name);
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         context.out.note(&format!("wrote {}", path.display()));
+    }
+    let data_dir = DataDir::make(&data_dir)?;
+    if let Found::Running(status) = data_dir.find_daemon()?
+        && main_process() != Some(status.pid)
+    {
+        context.out.note(&format!(
+            "ending mayflyd (pid {}), which `mayfly up` started; machines run on",
+            status.pid
+        ));
+        data_dir.end_daemon(&status).await?;
     }
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT, SOCKETS])?;
@@ -77,16 +130,29 @@ pub(crate) async fn install(context: &Context, args: InstallArgs) -> anyhow::Res
     systemctl(&["start", SOCKETS])?;
     // `restart` also starts; it returns once the daemon said that it serves.
     systemctl(&["restart", UNIT])?;
-    context.out.line(&format!(
-        "Mayfly runs as {UNIT} and starts with the server. Sign in with `mayfly auth login`, or as root:\n  \
-         mayfly auth login --token \"$(cat {}/admin-token)\"",
-        args.data_dir.data_dir.display()
-    ))?;
-    Ok(())
+    let Found::Running(status) = data_dir.find_daemon()? else {
+        return Err(Failure::new(format!("{UNIT} ended right after its start"))
+            .remedy(format!("See `{}`.", Service::LOG))
+            .into());
+    };
+    context
+        .out
+        .note(&format!("{UNIT} runs and starts with the server"));
+    tell(
+        context,
+        &data_dir,
+        &status,
+        Service::LOG,
+        args.no_cli_config,
+    )
+}
+
+fn data_dir_option(data_dir: &Path) -> String {
+    format!(" --data-dir {}", data_dir.display())
 }
 
 /// `KillMode=process` is what keeps machines alive when the daemon ends or is upgraded; `Delegate` leaves the cgroups
-/// below the service to us.
+/// below the service to us; without a start limit it comes back however often it was killed.
 fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
     format!(
         "[Unit]\n\
@@ -94,10 +160,11 @@ fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
          After=network-online.target mayfly.socket\n\
          Wants=network-online.target\n\
          Requires=mayfly.socket\n\
+         StartLimitIntervalSec=0\n\
          \n\
          [Service]\n\
          Type=notify\n\
-         ExecStart={bin}/mayflyd run --data-dir {data}\n\
+         ExecStart={bin}/mayflyd run{data}\n\
          # Machines outlive the daemon: only its own process is ended.\n\
          KillMode=process\n\
          Delegate=yes\n\
@@ -110,7 +177,7 @@ fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
          [Install]\n\
          WantedBy=multi-user.target\n",
         bin = bin_dir.display(),
-        data = data_dir.display()
+        data = data_dir_option(data_dir)
     )
 }
 
@@ -172,6 +239,16 @@ fn link(path: &Path) -> anyhow::Result<()> {
     std::os::unix::fs::symlink("mayfly", path).with_context(|| format!("make {}", path.display()))
 }
 
+/// The process of the service's daemon, if it runs.
+fn main_process() -> Option<i32> {
+    let output = Command::new("systemctl")
+        .args(["show", "--property=MainPID", "--value", UNIT])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().ok().filter(|pid| *pid != 0)
+}
+
 fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
     let shown = arguments.join(" ");
     let status = Command::new("systemctl")
@@ -182,7 +259,7 @@ fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(Failure::new(format!("systemctl {shown} failed"))
-        .remedy(format!("See `journalctl -u {UNIT}`."))
+        .remedy(format!("See `{}`.", Service::LOG))
         .into())
 }
 
