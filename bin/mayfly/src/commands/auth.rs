@@ -28,10 +28,14 @@ pub(crate) enum AuthCommand {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  auth login --access-token TOKEN\n  auth login < token.txt\n\nThe first `mayfly up` \
+    after_help = "Examples:\n  auth login --token TOKEN\n  auth login < token.txt\n\nThe first `mayfly up` \
                         on a server signs its administrator in by itself."
 )]
-pub(crate) struct Login {}
+pub(crate) struct Login {
+    /// The token to sign in with; it is asked for or read from standard input otherwise
+    #[arg(long, value_name = "TOKEN", conflicts_with = "access_token")]
+    token: Option<String>,
+}
 
 #[derive(Args, Debug)]
 pub(crate) struct Token {
@@ -62,9 +66,10 @@ impl AuthCommand {
 
 impl Login {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let token = match context.access_token() {
+        let given = self.token.as_deref().or(context.access_token());
+        let token = match given {
             Some(token) => token.to_owned(),
-            None if context.out.can_ask() => context.out.ask_secret("Token:", "--access-token")?,
+            None if context.out.can_ask() => context.out.ask_secret("Token:", "--token")?,
             None => {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text)?;
@@ -74,7 +79,7 @@ impl Login {
         let token = token.trim();
         if token.is_empty() {
             return Err(Failure::new("no token was given")
-                .remedy("Give one with --access-token TOKEN, or on standard input.")
+                .remedy("Give one with --token TOKEN, or on standard input.")
                 .into());
         }
         // A token that is not accepted never replaces one that works.

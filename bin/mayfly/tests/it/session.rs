@@ -105,7 +105,7 @@ fn signing_in_and_out() {
             .failed()
             .contains("not authenticated")
     );
-    assert!(user.run("auth login").failed().contains("--access-token"));
+    assert!(user.run("auth login").failed().contains("--token"));
     let signed_in = user.run_with_input("auth login", b"tok-1\n");
     assert!(signed_in.ok().contains("ann@example.com"), "{signed_in:?}");
     assert_eq!(

@@ -35,7 +35,7 @@ fn questions_become_failures_that_name_the_flag() {
         ("machine run nginx -a none".to_owned(), "Could not find App"),
         (format!("machine exec {ID} -a web --tty sh"), "--tty"),
         ("status -a web --watch".to_owned(), "--watch"),
-        ("auth login".to_owned(), "--access-token"),
+        ("auth login".to_owned(), "--token"),
     ] {
         let ran = user.run(&line);
         assert!(ran.failed().contains(names), "{line}: {ran:?}");
