@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mayfly_machine::GuestSize;
+use mayfly_machine::{CpuKind, GuestSize};
 use mayfly_types::Region;
 use mayfly_wire::{Guest, Regions, VmSize};
 use serde::Deserialize;
@@ -14,26 +14,67 @@ use crate::access::Caller;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
+use crate::http::query::Query;
 use crate::placement::{Spread, share_out};
 
 /// MiB of memory of the smallest machine; regions say their `capacity` in these.
 const SMALLEST_MIB: u64 = 256;
 
-/// `GET /v1/platform/regions`.
-pub(crate) async fn regions(State(cloud): State<Arc<Cloud>>, _caller: Caller) -> Json<Regions> {
+/// `GET /v1/platform/regions`: with how many machines each holds when it is empty. With a size in the query, that many
+/// of this size, and only the regions with a host large enough.
+pub(crate) async fn regions(
+    State(cloud): State<Arc<Cloud>>,
+    _caller: Caller,
+    query: Query,
+) -> Result<Json<Regions>, ApiError> {
+    let asked = asked_mib(&query)?;
+    let each_mib = asked.unwrap_or(SMALLEST_MIB);
     let hosts = cloud.hosts.status().await;
     let mut regions = cloud.regions().describe();
     for region in &mut regions {
         let own = hosts
             .iter()
             .filter(|host| host.region.as_str() == region.code);
-        let memory_mib: u64 = own.map(|host| host.memory_mib).sum();
-        region.capacity = i64::try_from(memory_mib / SMALLEST_MIB).unwrap_or(i64::MAX);
+        let machines: u64 = own.map(|host| host.memory_mib / each_mib).sum();
+        region.capacity = i64::try_from(machines).unwrap_or(i64::MAX);
     }
-    Json(Regions {
+    if asked.is_some() {
+        regions.retain(|region| region.capacity > 0);
+    }
+    Ok(Json(Regions {
         regions,
         nearest: cloud.regions().default_region().to_string(),
-    })
+    }))
+}
+
+/// MiB of the machine that a query describes by `size`, or by `cpu_kind`, `cpus` and `memory_mb`; `None` if by nothing.
+fn asked_mib(query: &Query) -> Result<Option<u64>, ApiError> {
+    let wrong =
+        |name: &str, what: &str| ApiError::unreadable(format!("query parameter \"{name}\" {what}"));
+    if query.number("gpus", 0, 8)?.unwrap_or(0) > 0 || query.text("gpu_kind").is_some() {
+        return Err(wrong("gpus", "must be 0: no host here has any"));
+    }
+    let preset = query.text("size").map(|name| {
+        GuestSize::preset(name)
+            .ok_or_else(|| wrong("size", "must be a preset, such as shared-cpu-1x"))
+    });
+    let preset = preset.transpose()?;
+    let kind = match query.text("cpu_kind") {
+        None => None,
+        Some("shared") => Some(CpuKind::Shared),
+        Some("performance") => Some(CpuKind::Performance),
+        Some(_) => return Err(wrong("cpu_kind", "must be shared or performance")),
+    };
+    let cpus = query.number("cpus", 1, 128)?;
+    let memory_mib = query.number("memory_mb", 1, i64::from(u32::MAX))?;
+    let of_preset = preset.map(|size| i64::from(size.memory_mib));
+    // Without a word on memory, as little as such CPUs may have.
+    let least = (kind.is_some() || cpus.is_some()).then(|| {
+        let (least, _, _) = kind.unwrap_or(CpuKind::Shared).memory_rule_mib();
+        i64::from(least) * cpus.unwrap_or(1)
+    });
+    let asked = memory_mib.or(of_preset).or(least);
+    Ok(asked.map(i64::unsigned_abs))
 }
 
 /// `GET /v1/platform/vm_sizes`.

@@ -10,6 +10,19 @@ async fn the_platform_says_what_it_offers() {
     assert_eq!(regions["Nearest"], "iad");
     assert_eq!(regions["Regions"][0]["name"], "Ashburn, Virginia (US)");
     assert_eq!(regions["Regions"][0]["capacity"], 16);
+    for (query, room) in [
+        ("size=performance-1x", json!(2)),
+        ("size=shared-cpu-1x&memory_mb=1024", json!(4)),
+        ("cpu_kind=shared&cpus=4", json!(4)),
+        ("size=performance-8x", Value::Null),
+    ] {
+        let found = stage.get(&format!("/v1/platform/regions?{query}")).await;
+        assert_eq!(found.expect(200)["Regions"][0]["capacity"], room, "{query}");
+    }
+    for wrong in ["size=huge", "cpu_kind=fast", "gpus=1", "memory_mb=much"] {
+        let answer = stage.get(&format!("/v1/platform/regions?{wrong}")).await;
+        answer.refused(400);
+    }
     let sizes = stage.get("/v1/platform/vm_sizes").await.expect(200);
     assert_eq!(sizes["sizes"][0]["name"], "shared-cpu-1x");
     let wanted = json!({"region": "iad", "count": 3, "compute": {"cpu_kind": "shared"}, "weights": {"region": 1}});
