@@ -269,8 +269,7 @@ impl HostApi for Host {
     async fn import_image(&self, source: ImageSource) -> Result<Vec<ImageInfo>, HostError> {
         let images = &self.0.deps.images;
         let imported = images.import(&source.path, source.name.as_ref()).await;
-        let pins = imported
-            .map_err(|error| error::image(format!("import {}", source.path.display()), error))?;
+        let pins = imported.map_err(|error| error::image("import the image".to_owned(), error))?;
         Ok(pins.into_iter().map(|pin| pin.info).collect())
     }
 

@@ -46,7 +46,7 @@ pub enum ImageError {
     },
     #[error("the image store is stopping")]
     Stopping,
-    #[error("import {path}")]
+    #[error("add it to the store")]
     Import {
         path: PathBuf,
         #[source]

@@ -198,7 +198,9 @@ fn an_archive_that_is_none_is_refused() {
             body,
         )
         .expect("the API answers");
-        assert!((400..500).contains(&answer.status), "{}", answer.text());
+        let text = answer.text();
+        assert!((400..500).contains(&answer.status), "{text}");
+        assert!(!text.contains("uploads"), "a path of the server: {text}");
     }
     let listed = stage.cloud.get("/v1/images").expect(200).to_string();
     assert!(!listed.contains("bad:1"), "{listed}");
