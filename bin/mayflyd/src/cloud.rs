@@ -1,40 +1,41 @@
+mod ground;
+mod hosts;
+mod image_files;
+mod running;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use mayfly_control::{
-    CertificateDeps, ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, LateRouter, Retention,
-    Settings,
+    ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, LateRouter, Retention, Settings,
 };
-use mayfly_control_store::ControlStore;
 use mayfly_driver::{ContainerConfig, ContainerDriver};
 use mayfly_edge::{
     Backhaul, Edge, EdgeConfig, EdgeDeps, FleetConfig, FleetSources, Keeper, StaticFiles,
 };
 use mayfly_fleet::LedRegistry;
 use mayfly_gateway::Gateway;
-use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Server};
+use mayfly_host::{Host, Server};
 use mayfly_host_api::{Catalog, HostApi};
-use mayfly_host_store::HostStore;
 use mayfly_image::{ImageStore, RegistryConfig};
-use mayfly_machine::MachineState;
 use mayfly_mesh::API_PORT;
 use mayfly_names::{ChallengeServer, NameServer, NamesConfig, Sources};
-use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy, TaskSet};
-use mayfly_types::{HostId, MachineId};
+use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy};
+use mayfly_types::HostId;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::addresses::{self, AnsweredFor};
 use crate::catalogs::Catalogs;
-use crate::config::{Config, StoreLocation};
-use crate::control_plane::{ControlPlane, Plan, StoreAccess};
+use crate::config::Config;
+use crate::control_plane::{ControlPlane, Plan};
 use crate::doors::{ApiPassages, BehindDoors, Doors};
-use crate::fleet::{self, Fleet, FleetParts, ThisServer};
+use crate::fleet::{self, Fleet, FleetParts};
 use crate::gateways;
 use crate::host_places::{self, HostPlace};
 use crate::local_registry::{self, Entrance, LocalRegistry, RegistryParts, UPSTREAM};
@@ -42,6 +43,10 @@ use crate::private_names::AskedForCallers;
 use crate::readiness::Readiness;
 use crate::traffic::{self, TrafficKeeper};
 use crate::waker::HostWaker;
+use ground::ControlGround;
+use hosts::{HostParts, has_machines};
+use image_files::ImageFiles;
+pub(crate) use running::Running;
 
 const DNS_PORT: u16 = 53;
 
@@ -78,48 +83,6 @@ pub(crate) struct Cloud {
     uploads: PathBuf,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-}
-
-/// What the control plane is built from, opened before anything else.
-struct ControlGround {
-    listener: TcpListener,
-    access: StoreAccess,
-    /// `None` while it is away.
-    store: Option<ControlStore>,
-    certificates: CertificateDeps,
-}
-
-impl ControlGround {
-    async fn open(
-        config: &Config,
-        inherited: &[std::net::TcpListener],
-        readiness: &mut Readiness,
-        clock: &Arc<dyn Clock>,
-        entropy: &Arc<dyn Entropy>,
-    ) -> anyhow::Result<Self> {
-        let listener = listen(config.api_listen, inherited)
-            .await
-            .with_context(|| format!("listen on {} for the API", config.api_listen))?;
-        readiness.step("opening the store")?;
-        // A cloud that never ran has nothing to go on with meanwhile.
-        let knows_something = !host_places::all(&config.data_dir)?.is_empty();
-        let access = StoreAccess {
-            url: store_url(&config.store),
-            may_be_away: knows_something && matches!(config.store, StoreLocation::Postgres(_)),
-            data_dir: config.data_dir.clone(),
-            domain: config.domain.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-        };
-        let store = access.open().await?;
-        let certificates = config.certificates.open(&config.data_dir, clock, entropy)?;
-        Ok(Self {
-            listener,
-            access,
-            store,
-            certificates,
-        })
-    }
 }
 
 impl Cloud {
@@ -213,37 +176,17 @@ impl Cloud {
         let server =
             Server::detect(driver.cgroups()).context("ask the kernel about this server")?;
         let directory = DirectoryFeed::open(config.data_dir.join("directory.json"));
-        let housemates = Housemates::default();
-        let mut hosts = Vec::with_capacity(places.len());
-        for place in &places {
-            let mut host = HostConfig::new(&config.data_dir, place.region.clone());
-            host.journal_dir = place.journal_dir(&config.data_dir);
-            host.unused_images_kept = config.unused_images_kept;
-            let ipv4_pool = match place.name() {
-                None => driver.ipv4_pool(),
-                Some(name) => driver
-                    .ipv4_pool_of(&name)
-                    .expect("the driver was told of every host"),
-            };
-            let built = host
-                .build(HostDeps {
-                    driver: Arc::new(driver.clone()),
-                    images: images.clone(),
-                    ipv4_pool,
-                    clock: clock.clone(),
-                    entropy: entropy.clone(),
-                    board: match places.len() {
-                        1 => board.clone(),
-                        _ => board.within(place.region.as_str()),
-                    },
-                    server: server.clone(),
-                    directory: directory.subscribe(),
-                    housemates: housemates.clone(),
-                })
-                .await
-                .with_context(|| format!("open the host of region {}", place.region))?;
-            hosts.push(built);
-        }
+        let hosts = HostParts {
+            config,
+            driver: &driver,
+            images: &images,
+            server: &server,
+            directory: &directory,
+            clock: &clock,
+            entropy: &entropy,
+            board: &board,
+        };
+        let hosts = hosts.build(&places).await?;
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let parts = FleetParts {
@@ -530,195 +473,4 @@ impl Cloud {
     pub(crate) fn edges(&self) -> Vec<EdgeAddress> {
         self.edge_addresses.clone()
     }
-
-    /// Begins to serve: the host continues what its journal says, then requests are answered.
-    pub(crate) async fn serve(self) -> Running {
-        let tasks = TaskSet::new();
-        let hosts = self.hosts.clone();
-        for host in self.hosts {
-            tasks
-                .spawn("host", |stop| async move { host.run(stop).await })
-                .await;
-        }
-        self.catalogs.spawn(&tasks).await;
-        let names = self.names;
-        tasks.spawn("names", |stop| names.run(stop)).await;
-        if let Some(challenges) = self.challenges {
-            tasks.spawn("challenges", |stop| challenges.run(stop)).await;
-        }
-        for gateway in self.gateways {
-            tasks.spawn("gateway", |stop| gateway.run(stop)).await;
-        }
-        let answered_for = self.answered_for;
-        tasks
-            .spawn("addresses", |stop| answered_for.follow(stop))
-            .await;
-        let keeper = self.keeper;
-        tasks.spawn("fleet", |stop| keeper.run(stop)).await;
-        let edges = TaskSet::new();
-        for edge in self.edges {
-            edges
-                .spawn("edge", |stop| async move {
-                    if let Err(error) = edge.run(stop).await {
-                        error!(error = mayfly_runtime::report(&error), "edge ended");
-                    }
-                })
-                .await;
-        }
-        let traffic = self.traffic;
-        tasks.spawn("traffic", |stop| traffic.run(stop)).await;
-        let doors = self.doors;
-        tasks.spawn("doors", |stop| doors.run(stop)).await;
-        let door = self.control.as_ref().map(|(_, plane)| plane.door());
-        let registry_listener = match (&self.control, &self.fleet) {
-            (None, Some(fleet)) => {
-                fleet.lead_to_registry(self.registry_listener, &tasks).await;
-                None
-            }
-            _ => Some(self.registry_listener),
-        };
-        if let Some(fleet) = self.fleet {
-            let server = ThisServer {
-                hosts,
-                images: self.images.clone(),
-                registry: self.led_registry,
-                control: door,
-                api: self.control.as_ref().map(|(_, plane)| plane.router()),
-                directory: self.directory,
-                others: self.others,
-                uploads: self.uploads,
-                clock: self.clock,
-                entropy: self.entropy,
-            };
-            fleet.spawn(&tasks, server).await;
-        }
-        if let Some(backhaul) = self.backhaul {
-            tasks.spawn("backhaul", |stop| backhaul.run(stop)).await;
-        }
-        let api = TaskSet::new();
-        let control = match self.control {
-            None => {
-                if let Some(passages) = self.passages {
-                    let passage = passages.at_api(self.inner_listener);
-                    tasks.spawn("fleet.api", |stop| passage.run(stop)).await;
-                }
-                None
-            }
-            Some((listener, mut plane)) => {
-                plane.serve(listener, &api).await;
-                // With limits of its own: machines cannot take the places of those who manage them.
-                plane.serve(self.inner_listener, &api).await;
-                if let Some(listener) = registry_listener {
-                    plane.serve_registry(listener, &api).await;
-                }
-                plane.spawn(&tasks).await;
-                Some(plane)
-            }
-        };
-        Running {
-            api,
-            tasks,
-            edges,
-            edge_patience: self.edge_patience,
-            control,
-            driver: self.driver,
-            images: self.images,
-            requests: self.requests,
-        }
-    }
-}
-
-/// A serving cloud.
-pub(crate) struct Running {
-    api: TaskSet,
-    tasks: TaskSet,
-    edges: TaskSet,
-    edge_patience: Duration,
-    control: Option<ControlPlane>,
-    driver: ContainerDriver,
-    images: ImageStore,
-    requests: Stop,
-}
-
-impl Running {
-    /// True once the control plane has its store.
-    pub(crate) fn has_control(&self) -> watch::Receiver<bool> {
-        match &self.control {
-            Some(control) => control.present(),
-            // Another server's: nothing is waited for here.
-            None => watch::Sender::new(true).subscribe(),
-        }
-    }
-
-    /// Stops accepting, lets requests and operations finish for at most `patience` each, ends everything else. Machines
-    /// run on. True if nothing had to be cut off.
-    pub(crate) async fn shut_down(self, patience: Duration) -> bool {
-        self.requests.cancel();
-        let answered = self.api.shut_down(patience).await;
-        let finished = match &self.control {
-            Some(control) => control.drain(patience).await,
-            None => true,
-        };
-        let drained = self.edges.shut_down(self.edge_patience).await;
-        let ended = self.tasks.shut_down(patience).await;
-        let closed = self.driver.shut_down(patience).await;
-        self.images.shut_down().await;
-        answered && finished && drained && ended && closed
-    }
-}
-
-/// The inherited listener for this address, or a new one.
-async fn listen(
-    address: SocketAddr,
-    inherited: &[std::net::TcpListener],
-) -> std::io::Result<TcpListener> {
-    let same = |listener: &&std::net::TcpListener| {
-        listener.local_addr().is_ok_and(|bound| bound == address)
-    };
-    let Some(held) = inherited.iter().find(same) else {
-        return TcpListener::bind(address).await;
-    };
-    let copy = held.try_clone()?;
-    copy.set_nonblocking(true)?;
-    TcpListener::from_std(copy)
-}
-
-/// Whether machines live on a host that may not be started any more.
-async fn has_machines(
-    data_dir: &Path,
-    place: &HostPlace,
-    entropy: &Arc<dyn Entropy>,
-) -> anyhow::Result<bool> {
-    let journal = place.journal_dir(data_dir).join("journal.db");
-    if !journal.exists() {
-        return Ok(false);
-    }
-    let fresh = HostId::from_random(entropy.bytes());
-    let (store, _) = HostStore::open(&journal, fresh, "", entropy.clone())
-        .await
-        .with_context(|| format!("open the journal of region {}", place.region))?;
-    let machines = store.machines().await.context("read the journal")?;
-    Ok(machines
-        .iter()
-        .any(|stored| stored.machine.state() != MachineState::Destroyed))
-}
-
-fn store_url(location: &StoreLocation) -> String {
-    match location {
-        StoreLocation::File(path) => sqlite_url(path),
-        StoreLocation::Postgres(url) => url.reveal().to_owned(),
-    }
-}
-
-/// The files of the images of this server's machines.
-struct ImageFiles(Vec<Host>);
-
-impl StaticFiles for ImageFiles {
-    fn layers(&self, machine: MachineId) -> Option<Vec<PathBuf>> {
-        self.0.iter().find_map(|host| host.image_layers(machine))
-    }
-}
-
-fn sqlite_url(path: &Path) -> String {
-    format!("sqlite://{}", path.display())
 }

@@ -1,3 +1,9 @@
+mod addresses;
+mod duration;
+mod file;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,17 +15,21 @@ use mayfly_control::{ApiLimits, BuilderSettings};
 use mayfly_edge::{AddressRange, Buckets, HttpSettings, Latency};
 use mayfly_image::StoreConfig;
 use mayfly_runtime::telemetry::LogFormat;
-use mayfly_types::{IpRange, Region, Secret};
-use serde::{Deserialize, Deserializer};
+use mayfly_types::{Region, Secret};
 
-use crate::buckets::{StaticsSection, buckets};
-use crate::builder::{BuilderSection, builder_settings};
-use crate::certificates::{AcmeSection, CertificatesConfig, CertificatesSection, DnsSection};
-use crate::edge_limits::{EdgeLimitsSection, http_settings};
-use crate::fleet_config::{FleetSection, FleetSettings, JoinSection};
-use crate::gateways::{GatewaySection, GatewaySettings};
-use crate::images::{ImagesSection, store_config};
-use crate::registry_config::{RegistryConfig, RegistrySection};
+use crate::buckets::buckets;
+use crate::builder::builder_settings;
+use crate::certificates::CertificatesConfig;
+use crate::edge_limits::http_settings;
+use crate::fleet_config::FleetSettings;
+use crate::gateways::GatewaySettings;
+use crate::images::store_config;
+use crate::registry_config::RegistryConfig;
+use duration::parse_duration;
+use file::{File, Format, LatencySection};
+
+pub(crate) use addresses::Addresses;
+pub(crate) use duration::{duration, some_duration};
 
 /// Fly.io looks "every few minutes".
 const AUTOSTOP_PERIOD: Duration = Duration::from_secs(180);
@@ -111,120 +121,6 @@ pub(crate) struct Overrides {
     pub(crate) join_token: Option<String>,
 }
 
-/// The file's shape. The shipped example is parsed by a test.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    region: Option<Region>,
-    regions: Vec<Region>,
-    api: Api,
-    edge: Edge,
-    certificates: CertificatesSection,
-    acme: AcmeSection,
-    dns: DnsSection,
-    addresses: Addresses,
-    gateway: GatewaySection,
-    latency: LatencySection,
-    store: Store,
-    log: Log,
-    shutdown: Shutdown,
-    limits: Limits,
-    images: ImagesSection,
-    builder: BuilderSection,
-    statics: StaticsSection,
-    registry: RegistrySection,
-    fleet: FleetSection,
-    join: JoinSection,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Api {
-    listen: Option<SocketAddr>,
-    public_url: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Edge {
-    listen: Option<SocketAddr>,
-    https_listen: Option<SocketAddr>,
-    addresses: BTreeMap<Region, IpAddr>,
-    public_addresses: Vec<IpAddr>,
-    domain: Option<String>,
-    accept_proxy_protocol: Vec<String>,
-    #[serde(deserialize_with = "some_duration")]
-    drain: Option<Duration>,
-    #[serde(deserialize_with = "some_duration")]
-    autostop_period: Option<Duration>,
-    limits: EdgeLimitsSection,
-}
-
-/// How far regions of one server seem to be from each other.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct LatencySection {
-    emulate: bool,
-    /// By pair of regions, such as `iad-fra`; both ways are the same.
-    round_trips: BTreeMap<String, String>,
-}
-
-/// Where addresses of apps are taken from; what is `None` is decided by where the edge listens.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Addresses {
-    #[serde(deserialize_with = "range")]
-    pub(crate) v4: Option<IpRange>,
-    #[serde(deserialize_with = "range")]
-    pub(crate) v6: Option<IpRange>,
-    pub(crate) shared_v4: Option<Ipv4Addr>,
-    #[serde(deserialize_with = "range")]
-    pub(crate) egress_v4: Option<IpRange>,
-    #[serde(deserialize_with = "range")]
-    pub(crate) egress_v6: Option<IpRange>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Store {
-    url_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Log {
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Limits {
-    api: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Shutdown {
-    #[serde(deserialize_with = "duration")]
-    patience: Duration,
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self {
-            patience: Duration::from_secs(10),
-        }
-    }
-}
-
 impl Config {
     /// Reads `file`, or `<data dir>/config.toml` if there is one, and lays `overrides` over it.
     pub(crate) fn load(
@@ -239,7 +135,7 @@ impl Config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("read configuration {}", path.display()))?;
-                parse(&text).with_context(|| format!("configuration {}", path.display()))?
+                File::parse(&text).with_context(|| format!("configuration {}", path.display()))?
             }
         };
         Self::assemble(data_dir, parsed, overrides)
@@ -305,7 +201,7 @@ impl Config {
                 file.edge.public_addresses,
                 edge_listen,
             )?,
-            addresses: checked_addresses(file.addresses)?,
+            addresses: file.addresses.checked()?,
             domain: checked_domain("edge.domain", domain)?,
             autostop_period,
             latency: latency(&file.latency, overrides)?,
@@ -425,39 +321,6 @@ fn latency(section: &LatencySection, overrides: &Overrides) -> anyhow::Result<La
     })
 }
 
-fn checked_addresses(addresses: Addresses) -> anyhow::Result<Addresses> {
-    anyhow::ensure!(
-        addresses.v4.is_none_or(|range| range.first().is_ipv4()),
-        "addresses.v4 must be a range of IPv4 addresses, such as 127.80.0.0/16"
-    );
-    anyhow::ensure!(
-        addresses.v6.is_none_or(|range| range.first().is_ipv6()),
-        "addresses.v6 must be a range of IPv6 addresses, such as 2001:db8::/64"
-    );
-    anyhow::ensure!(
-        addresses
-            .egress_v4
-            .is_none_or(|range| range.first().is_ipv4()),
-        "addresses.egress_v4 must be a range of IPv4 addresses, such as 198.51.100.0/28"
-    );
-    anyhow::ensure!(
-        addresses
-            .egress_v6
-            .is_none_or(|range| range.first().is_ipv6()),
-        "addresses.egress_v6 must be a range of IPv6 addresses, such as 2001:db8:1::/64"
-    );
-    Ok(addresses)
-}
-
-fn range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpRange>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(serde::de::Error::custom)
-}
-
-fn parse(text: &str) -> anyhow::Result<File> {
-    Ok(toml::from_str(text)?)
-}
-
 pub(crate) fn checked_domain(key: &str, domain: String) -> anyhow::Result<String> {
     let labels_hold = domain.len() <= 189
         && domain.split('.').all(|label| {
@@ -473,220 +336,4 @@ pub(crate) fn checked_domain(key: &str, domain: String) -> anyhow::Result<String
         "{key} `{domain}` is not a domain name: use labels of a-z, 0-9 and - with dots between them"
     );
     Ok(domain)
-}
-
-/// Durations are written `500ms`, `30s`, `5m` or `2h`.
-pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).ok_or_else(|| {
-        serde::de::Error::custom(format!(
-            "`{text}` is not a duration: write a whole number and ms, s, m or h, such as 30s"
-        ))
-    })
-}
-
-pub(crate) fn some_duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|character: char| !character.is_ascii_digit())?;
-    let count: u64 = text[..unit].parse().ok()?;
-    let millis = match &text[unit..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(count.checked_mul(millis)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn assembled(text: &str, overrides: &Overrides) -> anyhow::Result<Config> {
-        Config::assemble(Path::new("/data"), parse(text)?, overrides)
-    }
-
-    #[test]
-    fn the_shipped_example_says_the_defaults() {
-        let none = Overrides::default();
-        let example = assembled(include_str!("../mayfly.example.toml"), &none).unwrap();
-        let empty = assembled("", &none).unwrap();
-        assert_eq!(format!("{example:?}"), format!("{empty:?}"));
-        assert_eq!(empty.api_listen.to_string(), "127.0.0.1:4280");
-    }
-
-    #[test]
-    fn the_command_line_wins() {
-        let overrides = Overrides {
-            region: Some("fra".parse().unwrap()),
-            ..Overrides::default()
-        };
-        let config =
-            assembled("region = \"ams\"\n[edge]\ndomain = \"a.test\"", &overrides).unwrap();
-        assert_eq!(shown(&config), "fra");
-        assert_eq!(config.domain, "a.test");
-    }
-
-    fn shown(config: &Config) -> String {
-        let codes = config.regions.iter().map(Region::as_str);
-        codes.collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn every_region_has_an_edge_of_its_own() {
-        let text = "regions = [\"iad\", \"fra\", \"nrt\"]\n[edge.addresses]\nnrt = \"::1\"";
-        let config = assembled(text, &Overrides::default()).unwrap();
-        assert_eq!(shown(&config), "iad fra nrt");
-        let edge = |index: usize, first: &str| {
-            let region = &config.regions[index];
-            let found = config.edge_of(region, index, first.parse().unwrap());
-            found.map(|address| address.to_string())
-        };
-        assert_eq!(edge(0, "127.0.0.1:81").unwrap(), "127.0.0.1:81");
-        assert_eq!(edge(1, "127.0.0.1:81").unwrap(), "127.0.0.2:81");
-        assert_eq!(edge(2, "127.0.0.1:81").unwrap(), "[::1]:81");
-        assert_eq!(edge(0, "0.0.0.0:80").unwrap(), "0.0.0.0:80");
-        let problem = edge(1, "0.0.0.0:80").unwrap_err().to_string();
-        assert!(problem.contains("edge.addresses = { fra ="), "{problem}");
-    }
-
-    #[test]
-    fn registries_are_logged_into_and_limits_are_held() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "top secret\n").unwrap();
-        let text = format!(
-            "[limits]\napi = \"seed-001\"\n[images.logins.\"ghcr.io\"]\nusername = \"me\"\npassword_file = {:?}",
-            file.path()
-        );
-        let config = assembled(&text, &Overrides::default()).unwrap();
-        assert_eq!(config.api_limits, ApiLimits::Seed001);
-        let login = &config.images.logins["ghcr.io"];
-        assert_eq!(
-            (login.username.as_str(), login.password.reveal()),
-            ("me", "top secret")
-        );
-        assert!(!format!("{config:?}").contains("top secret"));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (text, named) in [
-            ("[api]\nlisten_on = \"1\"", "listen_on"),
-            ("[limits]\napi = \"strict\"", "seed-001"),
-            (
-                "[images]\nca_file = \"/nowhere\"",
-                "images.ca_file /nowhere",
-            ),
-            (
-                "[images.logins.\"ghcr.io\"]\nusername = \"me\"\npassword_file = \"/nowhere\"",
-                "images.logins.\"ghcr.io\".password_file /nowhere",
-            ),
-            ("[api]\nlisten = \"here\"", "listen"),
-            ("[api]\npublic_url = \"api.test\"", "api.public_url"),
-            ("region = \"Frankfurt\"", "three letters"),
-            ("regions = [\"fra\", \"fra\"]", "fra twice"),
-            ("region = \"fra\"\nregions = [\"iad\"]", "cannot both"),
-            ("[shutdown]\npatience = \"10\"", "30s"),
-            ("[edge]\nautostop_period = \"0s\"", "edge.autostop_period"),
-            ("[edge]\ndomain = \"Bad Domain\"", "edge.domain"),
-            (
-                "[edge.limits]\nheader_bytes = 100",
-                "edge.limits.header_bytes",
-            ),
-            (
-                "[edge.limits]\nidle_timeout = \"0s\"",
-                "edge.limits.idle_timeout",
-            ),
-            ("[edge.limits]\nidle = \"1s\"", "idle_timeout"),
-            (
-                "[edge.limits.apps.web]\nconnections = 0",
-                "edge.limits.apps.web.connections",
-            ),
-            (
-                "[statics.buckets.a]\nendpoint = \"s3.test\"",
-                "statics.buckets.a.endpoint",
-            ),
-            (
-                "[statics.buckets.a]\nendpoint = \"http://s3\"\naccess_key_id = \"x\"",
-                "secret_access_key_file",
-            ),
-            (
-                "[images.registries]\n\"docker.io\" = \"mirror.test\"",
-                "images.registries.\"docker.io\"",
-            ),
-            ("[registry]\nrequests = 0", "registry.requests"),
-            (
-                "[registry]\nmirrors = [\"localhost:5000\"]",
-                "registry.mirrors: `localhost:5000`",
-            ),
-            (
-                "[registry]\ncollect_period = \"1ms\"",
-                "registry.collect_period",
-            ),
-            (
-                "[registry.bucket]\nname = \"a\"\nendpoint = \"s3.test\"",
-                "registry.bucket.endpoint",
-            ),
-            ("[edge]\ndrain = 10", "drain"),
-            ("[addresses]\nv4 = \"::/64\"", "addresses.v4"),
-            (
-                "[addresses]\negress_v6 = \"10.0.0.0/8\"",
-                "addresses.egress_v6",
-            ),
-            ("[latency.round_trips]\niad = \"9ms\"", "pair of regions"),
-            (
-                "[latency.round_trips]\niad-fra = \"9\"",
-                "written like 90ms",
-            ),
-            ("[addresses]\nv6 = \"10.0.0.0/33\"", "no range of addresses"),
-            (
-                "[edge]\naccept_proxy_protocol = [\"10.0.0.0/8\", \"lb\"]",
-                "edge.accept_proxy_protocol: `lb`",
-            ),
-            ("[edge]\npublic_addresses = [\"here\"]", "public_addresses"),
-            ("[certificates]\nlifetime = \"1s\"", "certificates.lifetime"),
-            ("[acme]\nemail = \"a@b.test\"", "acme.directory_url"),
-            ("[acme]\ndirectory_url = \"http://ca\"", "https"),
-            (
-                "[acme]\ndirectory_url = \"https://ca\"\nca_file = \"/nowhere\"",
-                "acme.ca_file",
-            ),
-            (
-                "[acme]\ndirectory_url = \"https://ca\"\nexternal_key_id = \"x\"",
-                "external_key_file",
-            ),
-            (
-                "[acme]\ndirectory_url = \"https://ca\"\nchallenge_zone = \"a.test\"",
-                "acme.challenge_listen",
-            ),
-            (
-                "[acme]\nchallenge_zone = \"a.test\"\nchallenge_listen = \"0.0.0.0:53\"",
-                "acme.directory_url",
-            ),
-            ("[dns]\nservers = [\"dns.test\"]", "1.1.1.1"),
-            ("[store]\nurl_file = \"/nowhere\"", "/nowhere"),
-            ("[fleet]\nlisten = \"here\"", "listen"),
-            ("[fleet]\nadvertise = \"here\"", "fleet.advertise"),
-            ("[fleet]\nhost_patience = \"10ms\"", "fleet.host_patience"),
-            (
-                "[fleet]\nidentity_lifetime = \"1s\"",
-                "fleet.identity_lifetime",
-            ),
-            ("[join]\naddress = \"nowhere\"", "join.address"),
-            (
-                "[join]\naddress = \"a.test:4290\"\ntoken_file = \"/nowhere\"",
-                "join.token_file /nowhere",
-            ),
-            ("[join]\ntoken_file = \"/nowhere\"", "join.address"),
-        ] {
-            let error = assembled(text, &Overrides::default()).unwrap_err();
-            assert!(format!("{error:#}").contains(named), "{text}: {error:#}");
-        }
-    }
 }

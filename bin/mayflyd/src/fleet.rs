@@ -1,5 +1,8 @@
 //! This server as one of several: its identity, the others, and whoever leads them.
 
+mod late_door;
+mod lead;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_trait::async_trait;
 use axum::Router;
 use mayfly_certs::{RoleAuthority, RoleKey};
 use mayfly_control::{DirectoryFeed, FleetDeps, HostDialer};
@@ -17,24 +19,26 @@ use mayfly_fleet::{
     Peers, Published, Standing,
 };
 use mayfly_fleet_api::{
-    CONTROL_NAME, Call, CallError, ControlDoor, Hello, JoinAnswer, JoinRequest, RenewAnswer,
-    Roster, RosterHost, RosterServer, TunnelEnd, server_name,
+    CONTROL_NAME, Call, ControlDoor, Hello, Roster, RosterHost, RosterServer, TunnelEnd,
+    server_name,
 };
 use mayfly_host::Host;
 use mayfly_host_api::{Actor, Catalog, HostApi};
 use mayfly_image::ImageStore;
-use mayfly_net::{MutualTls, RolePapers};
+use mayfly_net::MutualTls;
 use mayfly_runtime::{Clock, Entropy, Stop, TaskSet, report};
 use mayfly_seal::Sealer;
-use mayfly_types::{ErrorKind, HostId};
+use mayfly_types::HostId;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::control_plane::LateControl;
 use crate::fleet_config::FleetSettings;
 use crate::led_doors::LedDoors;
 use crate::tunnels::Tunnels;
+use late_door::LateDoor;
+use lead::{Lead, keep_roster, kept_roster};
 
 /// Below the data directory.
 const DIRECTORY: &str = "fleet";
@@ -64,18 +68,6 @@ struct Member {
     membership: Membership,
     follower: Follower,
     control: Link,
-}
-
-struct Lead {
-    authority: Arc<RoleAuthority>,
-    key: RoleKey,
-    names: Vec<String>,
-    lifetime: Duration,
-    address: String,
-    tunnel: Option<TunnelEnd>,
-    roster: watch::Sender<Arc<Roster>>,
-    /// Where it is kept for a start without the control store.
-    roster_file: PathBuf,
 }
 
 /// What a server needs to become one of several.
@@ -387,92 +379,6 @@ impl Fleet {
     }
 }
 
-impl Lead {
-    fn sign(&self, clock: &dyn Clock, entropy: &dyn Entropy) -> anyhow::Result<String> {
-        self.authority
-            .sign(
-                &self.key.request,
-                &self.names,
-                self.lifetime,
-                clock.now(),
-                entropy,
-            )
-            .context("sign this server's identity")
-    }
-
-    fn papers<'a>(&'a self, chain: &'a str) -> RolePapers<'a> {
-        RolePapers {
-            chain,
-            key: self.key.key.reveal(),
-            root: self.authority.root_pem(),
-        }
-    }
-
-    /// Signs this server's own certificate anew when a third of its life is over.
-    async fn keep_fresh(
-        self: Box<Self>,
-        tls: Arc<MutualTls>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-        stop: Stop,
-    ) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.lifetime / 3) => {}
-            }
-            let renewed = self.sign(&*clock, &*entropy).and_then(|chain| {
-                let papers = self.papers(&chain);
-                Ok(tls.renew(&papers)?)
-            });
-            match renewed {
-                Ok(()) => info!("identity renewed"),
-                Err(problem) => error!(error = format!("{problem:#}"), "identity not renewed"),
-            }
-        }
-    }
-}
-
-/// The control plane as other servers find it: what it does may have to wait until its store is there, what it said last
-/// holds.
-struct LateDoor {
-    control: LateControl,
-    directory: DirectoryFeed,
-    roster: watch::Receiver<Arc<Roster>>,
-}
-
-impl LateDoor {
-    fn door(&self) -> Result<Arc<dyn ControlDoor>, CallError> {
-        let control = self.control.get();
-        let control = control
-            .ok_or_else(|| CallError::new(ErrorKind::Unavailable, "the control store is away"))?;
-        Ok(control.door())
-    }
-}
-
-#[async_trait]
-impl ControlDoor for LateDoor {
-    async fn join(&self, request: JoinRequest, seen_at: IpAddr) -> Result<JoinAnswer, CallError> {
-        self.door()?.join(request, seen_at).await
-    }
-
-    async fn renew(&self, server: HostId, request: String) -> Result<RenewAnswer, CallError> {
-        self.door()?.renew(server, request).await
-    }
-
-    async fn hello(&self, server: HostId, hello: Hello, seen_at: IpAddr) -> Result<(), CallError> {
-        self.door()?.hello(server, hello, seen_at).await
-    }
-
-    fn directory(&self) -> watch::Receiver<Arc<Directory>> {
-        self.directory.subscribe()
-    }
-
-    fn roster(&self) -> watch::Receiver<Arc<Roster>> {
-        self.roster.clone()
-    }
-}
-
 /// The directory of a server without a control plane of its own.
 struct Sink(DirectoryFeed);
 
@@ -512,28 +418,6 @@ async fn resolved(address: &str) -> anyhow::Result<SocketAddr> {
         .with_context(|| format!("find the address of {address} (fleet.advertise)"))?
         .next();
     first.with_context(|| format!("{address} has no address (fleet.advertise)"))
-}
-
-fn kept_roster(file: &Path) -> Roster {
-    let text = std::fs::read(file).ok();
-    let roster = text.and_then(|text| serde_json::from_slice(&text).ok());
-    roster.unwrap_or_default()
-}
-
-async fn keep_roster(mut roster: watch::Receiver<Arc<Roster>>, file: PathBuf, stop: Stop) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = roster.changed() => if changed.is_err() { return },
-        }
-        let text = serde_json::to_vec(&**roster.borrow_and_update());
-        let kept = text
-            .map_err(std::io::Error::other)
-            .and_then(|text| mayfly_seal::write_private(&file, &text));
-        if let Err(problem) = kept {
-            warn!(path = %file.display(), error = %problem, "roster not written");
-        }
-    }
 }
 
 async fn hello(parts: &FleetParts<'_>, port: u16) -> Hello {
