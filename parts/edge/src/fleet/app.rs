@@ -1,4 +1,4 @@
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use mayfly_edge_api::DirectoryApp;
 use mayfly_host_api::CatalogEntry;
@@ -7,16 +7,6 @@ use mayfly_types::{AppId, AppName, MachineId, NetworkId, OrgId};
 
 use super::gate::Gate;
 use super::seat::Member;
-
-/// Where a machine without services is taken to listen.
-const DEFAULT_INTERNAL_PORT: u16 = 8080;
-
-/// What a machine without services is given: requests by the app's own name while it runs, and no waking.
-static IMPLICIT: LazyLock<ServiceSpec> = LazyLock::new(|| {
-    let mut spec = ServiceSpec::new(Protocol::Tcp, DEFAULT_INTERNAL_PORT);
-    spec.autostart = false;
-    spec
-});
 
 /// An app at one moment.
 #[derive(Debug)]
@@ -48,13 +38,6 @@ impl App {
             })
     }
 
-    /// The service that answers to the app's name where no port says which: the first one over TCP.
-    pub(crate) fn any_service(&self) -> Option<&Arc<Service>> {
-        self.services
-            .iter()
-            .find(|service| service.spec().protocol == Protocol::Tcp)
-    }
-
     /// Machines of the newest version first.
     pub(crate) fn machines_by_version(&self) -> impl Iterator<Item = MachineId> {
         let mut entries: Vec<&Arc<CatalogEntry>> = self.entries.iter().collect();
@@ -62,16 +45,23 @@ impl App {
         entries.into_iter().map(|entry| entry.machine_id)
     }
 
-    /// Files that the edge serves by itself, by the newest machine version.
+    /// Files that the edge serves by itself, by the newest version of the machines that serve anything: a worker, or a
+    /// console for a moment, has none and takes none away.
     pub(crate) fn statics(&self) -> &[StaticSpec] {
-        newest(&self.entries).map_or(&[], |entry| &entry.statics)
+        let serving = self
+            .entries
+            .iter()
+            .filter(|entry| !entry.services.is_empty());
+        newest(serving).map_or(&[], |entry| &entry.statics)
     }
 }
 
 /// The entry of the newest version, if possible one that gets traffic.
-pub(super) fn newest(entries: &[Arc<CatalogEntry>]) -> Option<&Arc<CatalogEntry>> {
+pub(super) fn newest<'a>(
+    entries: impl IntoIterator<Item = &'a Arc<CatalogEntry>>,
+) -> Option<&'a Arc<CatalogEntry>> {
     entries
-        .iter()
+        .into_iter()
         .max_by_key(|entry| (!entry.cordoned, entry.instance_id))
 }
 
@@ -83,7 +73,7 @@ pub(crate) struct Service {
     pub(crate) members: Box<[Member]>,
     pub(crate) gate: Arc<Gate>,
     entry: Arc<CatalogEntry>,
-    /// In the entry; one behind the last for the implicit one.
+    /// In the entry.
     index: usize,
 }
 
@@ -120,11 +110,6 @@ impl Service {
     }
 }
 
-/// How many services an entry has, the implicit one included.
-pub(super) fn service_count(entry: &CatalogEntry) -> usize {
-    entry.services.len().max(1)
-}
-
 pub(super) fn spec(entry: &CatalogEntry, index: usize) -> &ServiceSpec {
-    entry.services.get(index).unwrap_or(&IMPLICIT)
+    &entry.services[index]
 }

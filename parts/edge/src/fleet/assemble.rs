@@ -11,7 +11,7 @@ use mayfly_routing::round_trip;
 use mayfly_types::{AppName, HostId, MachineId, Region};
 use tokio::sync::mpsc;
 
-use super::app::{App, Service, newest, service_count, spec};
+use super::app::{App, Service, newest, spec};
 use super::backend::Backend;
 use super::diff::diff;
 use super::gate::Gate;
@@ -300,7 +300,7 @@ fn groups(entries: &[Arc<CatalogEntry>]) -> Vec<Vec<Part<'_>>> {
     type Kinds = Vec<(usize, Protocol, u16)>;
     let mut groups: Vec<(Kinds, Vec<Part<'_>>)> = Vec::new();
     for entry in entries {
-        for index in 0..service_count(entry) {
+        for index in 0..entry.services.len() {
             let part = Part { entry, index };
             let mut matching: Vec<usize> = groups
                 .iter()

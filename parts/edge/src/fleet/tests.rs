@@ -710,3 +710,18 @@ async fn names_follow_the_directory_and_load_lives_on_across_tables() {
     assert!(service.members.iter().all(|member| member.seat.load() == 0));
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_worker_beside_the_web_takes_neither_requests_nor_the_service() {
+    let mut worker = machine(2, Started);
+    worker.services.clear();
+    let stage = Stage::set(true, vec![machine(1, Started), worker]);
+    let service = stage.service();
+    let members: Vec<MachineId> = service
+        .members
+        .iter()
+        .map(|member| member.seat.backend.machine)
+        .collect();
+    assert_eq!(members, [id(1)]);
+    stage.end().await;
+}
