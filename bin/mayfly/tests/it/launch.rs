@@ -422,7 +422,8 @@ fn a_repository_on_github_gets_workflows() {
     assert!(ran.stderr.contains("FLY_API_TOKEN"), "{ran:?}");
     // What somebody changed stays with --now; nobody builds here.
     put(&user, &[(".github/workflows/fly-deploy.yml", "mine")]);
-    user.run("launch --now").failed();
+    let now = user.run("launch --now");
+    assert!(now.stderr.contains("==> Building shop"), "{now:?}");
     assert_eq!(text(&user, ".github/workflows/fly-deploy.yml"), "mine");
     let without = User::of(&server);
     put(&without, NODE);
