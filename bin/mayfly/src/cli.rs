@@ -125,7 +125,7 @@ enum Command {
     #[command(subcommand)]
     Ssh(ssh::SshCommand),
     /// Show the releases of an app, and go back to earlier ones
-    #[command(alias = "release")]
+    #[command(aliases = ["release", "history"])]
     Releases(releases::ReleasesCommand),
     /// Change how many machines an app has, and how large they are
     #[command(subcommand)]
@@ -294,6 +294,7 @@ mod tests {
             "fly deploy cancel -a web 3",
             "fly releases -a web --image -j",
             "fly releases list -a web",
+            "fly history -a web --image -j",
             "fly releases rollback 3 -a web --keep-secrets",
             "fly releases diff 2 3 -a web",
             "fly secrets set A=1 B=2 -a web --stage",

@@ -1,5 +1,9 @@
 //! Deployments: a release is recorded once and carried out by the cloud, whatever happens to whoever asked.
 
+mod faults;
+mod machine_checks;
+mod steady;
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -82,6 +86,12 @@ impl Shop {
         });
         visits.into_inner()
     }
+}
+
+/// How many rounds a test goes: `usual`, unless `MAYFLY_DEPLOY_ROUNDS` says otherwise.
+fn rounds(usual: usize) -> usize {
+    let asked = std::env::var("MAYFLY_DEPLOY_ROUNDS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 fn id(machine: &Value) -> &str {

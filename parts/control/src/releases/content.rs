@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mayfly_appconfig::{AppConfig, MachineError};
+use mayfly_appconfig::{AppConfig, MachineCheck, MachineError};
 use mayfly_control_store::{Machine, Release};
 use mayfly_types::MachineId;
 use mayfly_wire::{InvalidBody, MachineConfig, read_value};
@@ -22,6 +22,9 @@ pub(super) const BLUE_GREEN: &str = "fly_bluegreen_deployment_tag";
 pub(super) const MADE_BY: &str = "mayfly_made_by_release";
 /// The machine that a blue-green release replaces by this one.
 pub(super) const REPLACES: &str = "mayfly_replaces";
+/// The machine that this one tests, and which of its checks that is, from 0.
+pub(super) const TESTS: &str = "mayfly_tests";
+pub(super) const CHECK_NUMBER: &str = "mayfly_check_number";
 
 /// Why a machine's configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +175,25 @@ impl Content<'_> {
         }
         self.mark(&mut next);
         Ok(Some(next))
+    }
+
+    /// The machine that runs one of the checks of `tested`, in the check's own image or in that of the release; it is as
+    /// large as the one it tests.
+    pub(super) fn test(
+        &self,
+        check: &MachineCheck,
+        number: usize,
+        tested: &Machine,
+    ) -> Result<MachineConfig, ContentError> {
+        let config = self.config.cloned().unwrap_or_default();
+        let mut next = config.test_machine_config(check, &group_of(tested), &tested.private_ip)?;
+        let image = next.image.take();
+        next.guest = read(tested)?.guest;
+        self.mark(&mut next);
+        next.image = image.or(next.image);
+        self.note(&mut next, TESTS, tested.id.to_string());
+        self.note(&mut next, CHECK_NUMBER, number.to_string());
+        Ok(next)
     }
 
     fn mark(&self, machine: &mut MachineConfig) {

@@ -14,10 +14,12 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::api::app_config;
-use super::command::{Command, look};
+use super::command::look;
 use super::content::{Content, written};
 use super::error::StepError;
+use super::machine_checks::{MachineChecks, clear};
 use super::machines::{Fleet, runs};
+use super::one_off::Outcome;
 use super::options::Options;
 use crate::cloud::Cloud;
 use crate::machines::prepare::WrittenConfig;
@@ -113,6 +115,16 @@ impl<'a> Deployment<'a> {
         }
     }
 
+    fn machine_checks(&self) -> MachineChecks<'_> {
+        MachineChecks {
+            cloud: self.cloud,
+            app: &self.app,
+            release: self.release,
+            content: self.content(),
+            options: &self.options,
+        }
+    }
+
     async fn advance(&self, progress: &mut Progress) -> Result<(), StepError> {
         match self.release.stage.as_str() {
             "" => {
@@ -127,9 +139,9 @@ impl<'a> Deployment<'a> {
                 let content = self.content();
                 let command = look(self.cloud, &self.app, self.release, &content, &self.options);
                 match command.await? {
-                    Command::Running => Ok(()),
-                    Command::Done => self.enter(self.first_stage()).await,
-                    Command::Failed(reason) => self.fail(reason).await,
+                    Outcome::Running => Ok(()),
+                    Outcome::Done => self.enter(self.first_stage()).await,
+                    Outcome::Failed(reason) => self.fail(reason).await,
                 }
             }
             SCALE => self.scale(&mut progress.told).await,
@@ -172,7 +184,11 @@ impl<'a> Deployment<'a> {
     }
 
     async fn roll(&self, stage: Stage, progress: &mut Progress) -> Result<(), StepError> {
-        let fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
+        let mut fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
+        if stage != Stage::Switch {
+            let checks = self.machine_checks();
+            checks.judge(&mut fleet, &progress.told).await?;
+        }
         self.follow(&fleet, &mut progress.told).await?;
         let groups = fleet.groups(&self.content(), &self.options);
         let turn = next(&self.options.rules(), &groups, &fleet.members, stage);
@@ -378,6 +394,7 @@ impl<'a> Deployment<'a> {
         for machine in fleet.extra() {
             self.cloud.destroy_machine(machine, true, &by).await?;
         }
+        clear(self.cloud, self.release).await?;
         for machine in fleet.machines.values() {
             self.cloud.unlease(self.release, machine).await?;
         }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::deployment::{Deployment, Progress};
+use super::machine_checks::clear;
 use crate::cloud::Cloud;
 
 /// A release under way is looked at so often: checks change without an event of the log.
@@ -126,5 +127,9 @@ async fn carry_out(cloud: &Arc<Cloud>, mut release: Release, stop: Stop) {
                 return;
             }
         }
+    }
+    // One that was cancelled or superseded leaves its tests to us.
+    if let Err(error) = clear(cloud, &release).await {
+        warn!(app = %release.app_name, release = release.number, error = report(&error), "tests of a release stay");
     }
 }

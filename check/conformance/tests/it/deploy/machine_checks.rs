@@ -1,0 +1,69 @@
+//! Machine checks: what a release has to pass in machines that test its own.
+
+use super::{Shop, id};
+use mayfly_testing::wait_until;
+
+/// The image's entrypoint serves, whatever it is given: this one runs what it is given.
+const APP: &str = r#"
+[processes]
+app = "/bin/start"
+[experimental]
+entrypoint = ["/bin/env"]
+[http_service]
+internal_port = 8080
+processes = ["app"]
+"#;
+
+/// A service's check that visits the new machine; `then` follows its visit.
+fn check(then: &str) -> String {
+    let script = format!("wget -q -O - http://[$FLY_TEST_MACHINE_IP]:8080/ && {then}");
+    format!("[[http_service.machine_checks]]\ncommand = ['/bin/sh', '-c', '{script}']\n")
+}
+
+#[test]
+fn a_release_goes_on_only_where_its_tests_pass() {
+    let shop = Shop::open();
+    shop.write(&format!("[env]\nROUND = \"1\"\n{APP}{}", check("true")));
+    let passed = shop.deploy(&[]);
+    let said = format!("{}{}", passed.ok(), passed.stderr);
+    assert_eq!(said.matches("Test machine for").count(), 2, "{said}");
+    let no_tests_left = || {
+        wait_until("the test machines are gone", || {
+            shop.machines("fly_app_test_machine_command").is_empty()
+        });
+    };
+    no_tests_left();
+    let before = shop.machines("app");
+    assert_eq!(before.len(), 2);
+
+    // Before traffic moves: the old machines stay as they were.
+    let bad = check("echo it is not as it should be && exit 7");
+    shop.write(&format!("[env]\nROUND = \"2\"\n{APP}{bad}"));
+    let failed = shop.deploy(&["--strategy", "bluegreen"]);
+    let why = failed.refused();
+    assert!(why.contains("exited with code 7"), "{why}");
+    assert!(why.contains("it is not as it should be"), "{why}");
+    assert_eq!(shop.newest()["status"], "failed");
+    let after = shop.machines("app");
+    assert!(after.iter().map(id).eq(before.iter().map(id)), "{after:?}");
+    for machine in &after {
+        assert_eq!(shop.env(id(machine), "ROUND"), "1");
+    }
+
+    // One that does not end is ended, and the roll does not reach the second machine.
+    shop.write(&format!(
+        "[env]\nROUND = \"3\"\n{APP}{}",
+        check("sleep 600")
+    ));
+    let failed = shop.deploy(&["--wait-timeout", "8"]);
+    let why = failed.refused();
+    assert!(why.contains("did not end within 8 s"), "{why}");
+    let mut rounds: Vec<String> = shop
+        .machines("app")
+        .iter()
+        .map(|machine| shop.env(id(machine), "ROUND"))
+        .collect();
+    rounds.sort();
+    assert_eq!(rounds, ["1", "3"]);
+    no_tests_left();
+}
