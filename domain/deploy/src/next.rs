@@ -96,7 +96,7 @@ const RESTING_AT_ONCE: usize = 30;
 /// What is to be done now that the app's machines are as they are.
 pub fn next(rules: &Rules, groups: &[Group], members: &[Member], stage: Stage) -> Turn {
     if stage != Stage::Switch
-        && let Some(reason) = broken(members)
+        && let Some(reason) = broken(members, stage)
     {
         return Turn::Failed(reason);
     }
@@ -109,8 +109,10 @@ pub fn next(rules: &Rules, groups: &[Group], members: &[Member], stage: Stage) -
     }
 }
 
-fn broken(members: &[Member]) -> Option<String> {
+fn broken(members: &[Member], stage: Stage) -> Option<String> {
     members.iter().find_map(|member| match &member.release {
+        // A canary that has done its work is on its way out.
+        _ if member.canary && stage != Stage::Canary => None,
         Some(Readiness::Broken(why)) => Some(format!(
             "machine {} of group {}: {why}",
             member.id, member.group

@@ -247,6 +247,21 @@ fn a_broken_release_touches_one_machine_of_a_roll_and_none_of_the_old_otherwise(
 }
 
 #[test]
+fn a_canary_on_its_way_out_stops_nothing() {
+    let rules = rules(Strategy::Canary, Unavailable::default());
+    let groups = [group("app")];
+    let gone = Member {
+        canary: true,
+        release: Some(Readiness::Broken("it was destroyed".to_owned())),
+        ..made(9, "app")
+    };
+    let members = [old(1, true), gone];
+    let turn = |stage| next(&rules, &groups, &members, stage);
+    assert!(matches!(turn(Stage::Canary), Turn::Failed(_)));
+    assert!(matches!(turn(Stage::Machines), Turn::Act(_)));
+}
+
+#[test]
 fn a_leased_machine_is_waited_for() {
     let leased = Member {
         leased: true,
