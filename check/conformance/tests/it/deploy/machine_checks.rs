@@ -55,9 +55,9 @@ fn a_release_goes_on_only_where_its_tests_pass() {
         "[env]\nROUND = \"3\"\n{APP}{}",
         check("sleep 600")
     ));
-    let failed = shop.deploy(&["--wait-timeout", "8"]);
+    let failed = shop.deploy(&["--wait-timeout", "15"]);
     let why = failed.refused();
-    assert!(why.contains("did not end within 8 s"), "{why}");
+    assert!(why.contains("did not end within 15 s"), "{why}");
     let mut rounds: Vec<String> = shop
         .machines("app")
         .iter()
