@@ -21,7 +21,7 @@ fn what_a_launch_says_comes_next_runs_the_app() {
     let path = sources.to_str().expect("a plain path");
     let run = |line: &str| cli.run(line.split(' ').map(|word| word.replace("HERE", path)));
 
-    let launched = run("launch --path HERE --name shop --yes --internal-port 8080");
+    let launched = run("launch --path HERE --name shop --yes --internal-port 8080 --no-deploy");
     assert!(launched.ok().contains("Created app shop"), "{launched:?}");
     assert!(sources.join("Dockerfile").is_file());
     run("config validate --strict --config HERE").ok();

@@ -13,7 +13,7 @@ fn spec(config: Value) -> Result<MachineSpec, String> {
 fn an_image_alone_is_a_machine_with_defaults() {
     let spec = spec(json!({"image": "nginx"})).unwrap();
     assert_eq!(spec.image.to_string(), "docker.io/library/nginx:latest");
-    assert_eq!(spec.size, mayfly_machine::GuestSize::default());
+    assert_eq!(spec.size, GuestSize::default());
     assert_eq!(spec.restart, RestartPolicy::default());
     assert_eq!(spec.stop, StopSpec::default());
 }
