@@ -3,7 +3,7 @@
 use std::fs;
 
 use mayfly_conformance::Stage;
-use mayfly_testing::{CliAnswer, CliRunner};
+use mayfly_testing::{CliAnswer, CliRunner, CloudOptions};
 use serde_json::Value;
 
 /// The command line of somebody who has nothing but the cloud's address.
@@ -82,7 +82,14 @@ fn a_ci_token_deploys_its_app_and_nothing_else() {
 
 #[test]
 fn tokens_for_one_purpose_serve_it_alone() {
-    let stage = Stage::set();
+    // Clouds that run beside this one want the usual port, too.
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let gateway = format!("[gateway]\nlisten = \"{}\"\n", free.local_addr().unwrap());
+    drop(free);
+    let stage = Stage::set_with(CloudOptions {
+        config: Some(gateway),
+        ..CloudOptions::default()
+    });
     let (cli, holder) = (stage.cloud.cli(), newcomer(&stage));
     let id = stage.start(Stage::script("sleep inf"));
 

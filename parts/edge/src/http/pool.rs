@@ -55,9 +55,9 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let mut idle = self.idle.lock().expect("no holder of this lock panics");
         idle.tick += 1;
-        let oldest = idle.tick.saturating_sub(IDLE_TICKS);
+        let tick = idle.tick;
         idle.machines.retain(|_, waiting| {
-            waiting.retain(|(since, _)| *since > oldest);
+            waiting.retain(|(since, _)| tick - *since < IDLE_TICKS);
             !waiting.is_empty()
         });
     }
