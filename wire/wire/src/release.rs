@@ -4,8 +4,8 @@ use mayfly_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::GoDuration;
 use crate::optional_fields::optional_fields;
+use crate::{GoDuration, Guest};
 
 optional_fields! {
     /// Body of a deployment. What is left out is as in the app's newest complete release.
@@ -30,6 +30,8 @@ optional_fields! {
         pub only_machines: Vec<String>,
         pub exclude_machines: Vec<String>,
         pub process_groups: Vec<String>,
+        /// The size of first machines of groups whose configuration names none.
+        pub guest: Guest,
         pub description: String,
     }
 

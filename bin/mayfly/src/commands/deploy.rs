@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
+use crate::machine_config::SizeFlags;
 
 use build::BuildFlags;
 pub(super) use follow::follow;
@@ -126,6 +127,8 @@ struct DeployFlags {
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
+    size: SizeFlags,
+    #[command(flatten)]
     build: BuildFlags,
 }
 
@@ -203,6 +206,7 @@ impl DeployFlags {
             only_machines: list(&self.only_machines),
             exclude_machines: list(&self.exclude_machines),
             process_groups: list(&self.process_groups),
+            guest: self.size.guest()?,
             description: self.description.clone(),
             ..CreateRelease::default()
         };

@@ -1,6 +1,7 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use mayfly_machine::GuestSize;
+use mayfly_wire::Guest;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -55,6 +56,21 @@ impl SizeFlags {
             guest.insert("memory_mb".to_owned(), Value::from(memory_mib));
         }
         Ok(())
+    }
+
+    /// The size alone, if a flag names any of it.
+    pub(crate) fn guest(&self) -> anyhow::Result<Option<Guest>> {
+        let given = self.vm_size.is_some()
+            || self.vm_cpus.is_some()
+            || self.vm_cpu_kind.is_some()
+            || self.vm_memory.is_some();
+        if !given {
+            return Ok(None);
+        }
+        let mut config = MachineConfig::new();
+        self.apply(&mut config)?;
+        let guest = config.remove("guest").unwrap_or_default();
+        Ok(Some(serde_json::from_value(guest)?))
     }
 }
 

@@ -191,10 +191,16 @@ fn mistakes_change_nothing() {
 
 #[test]
 fn machines_are_made_larger_one_after_the_other() {
-    let shop = Shop::deployed("iad");
+    let shop = Shop::open("iad");
+    let deploy = ["deploy", "--image", "hello:latest", "--smoke-checks=false"];
+    let sized = |size: &str| shop.cli.run(deploy.iter().chain(&["--vm-memory", size]));
+    let refused = sized("300");
+    assert!(refused.refused().contains("in steps of 256"), "{refused:?}");
+    sized("512mb").ok();
+    let group = || shop.scale(&["show", "--json"]).json()[0].clone();
+    assert_eq!(group()["Memory"], 512);
     shop.scale(&["vm", "shared-cpu-2x", "--memory", "1024"])
         .ok();
-    let group = || shop.scale(&["show", "--json"]).json()[0].clone();
     let shown = group();
     assert_eq!(
         (&shown["CPUs"], &shown["Memory"]),

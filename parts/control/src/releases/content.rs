@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mayfly_appconfig::{AppConfig, MachineCheck, MachineError};
 use mayfly_control_store::{Machine, Release};
+use mayfly_machine::{CpuKind, GuestSize};
 use mayfly_types::MachineId;
 use mayfly_wire::{InvalidBody, MachineConfig, read_value};
 use serde_json::value::to_raw_value;
@@ -25,6 +26,13 @@ pub(super) const REPLACES: &str = "mayfly_replaces";
 /// The machine that this one tests, and which of its checks that is, from 0.
 pub(super) const TESTS: &str = "mayfly_tests";
 pub(super) const CHECK_NUMBER: &str = "mayfly_check_number";
+
+/// The size of a release command's machine before there are others to go by.
+const COMMAND_SIZE: GuestSize = GuestSize {
+    cpu_kind: CpuKind::Shared,
+    cpus: 2,
+    memory_mib: 512,
+};
 
 /// Why a machine's configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +61,7 @@ pub(super) struct Content<'a> {
     /// `None` keeps machines as they are but for image and release.
     pub(super) config: Option<&'a AppConfig>,
     pub(super) guest: Option<&'a GuestChange>,
+    pub(super) first_guest: Option<GuestSize>,
 }
 
 impl Content<'_> {
@@ -65,11 +74,11 @@ impl Content<'_> {
             None => existing,
         };
         if let Some(guest) = self.guest {
-            let size = guest.of(machine.spec.size);
+            let size = guest_of(guest.of(machine.spec.size));
             let written = next.guest.get_or_insert_default();
-            written.cpu_kind = Some(size.cpu_kind.as_str().to_owned());
-            written.cpus = Some(i64::from(size.cpus));
-            written.memory_mb = Some(i64::from(size.memory_mib));
+            written.cpu_kind = size.cpu_kind;
+            written.cpus = size.cpus;
+            written.memory_mb = size.memory_mb;
             // The deprecated word for all of it would contradict.
             next.size = None;
         }
@@ -103,7 +112,8 @@ impl Content<'_> {
     pub(super) fn fresh(&self, group: &str) -> Result<MachineConfig, ContentError> {
         let config = self.config.cloned().unwrap_or_default();
         let mut next = config.machine_config(group, None)?;
-        next.guest.get_or_insert_with(|| shared(1, 256));
+        next.guest
+            .get_or_insert_with(|| guest_of(self.first_guest.unwrap_or_default()));
         self.mark(&mut next);
         self.note(&mut next, MADE_BY, self.release.number.to_string());
         Ok(next)
@@ -170,7 +180,7 @@ impl Content<'_> {
             let largest = of_group.max_by_key(|machine| machine.spec.size.memory_mib);
             next.guest = match largest {
                 Some(machine) => read(machine)?.guest,
-                None => Some(shared(2, 512)),
+                None => Some(guest_of(COMMAND_SIZE)),
             };
         }
         self.mark(&mut next);
@@ -211,12 +221,12 @@ impl Content<'_> {
     }
 }
 
-/// A size on shared CPUs.
-fn shared(cpus: i64, memory_mb: i64) -> mayfly_wire::Guest {
+/// A size as configurations write it.
+fn guest_of(size: GuestSize) -> mayfly_wire::Guest {
     mayfly_wire::Guest {
-        cpu_kind: Some("shared".to_owned()),
-        cpus: Some(cpus),
-        memory_mb: Some(memory_mb),
+        cpu_kind: Some(size.cpu_kind.as_str().to_owned()),
+        cpus: Some(i64::from(size.cpus)),
+        memory_mb: Some(i64::from(size.memory_mib)),
         ..mayfly_wire::Guest::default()
     }
 }

@@ -112,6 +112,7 @@ impl<'a> Deployment<'a> {
             release: self.release,
             config: self.config.as_ref().filter(|_| !self.options.keep_config),
             guest: self.options.guest.as_ref(),
+            first_guest: self.options.first_guest,
         }
     }
 

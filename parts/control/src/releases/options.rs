@@ -4,7 +4,7 @@ use std::time::Duration;
 use mayfly_appconfig::AppConfig;
 use mayfly_deploy::{Rules, Strategy, Target, Unavailable};
 use mayfly_machine::{CpuKind, GuestSize};
-use mayfly_wire::CreateRelease;
+use mayfly_wire::{CreateRelease, MachineConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) only_machines: Vec<String>,
     pub(crate) exclude_machines: Vec<String>,
     pub(crate) process_groups: Vec<String>,
+    /// The size of first machines of groups whose configuration names none.
+    pub(crate) first_guest: Option<GuestSize>,
     /// How many machines there shall be; such a release changes nothing else.
     pub(crate) scale: Vec<Target>,
     /// Added to the environment of the machines that `scale` makes.
@@ -100,6 +102,16 @@ impl Options {
         let command = request
             .release_command_timeout
             .or(deploy.release_command_timeout);
+        let first_guest = match &request.guest {
+            None => None,
+            Some(guest) => {
+                let machine = MachineConfig {
+                    guest: Some(guest.clone()),
+                    ..MachineConfig::default()
+                };
+                Some(machine.size_of_guest()?)
+            }
+        };
         let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
         Ok(Options {
             strategy: strategy.to_string(),
@@ -122,6 +134,7 @@ impl Options {
             only_machines: list(&request.only_machines),
             exclude_machines: list(&request.exclude_machines),
             process_groups: list(&request.process_groups),
+            first_guest,
             ..Options::default()
         })
     }

@@ -1,11 +1,12 @@
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use mayfly_wire::ScaleVm;
 
 use crate::commands::deploy::follow;
 use crate::context::{AppFlags, Context};
-use crate::failure::Failure;
+use crate::machine_config::memory_mib;
 
 #[derive(Args, Debug)]
 #[command(
@@ -16,9 +17,9 @@ pub(crate) struct Vm {
     size: String,
     #[command(flatten)]
     app: AppFlags,
-    /// Memory in MB, instead of the least the size has
-    #[arg(long, value_name = "MB", alias = "memory")]
-    vm_memory: Option<i64>,
+    /// Memory, in MB or such as 1gb, instead of the least the size has
+    #[arg(long, value_name = "SIZE", alias = "memory")]
+    vm_memory: Option<String>,
     #[command(flatten)]
     whose: Whose,
 }
@@ -46,9 +47,12 @@ struct Whose {
 
 impl Vm {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let memory = self.vm_memory.as_deref();
         let wanted = ScaleVm {
             size: Some(self.size),
-            memory_mb: self.vm_memory,
+            memory_mb: memory
+                .map(|memory| megabytes("--vm-memory", memory))
+                .transpose()?,
             process_group: self.whose.process_group.clone(),
         };
         self.whose
@@ -61,7 +65,7 @@ impl Memory {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let wanted = ScaleVm {
             size: None,
-            memory_mb: Some(megabytes(&self.memory)?),
+            memory_mb: Some(megabytes("MEMORY", &self.memory)?),
             process_group: self.whose.process_group.clone(),
         };
         self.whose
@@ -70,26 +74,10 @@ impl Memory {
     }
 }
 
-fn megabytes(text: &str) -> anyhow::Result<i64> {
-    let text = text.trim().to_ascii_lowercase();
-    let end = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
-    let factor = match text[end..].trim() {
-        "" | "m" | "mb" | "mib" => Some(1),
-        "g" | "gb" | "gib" => Some(1024),
-        _ => None,
-    };
-    let number: Option<i64> = text[..end].parse().ok();
-    match number
-        .zip(factor)
-        .and_then(|(number, factor)| number.checked_mul(factor))
-    {
-        Some(megabytes) => Ok(megabytes),
-        None => Err(Failure::new(format!("`{text}` is no size of memory"))
-            .remedy("Write MB as a number, or a number with mb or gb.")
-            .into()),
-    }
+/// Megabytes: a plain number, or one with a unit.
+fn megabytes(flag: &'static str, text: &str) -> anyhow::Result<i64> {
+    let megabytes = memory_mib(text).context(flag)?;
+    Ok(i64::try_from(megabytes)?)
 }
 
 impl Whose {
@@ -110,21 +98,6 @@ impl Whose {
                 let seen = release.events_after.unwrap_or_default();
                 follow(context, app, version, seen).await
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_read_with_and_without_a_unit() {
-        for (text, megabytes_) in [("512", 512), ("512mb", 512), ("1GB", 1024), ("2 g", 2048)] {
-            assert_eq!(megabytes(text).unwrap(), megabytes_, "{text}");
-        }
-        for text in ["", "gb", "1tb", "-1", "1.5gb"] {
-            assert!(megabytes(text).is_err(), "{text}");
         }
     }
 }
