@@ -172,7 +172,7 @@ fn mistakes_change_nothing() {
             "no machine of group \"worker\"",
         ),
         (vec!["memory", "300"], "in steps of 256"),
-        (vec!["memory", "much"], "`much` is no size of memory"),
+        (vec!["memory", "much"], "`much` is not a unit of size"),
     ] {
         let refused = shop.scale(&words);
         assert!(refused.refused().contains(text), "{refused:?}");

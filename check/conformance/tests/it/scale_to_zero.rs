@@ -82,7 +82,7 @@ fn two_hundred_requests_start_a_stopped_machine_once_and_are_all_answered() {
     // The server of the hello image lets nine connections wait; of those beyond, the kernel may keep some waiting for a
     // minute.
     stage.import_echo();
-    let id = stage.start(Stage::echo(json!({"autostart": true})));
+    let id = stage.start(Stage::echo(service(json!({}))));
     stage.act(&id, "stop", json!({}));
     stage.wait(&id, "stopped");
     thread::scope(|scope| {
