@@ -94,23 +94,39 @@ const FINISH: &str = "
 const BEGIN: &str = "
     UPDATE release SET status = 'running', stage = $2, started_at = $3 WHERE id = $1";
 
+const INHERIT: &str = "
+    UPDATE release SET (config, image) = (
+        SELECT before.config, before.image FROM release AS before
+         WHERE before.app_id = release.app_id AND before.status = 'complete' AND before.number < release.number
+         ORDER BY before.number DESC LIMIT 1)
+     WHERE id = $1 AND status = 'queued' AND EXISTS (
+        SELECT 1 FROM release AS before
+         WHERE before.app_id = release.app_id AND before.status = 'complete' AND before.number < release.number)";
+
 const FORGET: &str = "DELETE FROM release WHERE app_id = $1";
 
 const SET_STAGE: &str = "UPDATE release SET stage = $2 WHERE id = $1";
 
 impl ControlStore {
-    /// Records a release. One that still waited for its turn is superseded: a newer wish contains what the older asked for.
+    /// Records a release. Those that still wait for their turn and whose wish it contains are superseded.
     ///
     /// # Errors
     /// `NotFound` for the app.
-    pub async fn create_release(&self, new: NewRelease, by: By) -> Result<Release, StoreError> {
+    pub async fn create_release(
+        &self,
+        new: NewRelease,
+        contains: impl Fn(&Release) -> bool + Send + 'static,
+        by: By,
+    ) -> Result<Release, StoreError> {
         self.write(move |tx| {
             let app = app::by_id(tx, new.app_id)?;
             let waiting =
                 format!("{SELECT} WHERE release.app_id = $1 AND release.status = 'queued'");
             for row in tx.rows(&waiting, args![app.id.as_str()])? {
                 let older = from_row(&row)?;
-                finish(tx, &older, ReleaseStatus::Superseded, None, &by)?;
+                if contains(&older) {
+                    finish(tx, &older, ReleaseStatus::Superseded, None, &by)?;
+                }
             }
             let row = tx.row(NEXT, args![app.id.as_str()])?;
             let number: i64 = row.expect("an aggregate is one row").get("number")?;
@@ -227,6 +243,16 @@ impl ControlStore {
                 Some(&after),
             )?;
             Ok(release)
+        })
+        .await
+    }
+
+    /// Gives a release that waits for its turn the image and configuration of the newest complete one before it: those of
+    /// its making may have been replaced meanwhile.
+    pub async fn inherit_content(&self, id: ReleaseId) -> Result<Release, StoreError> {
+        self.write(move |tx| {
+            tx.execute(INHERIT, args![id.as_str()])?;
+            by_id(tx, id)
         })
         .await
     }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use mayfly_appconfig::AppConfig;
-use mayfly_control_store::{NewRelease, Release, ReleaseStatus, StoreError};
+use mayfly_control_store::{By, NewRelease, Release, ReleaseStatus, StoreError};
 use mayfly_types::{EventSeq, ImageRef, ReleaseId};
 use mayfly_wire::{CreateRelease, RollbackRelease};
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ pub(crate) async fn create(
         config,
         image,
         secrets_version: secrets.version,
-        options: json!(options),
+        options: json!(&options),
         description: match description.is_empty() {
             true => "Release".to_owned(),
             false => description,
@@ -90,7 +90,7 @@ pub(crate) async fn create(
     };
     let by = access.caller.by(&cloud);
     let position = cloud.store.newest_event().await?;
-    let release = cloud.store.create_release(new, by).await?;
+    let release = cloud.record_release(new, options, by).await?;
     Ok((StatusCode::CREATED, Json(created(release, position))))
 }
 
@@ -165,10 +165,7 @@ async fn named(cloud: &Cloud, access: &AppAccess, version: &str) -> Result<Relea
 /// The release that was live before the one that is. What only changed numbers or sizes is nothing to go back to, or from.
 async fn before_the_newest(cloud: &Cloud, access: &AppAccess) -> Result<Release, ApiError> {
     let store = &cloud.store;
-    let deploys = |release: &Release| {
-        let options: Options = serde_json::from_value(release.options.clone()).unwrap_or_default();
-        options.scale.is_empty() && options.guest.is_none()
-    };
+    let deploys = |release: &Release| !Options::of_release(release).scales();
     let mut deployed = store
         .releases(access.app.id, LOOKED_BACK)
         .await?
@@ -225,13 +222,23 @@ fn image(
 }
 
 impl Cloud {
+    pub(super) async fn record_release(
+        &self,
+        new: NewRelease,
+        options: Options,
+        by: By,
+    ) -> Result<Release, ApiError> {
+        let contains = move |older: &Release| options.contain(&Options::of_release(older));
+        Ok(self.store.create_release(new, contains, by).await?)
+    }
+
     /// Records the content of an earlier release as a new one.
     pub(super) async fn roll_back_to(
         &self,
         target: &Release,
         keep_secrets: bool,
         owner: String,
-        by: mayfly_control_store::By,
+        by: By,
     ) -> Result<Release, ApiError> {
         let secrets = match keep_secrets {
             true => self.store.app_secrets(target.app_id).await?,
@@ -242,11 +249,16 @@ impl Cloud {
                     .await?
             }
         };
-        let options: Options = serde_json::from_value(target.options.clone()).unwrap_or_default();
+        let options = Options::of_release(target);
         let options = Options {
             // What the old release had done to data is not done again.
             skip_release_command: true,
             auto_rollback: false,
+            // What is gone back to is what it was, not what it changed.
+            inherits: false,
+            keep_config: target.config.is_none(),
+            scale: Vec::new(),
+            guest: None,
             ..options
         };
         let new = NewRelease {
@@ -255,10 +267,10 @@ impl Cloud {
             config: target.config.clone(),
             image: target.image.clone(),
             secrets_version: secrets.version,
-            options: json!(options),
+            options: json!(&options),
             description: format!("Rollback to v{}", target.number),
             owner,
         };
-        Ok(self.store.create_release(new, by).await?)
+        self.record_release(new, options, by).await
     }
 }

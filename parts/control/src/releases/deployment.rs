@@ -130,6 +130,9 @@ impl<'a> Deployment<'a> {
         match self.release.stage.as_str() {
             "" => {
                 info!(app = %self.app.name, release = self.release.number, "release begins");
+                if self.options.inherits {
+                    self.cloud.store.inherit_content(self.release.id).await?;
+                }
                 match self.has_command() && !self.options.skip_release_command {
                     _ if !self.options.scale.is_empty() => self.set_stage(SCALE).await,
                     true => self.set_stage(COMMAND).await,

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mayfly_appconfig::AppConfig;
+use mayfly_control_store::Release;
 use mayfly_deploy::{Rules, Strategy, Target, Unavailable};
 use mayfly_machine::{CpuKind, GuestSize};
 use mayfly_wire::{CreateRelease, MachineConfig};
@@ -27,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) update_only: bool,
     /// Machines keep their own configuration.
     pub(crate) keep_config: bool,
+    /// Image and configuration are those of the release before it, whichever that is when its turn comes.
+    pub(crate) inherits: bool,
     /// Go back to the last complete release if this one fails.
     pub(crate) auto_rollback: bool,
     pub(crate) only_regions: Vec<String>,
@@ -71,8 +74,24 @@ impl Options {
             wait_timeout_ms: u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX),
             skip_release_command: true,
             keep_config: true,
+            inherits: true,
             ..Options::default()
         }
+    }
+
+    /// Whether numbers or sizes of machines are all it changes.
+    pub(crate) fn scales(&self) -> bool {
+        !self.scale.is_empty() || self.guest.is_some()
+    }
+
+    /// Whether a release of these contains what an earlier one asked for: new secrets contain those before them, a whole
+    /// deployment also an earlier deployment. What scales stands for itself.
+    pub(crate) fn contain(&self, earlier: &Options) -> bool {
+        !self.scales() && !earlier.scales() && (!self.inherits || earlier.inherits)
+    }
+
+    pub(crate) fn of_release(release: &Release) -> Options {
+        serde_json::from_value(release.options.clone()).unwrap_or_default()
     }
 
     /// The request's word, then the configuration's, then the usual.
@@ -126,6 +145,7 @@ impl Options {
             no_ha: request.ha == Some(false),
             update_only: request.update_only == Some(true),
             keep_config: request.keep_config == Some(true),
+            inherits: request.keep_config == Some(true) && request.image.is_none(),
             auto_rollback: experimental
                 .and_then(|experimental| experimental.auto_rollback)
                 .unwrap_or(false),
@@ -186,4 +206,42 @@ fn millis(field: &str, wanted: Option<Duration>) -> Result<u64, ApiError> {
         )));
     }
     Ok(u64::try_from(wanted.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_types::Region;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_contained_is_superseded() {
+        let deploy = Options::default();
+        let secrets = Options {
+            keep_config: true,
+            inherits: true,
+            ..Options::default()
+        };
+        let region: Region = "iad".parse().expect("a code of a region");
+        let scale = Options {
+            scale: vec![Target {
+                group: "app".to_owned(),
+                region,
+                count: 2,
+            }],
+            ..Options::of_scaling()
+        };
+        for (newer, earlier, contained) in [
+            (&deploy, &deploy, true),
+            (&deploy, &secrets, true),
+            (&deploy, &scale, false),
+            (&secrets, &secrets, true),
+            (&secrets, &deploy, false),
+            (&secrets, &scale, false),
+            (&scale, &deploy, false),
+            (&scale, &scale, false),
+        ] {
+            assert_eq!(newer.contain(earlier), contained, "{newer:?} {earlier:?}");
+        }
+    }
 }

@@ -26,6 +26,9 @@ use crate::http::body::JsonBody;
 /// More machines of one group than anybody means.
 const COUNT_MAX: usize = 1000;
 
+/// Longer ones say the same more tediously.
+const DESCRIPTION_LETTERS: usize = 200;
+
 /// What changes in one region.
 struct Change {
     target: Target,
@@ -69,8 +72,8 @@ pub(crate) async fn count(
             format!("{group} to {count} in {region}")
         })
         .collect();
-    let mut description = format!("Scale {}", said.join(", "));
-    description.truncate(200);
+    let description = format!("Scale {}", said.join(", "));
+    let description = description.chars().take(DESCRIPTION_LETTERS).collect();
     let options = Options {
         scale: changes.into_iter().map(|change| change.target).collect(),
         scale_env: request.env.unwrap_or_default(),
@@ -301,14 +304,12 @@ async fn record(
         config: before.config.clone(),
         image: before.image.clone(),
         secrets_version: secrets.version,
-        options: json!(options),
+        options: json!(&options),
         description,
         owner: access.caller.name(),
     };
     let position = cloud.store.newest_event().await?;
-    let release = cloud
-        .store
-        .create_release(new, access.caller.by(cloud))
-        .await?;
+    let by = access.caller.by(cloud);
+    let release = cloud.record_release(new, options, by).await?;
     Ok(created(release, position))
 }

@@ -8,6 +8,7 @@ use crate::retention::keep;
 on_both_engines!(
     a_newer_wish_supersedes_one_that_waits,
     an_ended_release_stays_as_it_is,
+    what_is_not_contained_waits_and_inherits_what_came_before,
     the_newest_complete_one_is_found,
     earlier_secrets_become_current_again,
     releases_end_with_their_app_and_do_not_keep_it,
@@ -24,7 +25,8 @@ async fn release(cloud: &Cloud, app: AppId, now: i64) -> Release {
         description: "Release".to_owned(),
         owner: "ann@example.org".to_owned(),
     };
-    cloud.store.create_release(new, by(now)).await.unwrap()
+    let made = cloud.store.create_release(new, |_| true, by(now));
+    made.await.unwrap()
 }
 
 async fn end(cloud: &Cloud, release: &Release, status: ReleaseStatus) -> Release {
@@ -150,4 +152,44 @@ async fn releases_end_with_their_app_and_do_not_keep_it(cloud: Cloud) {
     assert!(cloud.store.open_releases().await.unwrap().is_empty());
     let expired = cloud.store.expire(keep(0, 1000, 0)).await.unwrap();
     assert_eq!(expired.apps, 1);
+}
+
+async fn what_is_not_contained_waits_and_inherits_what_came_before(cloud: Cloud) {
+    let app = cloud.app("web").await.id;
+    let first = release(&cloud, app, 100).await;
+    end(&cloud, &first, ReleaseStatus::Complete).await;
+    let make = |config, now| {
+        let new = NewRelease {
+            id: ReleaseId::from_random(unique()),
+            app_id: app,
+            config: Some(config),
+            image: None,
+            secrets_version: 0,
+            options: json!({}),
+            description: "Release".to_owned(),
+            owner: "ann@example.org".to_owned(),
+        };
+        cloud.store.create_release(new, |_| false, by(now))
+    };
+    let second = make(json!({ "app": "web", "kill_timeout": 7 }), 110)
+        .await
+        .unwrap();
+    let third = make(json!({ "app": "web" }), 120).await.unwrap();
+    assert_eq!(cloud.store.open_releases().await.unwrap().len(), 2);
+
+    end(&cloud, &second, ReleaseStatus::Complete).await;
+    let inherited = cloud.store.inherit_content(third.id).await.unwrap();
+    assert_eq!(inherited.config, second.config);
+    // What has begun is not changed any more.
+    let fourth = make(json!({ "app": "web", "kill_timeout": 9 }), 130)
+        .await
+        .unwrap();
+    let stage = "machines".to_owned();
+    cloud
+        .store
+        .set_release_stage(fourth.id, stage, by(140))
+        .await
+        .unwrap();
+    let unchanged = cloud.store.inherit_content(fourth.id).await.unwrap();
+    assert_eq!(unchanged.config, fourth.config);
 }
