@@ -1,6 +1,4 @@
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,51 +6,12 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use mayfly_runtime::{Backoff, Stop, TaskSet};
+use mayfly_runtime::{Stop, TaskSet};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tower_service::Service;
-use tracing::{debug, warn};
+use tracing::debug;
 
-/// Who opened the connection; an extension of every request that [`serve`] hands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
-
-/// A bound socket that [`serve`] accepts from. Every connection comes with what its requests carry as an extension.
-pub trait Listener: Send + 'static {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    type Mark: Clone + Send + Sync + 'static;
-
-    fn accept(&self) -> impl Future<Output = std::io::Result<(Self::Stream, Self::Mark)>> + Send;
-}
-
-impl Listener for TcpListener {
-    type Stream = TcpStream;
-    type Mark = PeerAddr;
-
-    async fn accept(&self) -> std::io::Result<(TcpStream, PeerAddr)> {
-        let (stream, peer) = TcpListener::accept(self).await?;
-        stream.set_nodelay(true)?;
-        Ok((stream, PeerAddr(peer)))
-    }
-}
-
-/// A Unix socket; whoever connects is known by the socket they found.
-pub struct MarkedSocket<T> {
-    pub listener: UnixListener,
-    pub mark: T,
-}
-
-impl<T: Clone + Send + Sync + 'static> Listener for MarkedSocket<T> {
-    type Stream = UnixStream;
-    type Mark = T;
-
-    async fn accept(&self) -> std::io::Result<(UnixStream, T)> {
-        let (stream, _) = self.listener.accept().await?;
-        Ok((stream, self.mark.clone()))
-    }
-}
+use crate::listener::{Acceptor, Listener};
 
 /// Limits of a listener. Limits on bodies belong to the routes, which differ in what they accept.
 #[derive(Clone, Debug)]
@@ -78,12 +37,6 @@ impl Default for ServeConfig {
     }
 }
 
-/// After an accept failed for want of file descriptors or memory.
-const ACCEPT_BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(5),
-    most: Duration::from_secs(1),
-};
-
 /// Serves HTTP/1.1 on `listener` until `stop`; then accepts nothing more, lets requests under way finish within
 /// `config.drain`, and returns. True if all of them did.
 ///
@@ -101,26 +54,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let connections = TaskSet::under(&stop);
-    let places = Arc::new(Semaphore::new(config.connections_max));
-    let mut failures = 0;
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        let (stream, mark, place) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(%error, "accept failed");
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = tokio::time::sleep(ACCEPT_BACKOFF.pause(failures)) => {}
-                }
-                failures += 1;
-                continue;
-            }
-        };
-        failures = 0;
+    let acceptor = Acceptor::new(listener, config.connections_max);
+    while let Some((stream, mark, place)) = acceptor.next(&stop).await {
         let service = Marked {
             service: service.clone(),
             mark,
@@ -133,21 +68,8 @@ where
             })
             .await;
     }
-    drop(listener);
+    drop(acceptor);
     connections.shut_down(config.drain).await
-}
-
-async fn accept<L: Listener>(
-    listener: &L,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(L::Stream, L::Mark, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
-    let (stream, mark) = listener.accept().await?;
-    Ok((stream, mark, place))
 }
 
 /// Serves HTTP/1.1 on one connection, whose requests carry `mark`, as [`serve`] does, until it ends.

@@ -3,20 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_fleet_api::Call;
-use mayfly_net::Listener;
-use mayfly_runtime::{Backoff, Stop, TaskSet, report};
+use mayfly_net::{Acceptor, Listener};
+use mayfly_runtime::{Stop, TaskSet, report};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::carry::carry_answers;
 use crate::link::Link;
 
-const ACCEPT_RETRY: Backoff = Backoff {
-    first: Duration::from_millis(5),
-    most: Duration::from_secs(1),
-};
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long whoever is turned away may take to read why.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -38,35 +34,12 @@ pub struct Passage<L: Listener> {
     pub places: Arc<Semaphore>,
 }
 
-impl<L: Listener + Sync> Passage<L> {
+impl<L: Listener> Passage<L> {
     /// Leads connections on until told to stop.
     pub async fn run(self, stop: Stop) {
         let connections = TaskSet::under(&stop);
-        let own = Arc::new(Semaphore::new(self.connections_max));
-        let mut failures = 0;
-        loop {
-            let accept = async {
-                let place = own.clone().acquire_owned().await;
-                let place = place.expect("the semaphore is never closed");
-                self.listener
-                    .accept()
-                    .await
-                    .map(|accepted| (accepted, place))
-            };
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = accept => accepted,
-            };
-            let ((stream, mark), place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY.pause(failures)).await;
-                    failures += 1;
-                    continue;
-                }
-            };
-            failures = 0;
+        let acceptor = Acceptor::new(self.listener, self.connections_max);
+        while let Some((stream, mark, place)) = acceptor.next(&stop).await {
             let (control, call) = (self.control.clone(), (self.call)(mark));
             let places = self.places.clone();
             connections

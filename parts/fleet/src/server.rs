@@ -16,13 +16,13 @@ use mayfly_certs::RoleFacts;
 use mayfly_fleet_api::{CONTROL_NAME, Call, CallError, ControlDoor, Roster, named_server};
 use mayfly_host_api::HostApi;
 use mayfly_image::ImageStore;
-use mayfly_net::MutualTls;
-use mayfly_runtime::{Backoff, Stop, TaskSet};
+use mayfly_net::{Acceptor, MutualTls, PeerAddr};
+use mayfly_runtime::{Stop, TaskSet};
 use mayfly_types::{ErrorKind, HostId};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::images;
 use crate::led_api::{self, LedApi};
@@ -37,11 +37,6 @@ const IDLE_MAX: Duration = Duration::from_secs(120);
 /// Connections at once: every server holds a few to every other.
 const CONNECTIONS_MAX: usize = 2048;
 const DRAIN: Duration = Duration::from_secs(2);
-
-const ACCEPT_RETRY: Backoff = Backoff {
-    first: Duration::from_millis(5),
-    most: Duration::from_secs(1),
-};
 
 /// What a server answers with.
 pub struct ListenerDeps {
@@ -90,31 +85,8 @@ impl Listener {
     /// Answers until told to stop.
     pub async fn run(self, stop: Stop) {
         let connections = TaskSet::under(&stop);
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut failures = 0;
-        loop {
-            let accept = async {
-                let place = places.clone().acquire_owned().await;
-                let place = place.expect("the semaphore is never closed");
-                self.listener
-                    .accept()
-                    .await
-                    .map(|accepted| (accepted, place))
-            };
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = accept => accepted,
-            };
-            let ((stream, peer), place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY.pause(failures)).await;
-                    failures += 1;
-                    continue;
-                }
-            };
-            failures = 0;
+        let acceptor = Acceptor::new(self.listener, CONNECTIONS_MAX);
+        while let Some((stream, PeerAddr(peer), place)) = acceptor.next(&stop).await {
             let deps = self.deps.clone();
             connections
                 .spawn_guarded("fleet.connection", move |stop| async move {
