@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use mayfly_wire::GoDuration;
 
-use crate::optional_fields::optional_fields;
+use mayfly_wire::optional_fields;
 
 pub use build::{Build, Compose, Deploy, Experimental};
 pub use check::{HttpCheck, MachineCheck, TcpCheck, TopLevelCheck};

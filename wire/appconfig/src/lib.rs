@@ -17,7 +17,6 @@ mod legacy;
 mod lint;
 mod machine;
 mod node;
-mod optional_fields;
 mod problem;
 mod read;
 mod schema;

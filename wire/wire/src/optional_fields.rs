@@ -1,4 +1,6 @@
 /// Structs whose fields may all be left out, refuse fields they do not know, and write only what is set.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! optional_fields {
     ($($(#[$doc:meta])* pub struct $name:ident {
         $($(#[$field_attribute:meta])* pub $field:ident: $type:ty,)*

@@ -4,7 +4,7 @@ use mayfly_wire::GoDuration;
 use serde_json::Value;
 
 use super::Vm;
-use crate::optional_fields::optional_fields;
+use mayfly_wire::optional_fields;
 
 optional_fields! {
     /// How the image is made.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use mayfly_wire::GoDuration;
 
-use crate::optional_fields::optional_fields;
+use mayfly_wire::optional_fields;
 
 optional_fields! {
     pub struct TcpCheck {

@@ -1,5 +1,5 @@
-use crate::optional_fields::optional_fields;
 use crate::size;
+use mayfly_wire::optional_fields;
 
 optional_fields! {
     pub struct Mount {

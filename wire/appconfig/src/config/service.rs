@@ -2,7 +2,7 @@ use mayfly_wire::{HttpOptions, Port, ServiceConcurrency, TlsOptions};
 use serde::{Deserialize, Serialize};
 
 use super::{HttpCheck, MachineCheck, TcpCheck};
-use crate::optional_fields::optional_fields;
+use mayfly_wire::optional_fields;
 
 optional_fields! {
     /// A service on ports 80 and 443, in short.
