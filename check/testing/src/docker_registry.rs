@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct DockerRegistry {
     process: Child,
-    _directory: TempDir,
+    directory: TempDir,
     port: u16,
 }
 
@@ -19,10 +20,17 @@ impl DockerRegistry {
     /// If it is not installed or does not come up.
     pub fn start() -> Self {
         let directory = TempDir::new().expect("a temporary directory can be made");
+        Self::start_in(directory, "http:\n  addr: 127.0.0.1:0\n")
+    }
+
+    /// Starts one with its data in `directory` and these sections of its configuration, among them `http`.
+    ///
+    /// # Panics
+    /// If it is not installed or does not come up.
+    pub fn start_in(directory: TempDir, sections: &str) -> Self {
         let file = directory.path().join("config.yml");
         let config = format!(
-            "version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n\
-             http:\n  addr: 127.0.0.1:0\n",
+            "version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n{sections}",
             directory.path().display()
         );
         fs::write(&file, config).expect("the directory is writable");
@@ -46,13 +54,21 @@ impl DockerRegistry {
         std::thread::spawn(move || lines.for_each(drop));
         Self {
             process,
-            _directory: directory,
+            directory,
             port,
         }
     }
 
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Host and port.

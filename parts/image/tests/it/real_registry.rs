@@ -1,13 +1,11 @@
 //! Docker's own registry on loopback, filled by skopeo.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use mayfly_host_api::RegistryLogin;
 use mayfly_image::{RegistryConfig, StoreConfig};
-use mayfly_testing::TestImage;
+use mayfly_testing::{DockerRegistry, TestImage};
 use mayfly_types::{Digest, ErrorKind, ImageRef, Secret};
 
 use crate::store::{TestStore, chain, image, run};
@@ -16,9 +14,7 @@ use crate::store::{TestStore, chain, image, run};
 const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n";
 
 struct Registry {
-    process: Child,
-    directory: tempfile::TempDir,
-    port: u16,
+    server: DockerRegistry,
     flags: Vec<String>,
 }
 
@@ -79,40 +75,15 @@ impl Registry {
                 ));
             }
         }
-        let config = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n{http}{auth}",
-            path.display()
-        );
-        fs::write(path.join("config.yml"), config).unwrap();
-        let mut process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(path.join("config.yml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the package docker-registry is installed");
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let port = lines
-            .by_ref()
-            .map(Result::unwrap)
-            .find_map(|line| {
-                let (_, after) = line.split_once("listening on 127.0.0.1:")?;
-                let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-                digits.parse().ok()
-            })
-            .expect("the registry says where it listens");
-        std::thread::spawn(move || lines.for_each(drop));
         Self {
-            process,
-            directory,
-            port,
+            server: DockerRegistry::start_in(directory, &format!("{http}{auth}")),
             flags,
         }
     }
 
     /// Puts an image of a layout here under `name`.
     fn fill(&self, layout: &Path, name: &str, more: &[&str]) {
-        let target = format!("docker://localhost:{}/{name}", self.port);
+        let target = format!("docker://localhost:{}/{name}", self.server.port());
         let source = format!("oci:{}:source:v1", layout.display());
         let mut arguments = vec!["copy", "--insecure-policy", "-q"];
         arguments.extend(self.flags.iter().map(String::as_str));
@@ -122,14 +93,7 @@ impl Registry {
     }
 
     fn image(&self, name: &str) -> ImageRef {
-        image(&format!("localhost:{}/{name}", self.port))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        image(&format!("localhost:{}/{name}", self.server.port()))
     }
 }
 
@@ -262,7 +226,7 @@ async fn tls_needs_an_authority_we_know() {
         registries: [(
             "registry.test".to_owned(),
             RegistryConfig {
-                base_url: format!("https://localhost:{}", registry.port),
+                base_url: format!("https://localhost:{}", registry.server.port()),
             },
         )]
         .into(),
@@ -276,7 +240,7 @@ async fn tls_needs_an_authority_we_know() {
         "{}",
         chain(&error)
     );
-    let friend = TestStore::with(with_ca(Some(registry.directory.path().join("cert.pem")))).await;
+    let friend = TestStore::with(with_ca(Some(registry.server.directory().join("cert.pem")))).await;
     assert_eq!(
         friend.store.ensure(&name, None).await.unwrap().digest,
         digest

@@ -60,3 +60,10 @@ fn delegate(context: &Context) -> anyhow::Result<Api> {
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
+
+fn peer_name(context: &Context, given: Option<String>) -> anyhow::Result<String> {
+    match given {
+        Some(name) => Ok(name),
+        None => context.out.ask("Name of the peer:", "NAME"),
+    }
+}

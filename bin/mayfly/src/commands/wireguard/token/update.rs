@@ -1,5 +1,6 @@
 use clap::Args;
 
+use super::peer_name;
 use crate::commands::wireguard::peer_file::{Key, PeerFile};
 use crate::context::Context;
 
@@ -15,10 +16,7 @@ pub(crate) struct Update {
 impl Update {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = super::delegate(context)?;
-        let name = match self.name {
-            Some(name) => name,
-            None => context.out.ask("Name of the peer:", "NAME")?,
-        };
+        let name = peer_name(context, self.name)?;
         let file = PeerFile::open(context, self.file)?;
         let key = Key::generate()?;
         file.fill(
