@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use mayfly_conformance::{Stage, inside};
@@ -25,8 +27,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        // Of the range for benchmarks, a part that no other test takes; by process, so that runs can overlap.
-        let number = std::process::id() % (1 << 12);
+        // Of the range for benchmarks, a part that no other test takes; by process and world, so that runs can overlap.
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let world = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let number = std::process::id().wrapping_mul(2).wrapping_add(world) % (1 << 12);
         let base = Ipv4Addr::new(198, 19, 0, 0).to_bits() + number * 16;
         let v4 = |last| Ipv4Addr::from_bits(base + last);
         let group = number as u16;
@@ -104,10 +108,12 @@ fn seen_from(stage: &Stage, machine: &str, listener: &TcpListener) -> IpAddr {
     let line = format!("nc -w 5 {} {} </dev/null", to.ip(), to.port());
     // The machine's `nc` waits for the other side to end the connection.
     let accepting = listener.try_clone().unwrap();
-    let accepted = std::thread::spawn(move || accepting.accept().unwrap().1.ip());
+    let (accepted, peer) = mpsc::channel();
+    std::thread::spawn(move || accepted.send(accepting.accept().unwrap().1.ip()));
     let exec = stage.exec(machine, &line);
     assert_eq!(exec.code, 0, "{to}: {exec:?}");
-    accepted.join().unwrap()
+    peer.recv_timeout(SILENCE)
+        .unwrap_or_else(|_| panic!("nobody came to {to}"))
 }
 
 #[test]
