@@ -84,6 +84,14 @@ pub(crate) async fn halt(data_dir: &Path) -> anyhow::Result<usize> {
     Ok(ended)
 }
 
+/// Whether systemd is taking the server down, by its own word (`systemctl is-system-running`); false without systemd.
+pub(crate) fn server_goes_down() -> bool {
+    std::process::Command::new("systemctl")
+        .arg("is-system-running")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"stopping")
+}
+
 /// Ends one body by its own rule; false if there was none.
 async fn end(driver: &ContainerDriver, machine: MachineId, rule: StopSpec) -> anyhow::Result<bool> {
     let observed = driver

@@ -83,6 +83,9 @@ enum Command {
     Halt {
         #[command(flatten)]
         place: DataDir,
+        /// Only if systemd is taking the server down; for its unit, whose end means nothing else to machines.
+        #[arg(long)]
+        at_shutdown: bool,
     },
     /// Print where the daemon would listen, one address a line, for a service manager that holds the sockets.
     Sockets {
@@ -108,7 +111,10 @@ fn main() -> ExitCode {
             }
             run(&place.data_dir, config.as_deref(), &overrides, &inherited)
         }
-        Command::Halt { place } => halt_machines(&place.data_dir),
+        Command::Halt {
+            at_shutdown: true, ..
+        } if !halt::server_goes_down() => Ok(()),
+        Command::Halt { place, .. } => halt_machines(&place.data_dir),
         Command::Sockets { place } => print_sockets(&place.data_dir),
         Command::CheckHost => check_host(),
     };

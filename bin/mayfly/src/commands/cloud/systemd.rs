@@ -152,7 +152,8 @@ fn data_dir_option(data_dir: &Path) -> String {
 }
 
 /// `KillMode=process` is what keeps machines alive when the daemon ends or is upgraded; `Delegate` leaves the cgroups
-/// below the service to us; without a start limit it comes back however often it was killed.
+/// below the service to us; without a start limit it comes back however often it was killed. When the server goes down,
+/// machines end by their own rules, the longest of which takes five minutes; a frozen one would make systemd wait in vain.
 fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
     format!(
         "[Unit]\n\
@@ -165,8 +166,10 @@ fn unit_text(bin_dir: &Path, data_dir: &Path) -> String {
          [Service]\n\
          Type=notify\n\
          ExecStart={bin}/mayflyd run{data}\n\
-         # Machines outlive the daemon: only its own process is ended.\n\
+         # Machines outlive the daemon: only its own process is ended, unless the server goes down.\n\
          KillMode=process\n\
+         ExecStopPost={bin}/mayflyd halt --at-shutdown{data}\n\
+         TimeoutStopSec=330\n\
          Delegate=yes\n\
          Restart=always\n\
          RestartSec=1\n\
@@ -272,6 +275,9 @@ mod tests {
         let unit = unit_text(Path::new("/opt/bin"), Path::new("/data"));
         assert!(unit.contains("\nExecStart=/opt/bin/mayflyd run --data-dir /data\n"));
         assert!(unit.contains("\nKillMode=process\n"));
+        assert!(
+            unit.contains("\nExecStopPost=/opt/bin/mayflyd halt --at-shutdown --data-dir /data\n")
+        );
         assert!(unit.contains("\nDelegate=yes\n"));
     }
 
