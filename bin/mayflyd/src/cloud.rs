@@ -415,6 +415,7 @@ impl Cloud {
             hosts: local,
             directory: directory_of_traffic,
             doors: traffic::doors(listeners, &known_by),
+            roster: fleet.as_ref().map(Fleet::roster),
         };
 
         Ok(Self {

@@ -262,6 +262,11 @@ impl Fleet {
             .map_or_else(Vec::new, Tunnels::addresses)
     }
 
+    /// Who is in the fleet, as far as this server has heard.
+    pub(crate) fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.clone()
+    }
+
     /// How the control plane is reached, if it is on another server.
     pub(crate) fn control(&self) -> Option<&Link> {
         match &self.role {

@@ -1,5 +1,5 @@
 //! What the network of this server enforces for its machines: policies, the addresses they leave by, and the public
-//! addresses they may use, from what hosts and the control plane publish.
+//! addresses and other servers they may use, from what hosts and the control plane publish.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,6 +11,7 @@ use mayfly_edge_api::{
     Directory, DirectoryApp, NetworkPolicy, PolicyAction, PolicyDirection, PolicyPort,
     PolicyProtocol, Reach,
 };
+use mayfly_fleet_api::Roster;
 use mayfly_host_api::{Catalog, CatalogEntry};
 use mayfly_mesh::{Flow, MachineTraffic, Traffic};
 use mayfly_runtime::{Backoff, Stop, report};
@@ -35,6 +36,8 @@ pub(crate) struct TrafficKeeper {
     pub(crate) directory: watch::Receiver<Arc<Directory>>,
     /// Where the edges of this server listen for everybody.
     pub(crate) doors: BTreeSet<SocketAddr>,
+    /// `None` of a cloud that is one server.
+    pub(crate) roster: Option<watch::Receiver<Arc<Roster>>>,
 }
 
 impl TrafficKeeper {
@@ -46,7 +49,13 @@ impl TrafficKeeper {
             let wanted = {
                 let catalog = self.catalog.borrow_and_update();
                 let directory = self.directory.borrow_and_update();
-                traffic(&self.hosts, &catalog, &directory, &self.doors)
+                let roster = self.roster.as_mut();
+                let servers = roster.map(|roster| addresses(&roster.borrow_and_update()));
+                Traffic {
+                    doors: self.doors.clone(),
+                    servers: servers.unwrap_or_default(),
+                    ..traffic(&self.hosts, &catalog, &directory)
+                }
             };
             if enforced.as_ref() != Some(&wanted) {
                 match self.driver.set_traffic(Arc::new(wanted.clone())).await {
@@ -73,19 +82,36 @@ impl TrafficKeeper {
                 () = stop.cancelled() => return,
                 changed = self.catalog.changed() => if changed.is_err() { return },
                 changed = self.directory.changed() => if changed.is_err() { return },
+                changed = changed(&mut self.roster) => if changed.is_err() { return },
                 () = again => {}
             }
         }
     }
 }
 
+/// Waits for news of the fleet, of which a single server never has any.
+async fn changed(
+    roster: &mut Option<watch::Receiver<Arc<Roster>>>,
+) -> Result<(), watch::error::RecvError> {
+    match roster {
+        Some(roster) => roster.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where the servers of a fleet are. One that is known by a name is known by the end of its tunnels too.
+fn addresses(roster: &Roster) -> BTreeSet<IpAddr> {
+    let mut addresses = BTreeSet::new();
+    for server in &roster.servers {
+        let listener: Option<SocketAddr> = server.address.parse().ok();
+        let tunnel = server.tunnel.as_ref().map(|tunnel| tunnel.endpoint);
+        addresses.extend(listener.into_iter().chain(tunnel).map(|end| end.ip()));
+    }
+    addresses
+}
+
 /// Pure: the same knowledge makes the same wish.
-fn traffic(
-    hosts: &BTreeSet<HostId>,
-    catalog: &Catalog,
-    directory: &Directory,
-    doors: &BTreeSet<SocketAddr>,
-) -> Traffic {
+fn traffic(hosts: &BTreeSet<HostId>, catalog: &Catalog, directory: &Directory) -> Traffic {
     let apps: BTreeMap<AppId, &DirectoryApp> = directory
         .apps
         .iter()
@@ -113,12 +139,12 @@ fn traffic(
             .map(|address| address.ip)
             .filter(|ip| !ip.is_loopback())
             .collect(),
-        doors: doors.clone(),
         outward: directory
             .apps
             .iter()
             .flat_map(|app| app.egress.iter().map(|address| address.ip))
             .collect(),
+        ..Traffic::default()
     }
 }
 
@@ -249,6 +275,7 @@ pub(crate) fn doors(
 #[cfg(test)]
 mod tests {
     use mayfly_edge_api::{EgressAddress, PolicyRule, PolicySelector};
+    use mayfly_fleet_api::{RosterServer, TunnelEnd};
     use mayfly_machine::MachineState;
     use mayfly_types::{InstanceId, MachineId, OrgId, Timestamp};
 
@@ -343,7 +370,7 @@ mod tests {
             entry(3, 2, 1),
             entry(4, 2, 9),
         ]);
-        let traffic = traffic(&here(), &catalog, &directory, &BTreeSet::new());
+        let traffic = traffic(&here(), &catalog, &directory);
         assert_eq!(traffic.machines.len(), 1);
         let one = &traffic.machines[&MachineId::from_random([1; 14])];
         assert!(one.outbound.only_allowed && !one.inbound.only_allowed);
@@ -362,7 +389,7 @@ mod tests {
             .map(|flow| flow.range.to_string())
             .collect();
         assert_eq!(denied, ["0.0.0.0/0", "::/0"]);
-        let elsewhere = super::traffic(&BTreeSet::new(), &catalog, &directory, &BTreeSet::new());
+        let elsewhere = super::traffic(&BTreeSet::new(), &catalog, &directory);
         assert!(elsewhere.machines.is_empty(), "of another server");
     }
 
@@ -374,7 +401,7 @@ mod tests {
                 apps: vec![app(1, egress, Vec::new())],
                 ..Directory::default()
             };
-            let traffic = traffic(&here(), &catalog, &directory, &BTreeSet::new());
+            let traffic = traffic(&here(), &catalog, &directory);
             traffic
                 .machines
                 .values()
@@ -396,6 +423,32 @@ mod tests {
                 .count();
             assert!(share > 0, "{ip} is never chosen");
         }
+    }
+
+    #[test]
+    fn servers_of_the_fleet_are_known_by_their_ends() {
+        let server = |address: &str, endpoint: Option<&str>| RosterServer {
+            id: HostId::from_random([0; 8]),
+            address: address.to_owned(),
+            tunnel: endpoint.map(|endpoint| TunnelEnd {
+                public_key: String::new(),
+                endpoint: endpoint.parse().unwrap(),
+            }),
+            hosts: Vec::new(),
+        };
+        let roster = Roster {
+            servers: vec![
+                server("192.0.2.1:4290", None),
+                server("[2001:db8::2]:4290", Some("192.0.2.2:4290")),
+                server("ams.example.com:4290", Some("192.0.2.3:4290")),
+            ],
+        };
+        let found = addresses(&roster);
+        let found: Vec<String> = found.iter().map(IpAddr::to_string).collect();
+        assert_eq!(
+            found,
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::2"]
+        );
     }
 
     #[test]

@@ -9,13 +9,13 @@
 //! - machine to machine only over IPv6 and only inside one network, on this server and across tunnels;
 //! - from outside only answers; the host itself reaches every machine;
 //! - of the host, a machine reaches the server of names, the API, its own network's addresses of apps and what the whole
-//!   world reaches, and nothing else;
+//!   world reaches, and nothing else; of the fleet's other servers the listeners of their edges;
 //! - policies decide about whoever begins a conversation, each time it says something;
 //! - a user's device speaks as the addresses it was given, into its own network.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
 use crate::address::{API_PORT, Ipv4Pool, machine_prefix, network_prefix};
@@ -252,13 +252,20 @@ pub(crate) fn load_traffic(
     sets.push(("outward6", v6(&traffic.outward)));
     let doors = |is_v4: bool| -> Vec<Element> {
         let of_family = traffic.doors.iter().filter(|door| door.is_ipv4() == is_v4);
-        let key = |door: &std::net::SocketAddr| {
+        let key = |door: &SocketAddr| {
             let mut key = ip_bytes(door.ip());
             padded(&mut key, &door.port().to_be_bytes());
             Element::of(key)
         };
         of_family.map(key).collect()
     };
+    sets.push(("servers4", v4(&traffic.servers)));
+    sets.push(("servers6", v6(&traffic.servers)));
+    let ports: BTreeSet<u16> = traffic.doors.iter().map(SocketAddr::port).collect();
+    let ports = ports
+        .iter()
+        .map(|port| Element::of(port.to_be_bytes().to_vec()));
+    sets.push(("edge_ports", ports.collect()));
     sets.push(("doors4", doors(true)));
     sets.push(("doors6", doors(false)));
     let machines = traffic.machines.iter();

@@ -1,5 +1,5 @@
 //! What is allowed and rewritten beyond the private network itself: policies, the addresses traffic leaves by, and the
-//! public addresses of this host that machines may use like everybody else.
+//! public addresses of this host, and of other servers, that machines may use like everybody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,6 +14,8 @@ pub struct Traffic {
     pub public: BTreeSet<IpAddr>,
     /// Listeners of this host that everybody reaches.
     pub doors: BTreeSet<SocketAddr>,
+    /// The fleet's other servers. Machines reach them at the ports of [`doors`](Traffic::doors) only.
+    pub servers: BTreeSet<IpAddr>,
     /// Addresses that traffic may leave by, of this host whether in use or not.
     pub outward: BTreeSet<IpAddr>,
 }

@@ -593,6 +593,31 @@ async fn machines_reach_of_the_host_what_the_world_reaches() {
 }
 
 #[tokio::test]
+async fn of_other_servers_machines_reach_the_edges() {
+    let cloud = Cloud::new();
+    let machine = cloud.machine(1, 1).await;
+    let internet = Internet::new();
+    let there = [IpAddr::from(internet.world_v4), internet.world_v6.into()];
+    let _edge = inside(&internet.namespace, || {
+        TcpListener::bind(("::", 80)).unwrap()
+    });
+    for (edge, reached) in [(80, true), (81, false)] {
+        let traffic = Traffic {
+            servers: there.into(),
+            doors: BTreeSet::from([SocketAddr::from((internet.host_v4, edge))]),
+            ..Traffic::default()
+        };
+        cloud.mesh().set_traffic(Arc::new(traffic)).await.unwrap();
+        for ip in there {
+            match reached {
+                true => assert!(cloud.reaches(machine, (ip, 80)), "{ip}"),
+                false => assert!(cloud.misses(machine, (ip, 80)), "{ip}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_program_s_own_port_22_wins_over_the_shell_door_as_long_as_it_listens() {
     let cloud = Cloud::new();
     let (machine, other) = (cloud.machine(1, 1).await, cloud.machine(1, 2).await);
