@@ -125,7 +125,7 @@ impl TestFleet {
             .append(true)
             .open(server.directory.path().join("mayflyd.log"))
             .expect("the log is writable");
-        let mut command = self.command_in(index, &binaries().join("mayflyd").to_string_lossy());
+        let mut command = self.command_on(index, &binaries().join("mayflyd").to_string_lossy());
         command
             .args(["run", "--data-dir"])
             .arg(self.data_dir(index))
@@ -193,7 +193,7 @@ impl TestFleet {
         program: &str,
         arguments: &[&str],
     ) -> Result<String, String> {
-        let mut command = self.command_in(server, program);
+        let mut command = self.command_on(server, program);
         let output = command.args(arguments).stdin(Stdio::null()).output();
         said(&output.expect("the program can be started"))
     }
@@ -207,7 +207,7 @@ impl TestFleet {
     pub fn mayfly(&self, arguments: &[&str]) -> Result<String, String> {
         let program = binaries().join("mayfly");
         let output = self
-            .command_in(0, &program.to_string_lossy())
+            .command_on(0, &program.to_string_lossy())
             .args(arguments)
             .env("FLY_API_TOKEN", &self.token)
             .env("FLY_FLAPS_BASE_URL", "http://127.0.0.1:4280")
@@ -238,7 +238,7 @@ impl TestFleet {
         let host = format!("host: {app}.mayfly.localhost");
         let url = format!("http://127.0.0.1:8080{path}");
         let output = self
-            .command_in(server, "curl")
+            .command_on(server, "curl")
             .args(["-sS", "--fail-with-body", "-m", "15", "-H", &host, &url])
             .output()
             .expect("curl can be started");
@@ -250,7 +250,8 @@ impl TestFleet {
         fs::read_to_string(path).unwrap_or_default()
     }
 
-    fn command_in(&self, server: usize, program: &str) -> Command {
+    /// A program that will run on a server.
+    pub fn command_on(&self, server: usize, program: &str) -> Command {
         let space = format!("--net=/run/netns/{}", self.namespace(&server.to_string()));
         let mut command = Command::new("nsenter");
         command.args([space.as_str(), program]);

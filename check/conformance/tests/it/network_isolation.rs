@@ -1,16 +1,17 @@
 //! Every way out of a private network, tried from inside by a program with raw sockets; and the proof that the attempts
 //! would succeed if nothing stood in their way.
 
+mod across;
+mod ear;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Command;
 
-use mayfly_conformance::{Stage, netprobe};
+use ear::{HostEar, here};
+use mayfly_conformance::Stage;
 use mayfly_testing::wait_until;
 use serde_json::{Value, json};
 
@@ -38,40 +39,6 @@ struct Arena {
     _socket: UnixListener,
 }
 
-struct HostEar {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl HostEar {
-    fn start(token: &str, port: u16) -> Self {
-        let mut child = Command::new(netprobe())
-            .args(["host", token, &port.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = mpsc::channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let first = lines.recv_timeout(Duration::from_secs(30)).unwrap();
-        assert_eq!(first, "LISTENING");
-        Self { child, lines }
-    }
-}
-
-impl Drop for HostEar {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
 impl Arena {
     fn set() -> Self {
         let mut stage = Stage::set();
@@ -88,7 +55,7 @@ impl Arena {
         let port = reserved.local_addr().unwrap().port();
         drop(reserved);
         let token = format!("mfprobe-{}-{port}-", std::process::id());
-        let host = HostEar::start(&token, port);
+        let host = HostEar::start(here(), &token, port);
         let name = SocketAddr::from_abstract_name(token.as_bytes()).unwrap();
         let socket = UnixListener::bind_addr(&name).unwrap();
         let mut ear = |app: &'static str| {
@@ -152,7 +119,8 @@ impl Arena {
                 targets.push(json!({"Name": name, "Ip": ip, "Ports": [80]}));
             }
         }
-        for ip in host_addresses() {
+        let output = Command::new("ip").args(["-o", "addr"]).output().unwrap();
+        for ip in host_addresses(&String::from_utf8(output.stdout).unwrap()) {
             let mut ports = ports.to_vec();
             ports.extend([53, 4280]);
             targets.push(json!({"Name": format!("the host by {ip}"), "Ip": ip, "Ports": ports}));
@@ -172,62 +140,107 @@ impl Arena {
 
     /// Lets the attacker work on targets; what it found out.
     fn attack(&self, targets: &[Value]) -> Vec<String> {
-        let stranger = &self.victims[1];
-        let reversed = stranger.ipv6.octets().into_iter().rev();
-        let reversed: Vec<String> = reversed
-            .flat_map(|byte| [byte & 15, byte >> 4])
-            .map(|nibble| format!("{nibble:x}"))
-            .collect();
         let order = json!({
             "Token": self.token,
             "Port": self.port,
             "Targets": targets,
             "Friend": self.friend.ipv6,
-            "Names": [
-                "foreign.internal", "beside.internal", "foreign.flycast", "beside.flycast",
-                "vms.foreign.internal", "all.vms.beside.internal", "regions.foreign.internal",
-                format!("{}.vm.foreign.internal", stranger.id),
-                format!("{}.vm.stage.internal", stranger.id),
-                "top3.nearest.of.foreign.internal",
-                format!("{}.ip6.arpa", reversed.join(".")),
-            ],
+            "Names": names_of(&self.victims[1]),
             "Sockets": [self.token],
         });
-        let body = json!({
-            "command": ["/bin/netprobe", "attack", order.to_string()],
-            "timeout": 60,
-        });
-        let answer = self.stage.act(&self.attacker, "exec", body);
-        let output = answer["stdout"].as_str().unwrap();
-        assert!(
-            output.ends_with("DONE\n"),
-            "the attacker did not end: {answer}"
-        );
-        let lines = output.lines().filter(|line| *line != "DONE");
-        lines.map(str::to_owned).collect()
+        found(&self.stage.act(&self.attacker, "exec", attack(&order)))
     }
 
     /// What an ear heard so far.
     fn heard(&self, ear: &Ear) -> BTreeSet<String> {
-        let path = format!(
-            "/api/v1/apps/{}/logs?instance={}&limit=1000&wait=0",
-            ear.app, ear.id
-        );
-        let page = self.stage.cloud.get(&path).expect(200);
-        let entries = page["data"].as_array().unwrap();
-        let lines = entries
-            .iter()
-            .filter_map(|entry| entry["attributes"]["message"].as_str());
-        lines
-            .filter_map(|line| line.strip_prefix("HEARD ").map(str::to_owned))
-            .collect()
+        heard(&self.stage.cloud.get(&logs_of(ear)).expect(200))
     }
 }
 
-/// Addresses of this server outside of the interfaces of machines.
-fn host_addresses() -> Vec<IpAddr> {
-    let output = Command::new("ip").args(["-o", "addr"]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+/// Names of the app `foreign`, of which `stranger` is a machine, and of `beside`.
+fn names_of(stranger: &Ear) -> Vec<String> {
+    let reversed = stranger.ipv6.octets().into_iter().rev();
+    let reversed: Vec<String> = reversed
+        .flat_map(|byte| [byte & 15, byte >> 4])
+        .map(|nibble| format!("{nibble:x}"))
+        .collect();
+    let mut names: Vec<String> = [
+        "foreign.internal",
+        "beside.internal",
+        "foreign.flycast",
+        "beside.flycast",
+        "vms.foreign.internal",
+        "all.vms.beside.internal",
+        "regions.foreign.internal",
+        "top3.nearest.of.foreign.internal",
+    ]
+    .map(str::to_owned)
+    .into();
+    names.extend([
+        format!("{}.vm.foreign.internal", stranger.id),
+        format!("{}.vm.stage.internal", stranger.id),
+        format!("{}.ip6.arpa", reversed.join(".")),
+    ]);
+    names
+}
+
+/// The request that lets an attacker carry out an order.
+fn attack(order: &Value) -> Value {
+    json!({"command": ["/bin/netprobe", "attack", order.to_string()], "timeout": 60})
+}
+
+/// What an attacker found out, from the answer to [`attack`].
+fn found(answer: &Value) -> Vec<String> {
+    let output = answer["stdout"].as_str().unwrap();
+    assert!(
+        output.ends_with("DONE\n"),
+        "the attacker did not end: {answer}"
+    );
+    let lines = output.lines().filter(|line| *line != "DONE");
+    lines.map(str::to_owned).collect()
+}
+
+fn logs_of(ear: &Ear) -> String {
+    format!(
+        "/api/v1/apps/{}/logs?instance={}&limit=1000&wait=0",
+        ear.app, ear.id
+    )
+}
+
+/// What an ear heard, from a page of its log.
+fn heard(page: &Value) -> BTreeSet<String> {
+    let entries = page["data"].as_array().unwrap();
+    let lines = entries
+        .iter()
+        .filter_map(|entry| entry["attributes"]["message"].as_str());
+    lines
+        .filter_map(|line| line.strip_prefix("HEARD ").map(str::to_owned))
+        .collect()
+}
+
+/// Probes that any machine may send to another of its network.
+const ALLOWED: [&str; 7] = [
+    "friend datagram",
+    "friend datagram from the true one",
+    "friend echo from the true one",
+    "friend fragments",
+    "friend protocol 47",
+    "friend protocol 132",
+    "friend tcp syn from the true one",
+];
+
+/// Those among what a friend heard that say they are of somebody else.
+fn forged(heard: BTreeSet<String>) -> Vec<String> {
+    let forged = heard
+        .into_iter()
+        .filter(|probe| probe.contains(" from ") && !probe.ends_with("the true one"));
+    forged
+        .filter(|probe| !probe.ends_with("to the port"))
+        .collect()
+}
+
+/// Addresses of a server outside of the interfaces of machines, from what `ip -o addr` says there.
+fn host_addresses(text: &str) -> Vec<IpAddr> {
     let mut addresses = BTreeSet::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -252,33 +265,19 @@ fn nothing_gets_out_of_a_network() {
     for victim in &arena.victims {
         assert_eq!(arena.heard(victim), BTreeSet::new(), "{}", victim.app);
     }
-    let at_host: Vec<String> = arena.host.lines.try_iter().collect();
+    let at_host = arena.host.heard();
     assert_eq!(at_host, Vec::<String>::new(), "the host");
 
     // The same attempts reach a machine of the same network, unless they forge their source.
     let friend = json!({"Name": "friend", "Ip": arena.friend.ipv6, "Ports": []});
     arena.attack(&[friend]);
-    let allowed = [
-        "friend datagram",
-        "friend datagram from the true one",
-        "friend echo from the true one",
-        "friend fragments",
-        "friend protocol 47",
-        "friend protocol 132",
-        "friend tcp syn from the true one",
-    ];
-    for probe in allowed {
+    for probe in ALLOWED {
         wait_until(&format!("the friend hears: {probe}"), || {
             arena.heard(&arena.friend).contains(probe)
         });
     }
-    let forged = arena.heard(&arena.friend);
-    let forged: Vec<&String> = forged
-        .iter()
-        .filter(|probe| probe.contains(" from ") && !probe.ends_with("the true one"))
-        .filter(|probe| !probe.ends_with("to the port"))
-        .collect();
-    assert_eq!(forged, Vec::<&String>::new(), "forged sources");
+    let forged = forged(arena.heard(&arena.friend));
+    assert_eq!(forged, Vec::<String>::new(), "forged sources");
 }
 
 /// The suite above is worth something only if it fails without isolation.
@@ -309,7 +308,7 @@ fn without_the_firewall_the_attempts_succeed() {
             assert!(heard.contains(&name), "{probe}: {heard:?}");
         }
     }
-    let at_host: Vec<String> = arena.host.lines.try_iter().collect();
+    let at_host = arena.host.heard();
     assert!(
         at_host.iter().any(|line| line.contains("connection from")),
         "the host: {at_host:?}"
