@@ -16,7 +16,7 @@ use crate::certificates::{CertificateDeps, Keeper};
 use crate::changes::Changes;
 use crate::cloud::Cloud;
 use crate::directory::{DirectoryFeed, Publisher};
-use crate::fleet::{Door, Fleet, FleetDeps};
+use crate::fleet::{Door, Drains, Fleet, FleetDeps};
 use crate::hosts::Hosts;
 use crate::images::Uploads;
 use crate::limits::{ApiLimits, Limiter};
@@ -201,6 +201,11 @@ impl Control {
         tasks
             .spawn("control.deployments", |stop| deployments.run(stop))
             .await;
+        let drains = Drains {
+            cloud: cloud.clone(),
+            status: cloud.loops.loop_named("control.drains"),
+        };
+        tasks.spawn("control.drains", |stop| drains.run(stop)).await;
         let standbys = Standbys {
             store: cloud.store.clone(),
             hosts: cloud.hosts.clone(),

@@ -1,6 +1,7 @@
 //! The servers of the fleet: joining, leaving, who is told of whom, and what operators see of them.
 
 mod door;
+mod drain;
 mod leaving;
 mod rest;
 
@@ -17,7 +18,9 @@ use crate::cloud::Cloud;
 use crate::hosts::Member;
 
 pub(crate) use door::Door;
-pub(crate) use rest::{cordon, drain, list, remove, show, token, uncordon};
+pub(crate) use drain::Drains;
+pub(crate) use drain::rest::{begin as begin_drain, end as end_drain, show as show_drain};
+pub(crate) use rest::{cordon, list, remove, show, token};
 
 /// What other servers join by.
 #[derive(Clone)]

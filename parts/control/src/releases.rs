@@ -20,5 +20,6 @@ mod scaling;
 mod view;
 
 pub(crate) use api::{cancel, create, list, rollback, show};
+pub(crate) use deployment::DRAIN;
 pub(crate) use deployments::Deployments;
 pub(crate) use scaling::{count as scale_count, vm as scale_vm};

@@ -165,8 +165,13 @@ fn hosts() -> Router<Arc<Cloud>> {
         .route("/tokens", post(fleet::token))
         .route("/{host}", get(fleet::show).delete(fleet::remove))
         .route("/{host}/cordon", post(fleet::cordon))
-        .route("/{host}/uncordon", post(fleet::uncordon))
-        .route("/{host}/drain", post(fleet::drain))
+        .route("/{host}/uncordon", post(fleet::end_drain))
+        .route(
+            "/{host}/drain",
+            get(fleet::show_drain)
+                .post(fleet::begin_drain)
+                .delete(fleet::end_drain),
+        )
 }
 
 fn release() -> Router<Arc<Cloud>> {

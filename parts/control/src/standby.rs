@@ -191,7 +191,7 @@ fn last<'a>(events: &'a [MachineEvent], kind: &str) -> Option<&'a MachineEvent> 
 }
 
 /// When the machine last ended, if nobody had asked for it and it was no success.
-fn last_failure(newest_first: &[MachineEvent]) -> Option<Timestamp> {
+pub(crate) fn last_failure(newest_first: &[MachineEvent]) -> Option<Timestamp> {
     let exit = last(newest_first, "exit")?;
     let facts = &exit.request.as_ref()?["exit_event"];
     let asked = facts["requested_stop"] == true;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mayfly_db::{Reader, Row, Tx, args};
-use mayfly_types::{AppId, MachineId, SecretName, Timestamp};
+use mayfly_types::{AppId, InstanceId, MachineId, SecretName, Timestamp};
 use serde_json::json;
 
 use crate::event::{Subject, append};
@@ -134,6 +134,12 @@ impl ControlStore {
         version: i64,
     ) -> Result<Vec<SealedSecret>, StoreError> {
         self.read(move |reader| sealed(reader, app, version)).await
+    }
+
+    /// With which version of its app's secrets a version of a machine starts; 0: with none.
+    pub async fn secrets_version_of(&self, instance: InstanceId) -> Result<i64, StoreError> {
+        self.read(move |reader| version_of(reader, instance.as_str()))
+            .await
     }
 
     /// Sets and unsets secrets in one step and returns the version that makes. Values that are there already and names

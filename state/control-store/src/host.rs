@@ -3,7 +3,7 @@ use mayfly_types::{HostId, HostSeq, Region, Timestamp};
 use serde_json::json;
 
 use crate::event::{Subject, append};
-use crate::{By, ControlStore, StoreError};
+use crate::{By, ControlStore, StoreError, host_drain};
 
 /// One enrolled host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,25 +117,8 @@ impl ControlStore {
         cordoned: bool,
         by: By,
     ) -> Result<Host, StoreError> {
-        self.write(move |tx| {
-            let host = required(tx, id)?;
-            if host.cordoned_at.is_some() == cordoned {
-                return Ok(host);
-            }
-            let at = cordoned.then_some(by.at);
-            tx.execute(CORDON, args![id.as_str(), at])?;
-            let kind = if cordoned {
-                "host.cordon"
-            } else {
-                "host.uncordon"
-            };
-            note(tx, &by, kind, &host)?;
-            Ok(Host {
-                cordoned_at: at,
-                ..host
-            })
-        })
-        .await
+        self.write(move |tx| set_cordon(tx, id, cordoned, &by))
+            .await
     }
 
     /// Takes a host out of the fleet for good; its machines were given up before.
@@ -158,6 +141,7 @@ impl ControlStore {
                 return Err(StoreError::HostNotEmpty { host: id, machines });
             }
             tx.execute(REMOVE, args![id.as_str(), by.at])?;
+            host_drain::forget_host(tx, id)?;
             note(tx, &by, "host.remove", &host)
         })
         .await
@@ -218,11 +202,40 @@ pub(crate) fn enrol(
     )
 }
 
+pub(crate) fn set_cordon(
+    tx: &mut Tx<'_>,
+    id: HostId,
+    cordoned: bool,
+    by: &By,
+) -> Result<Host, StoreError> {
+    let host = required(tx, id)?;
+    if host.cordoned_at.is_some() == cordoned {
+        return Ok(host);
+    }
+    let at = cordoned.then_some(by.at);
+    tx.execute(CORDON, args![id.as_str(), at])?;
+    let kind = if cordoned {
+        "host.cordon"
+    } else {
+        "host.uncordon"
+    };
+    note(tx, by, kind, &host)?;
+    Ok(Host {
+        cordoned_at: at,
+        ..host
+    })
+}
+
 fn required(tx: &mut Tx<'_>, id: HostId) -> Result<Host, StoreError> {
     by_id(tx, id)?.ok_or_else(|| StoreError::not_found("host", id))
 }
 
-fn note(tx: &mut Tx<'_>, by: &By, kind: &'static str, host: &Host) -> Result<(), StoreError> {
+pub(crate) fn note(
+    tx: &mut Tx<'_>,
+    by: &By,
+    kind: &'static str,
+    host: &Host,
+) -> Result<(), StoreError> {
     let about = json!({ "id": host.id, "region": host.region });
     append(
         tx,

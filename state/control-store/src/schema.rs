@@ -66,4 +66,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "wireguard tokens",
         sql: include_str!("schema/0013_wireguard_tokens.sql"),
     },
+    Migration {
+        version: 14,
+        name: "host drain",
+        sql: include_str!("schema/0014_host_drain.sql"),
+    },
 ];

@@ -47,7 +47,7 @@ pub use config::{
 pub use duration::{GoDuration, InvalidDuration};
 pub use error::ErrorBody;
 pub use event::{EventPage, LoggedEvent};
-pub use host::{FleetHost, HostToken};
+pub use host::{FleetHost, HostDrain, HostMove, HostToken};
 pub use ip_assignment::{AllocateIp, IpAssignment, IpAssignments, IpNetwork, IpPair};
 pub use lease::{Lease, LeaseData, TakeLease};
 pub use machine::{CheckStatus, ContainerStatus, Machine, MachineImage, MachineLease, Version};

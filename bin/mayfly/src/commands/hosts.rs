@@ -1,4 +1,5 @@
 mod change;
+mod drain;
 mod list;
 mod show;
 mod token;
@@ -11,8 +12,8 @@ use crate::context::Context;
 pub(crate) enum HostsCommand {
     /// Give a host no new machines
     Cordon(change::Cordon),
-    /// Cordon a host and stop the machines that others of their app stand in for
-    Drain(change::Drain),
+    /// Give a host no new machines and move those it has to other hosts
+    Drain(drain::Drain),
     /// List the hosts of this cloud
     #[command(alias = "ls")]
     List(list::List),
@@ -24,6 +25,8 @@ pub(crate) enum HostsCommand {
     Token(token::Token),
     /// Give a host new machines again
     Uncordon(change::Uncordon),
+    /// Stop draining a host and give it new machines again
+    Undrain(drain::Undrain),
 }
 
 impl HostsCommand {
@@ -36,6 +39,7 @@ impl HostsCommand {
             HostsCommand::Show(command) => command.run(context).await,
             HostsCommand::Token(command) => command.run(context).await,
             HostsCommand::Uncordon(command) => command.run(context).await,
+            HostsCommand::Undrain(command) => command.run(context).await,
         }
     }
 }

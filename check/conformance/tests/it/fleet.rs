@@ -342,5 +342,34 @@ fn three_servers_spread_and_stand_in() {
         state(&fleet, &standby).as_deref() == Some("stopped")
     });
     assert_eq!(state(&fleet, &primary).as_deref(), Some("started"));
+
+    // The first host of the region is emptied, also when the control plane dies on the way; its apps answer all along.
+    fleet.must(&["hosts", "drain", &ids[1], "--detach"]);
+    fleet.kill_daemon(0);
+    fleet.start_daemon(0);
+    wait_until("the first server serves again", || {
+        fleet.visit(0, "web", "/").is_ok()
+    });
+    let told = std::thread::scope(|scope| {
+        let draining = scope.spawn(|| fleet.must(&["hosts", "drain", &ids[1]]));
+        while !draining.is_finished() {
+            let answer = fleet.visit(0, "web", "/");
+            assert!(answer.is_ok(), "while a host is emptied: {answer:?}");
+        }
+        draining.join().unwrap()
+    });
+    assert!(told.contains("is empty"), "{told}");
+    for moved in [
+        " of web was replaced by",
+        &format!("{primary} of work was replaced by"),
+    ] {
+        assert!(told.contains(moved), "{told}");
+    }
+    assert_eq!(per_host(&fleet), [0, 3], "all on the other host");
+    let heir = id_in(&fleet, "work", "ams");
+    let stands_in = fleet.json(&["machine", "status", &standby, "--app", "work", "--json"]);
+    assert!(stands_in.to_string().contains(&heir), "{heir}: {stands_in}");
+    // Empty, it leaves without force.
+    fleet.must(&["hosts", "remove", &ids[1], "--yes"]);
     fleet.kill_daemon(2);
 }

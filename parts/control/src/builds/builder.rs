@@ -183,6 +183,7 @@ impl Cloud {
             owner: app.name.to_string(),
             idempotency: None,
             rights: Rights::Builder,
+            id: None,
             by: by.clone(),
         };
         let cloud = self.clone();

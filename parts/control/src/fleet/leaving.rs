@@ -1,13 +1,10 @@
-//! Hosts that take nothing new, that are emptied, and that leave.
+//! Hosts that leave.
 
 use std::time::Duration;
 
-use http::StatusCode;
 use mayfly_control_store::{By, Host, Machine, MachineFilter, StoreError};
-use mayfly_host_api::{Actor, StopMachine};
-use mayfly_machine::MachineState;
-use mayfly_types::{HostId, MachineId};
-use serde::Serialize;
+use mayfly_host_api::Actor;
+use mayfly_types::HostId;
 use tracing::{info, warn};
 
 use crate::cloud::Cloud;
@@ -16,59 +13,7 @@ use crate::error::ApiError;
 /// How long a host that leaves may take to destroy its machines; it hears of its removal anyway when it comes back.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// What came of draining a host.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Drained {
-    /// Asked to stop: others of their apps run elsewhere.
-    pub(crate) stopped: Vec<MachineId>,
-    /// They run on: nothing else of their process group runs on another host.
-    pub(crate) remaining: Vec<MachineId>,
-}
-
 impl Cloud {
-    /// Cordons a host and stops what others can stand in for. Nothing of an app is stopped whose last it is.
-    pub(crate) async fn drain_host(&self, host: &Host, by: By) -> Result<Drained, ApiError> {
-        self.store.set_host_cordon(host.id, true, by).await?;
-        let api = self.hosts.find(host.id).map(|member| member.api);
-        let api = api.ok_or_else(|| unknown(host.id))?;
-        let mut drained = Drained {
-            stopped: Vec::new(),
-            remaining: Vec::new(),
-        };
-        for machine in self.living_on(host.id).await? {
-            if machine.state != MachineState::Started {
-                continue;
-            }
-            if !self.runs_elsewhere(&machine).await? {
-                drained.remaining.push(machine.id);
-                continue;
-            }
-            let request = StopMachine {
-                signal: None,
-                patience: None,
-                by: Actor::Platform,
-            };
-            api.stop(machine.id, request).await?;
-            drained.stopped.push(machine.id);
-        }
-        Ok(drained)
-    }
-
-    async fn runs_elsewhere(&self, machine: &Machine) -> Result<bool, StoreError> {
-        let filter = MachineFilter {
-            app: Some(machine.app_id),
-            ..MachineFilter::default()
-        };
-        let group = |machine: &Machine| machine.spec.metadata.get("fly_process_group").cloned();
-        let others = self.store.machines(filter).await?;
-        Ok(others.iter().any(|other| {
-            other.host_id != machine.host_id
-                && other.state == MachineState::Started
-                && !other.cordoned
-                && group(other) == group(machine)
-        }))
-    }
-
     /// Takes a host out of the fleet. Its machines are destroyed: on the host as far as it is reached, and in any case
     /// here, with the reason, so that nobody waits for them. A host that was away learns of it when it comes back, and
     /// destroys them then.
@@ -151,12 +96,4 @@ impl Cloud {
         };
         self.store.machines(filter).await
     }
-}
-
-pub(super) fn unknown(host: HostId) -> ApiError {
-    ApiError::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!("host {host} cannot be asked now"),
-    )
-    .retry_after(1)
 }

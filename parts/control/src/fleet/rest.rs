@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use mayfly_control_store::{Host, Machine};
+use mayfly_control_store::{Host, Machine, StoreError};
 use mayfly_fleet_api::JoinToken;
 use mayfly_machine::MachineState;
 use mayfly_types::HostId;
@@ -93,45 +93,11 @@ pub(crate) async fn cordon(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<FleetHost>, ApiError> {
-    set_cordon(&cloud, &caller, &id, true).await
-}
-
-/// `POST /v1/hosts/{host}/uncordon`.
-pub(crate) async fn uncordon(
-    State(cloud): State<Arc<Cloud>>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<FleetHost>, ApiError> {
-    set_cordon(&cloud, &caller, &id, false).await
-}
-
-async fn set_cordon(
-    cloud: &Cloud,
-    caller: &Caller,
-    id: &str,
-    cordoned: bool,
-) -> Result<Json<FleetHost>, ApiError> {
-    operator(cloud, caller).await?;
-    let host = find(cloud, id).await?;
-    let by = caller.by(cloud);
-    let host = cloud.store.set_host_cordon(host.id, cordoned, by).await?;
-    Ok(Json(view(cloud, host).await?))
-}
-
-/// `POST /v1/hosts/{host}/drain`: cordons, and stops what others can stand in for.
-pub(crate) async fn drain(
-    State(cloud): State<Arc<Cloud>>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
     operator(&cloud, &caller).await?;
     let host = find(&cloud, &id).await?;
     let by = caller.by(&cloud);
-    let operation = {
-        let cloud = cloud.clone();
-        async move { cloud.drain_host(&host, by).await }
-    };
-    Ok(Json(json!(cloud.finish(operation).await?)))
+    let host = cloud.store.set_host_cordon(host.id, true, by).await?;
+    Ok(Json(view(&cloud, host).await?))
 }
 
 /// `DELETE /v1/hosts/{host}?force=`.
@@ -154,7 +120,7 @@ pub(crate) async fn remove(
     Ok(Json(json!({ "ok": true })))
 }
 
-async fn find(cloud: &Cloud, id: &str) -> Result<Host, ApiError> {
+pub(super) async fn find(cloud: &Cloud, id: &str) -> Result<Host, ApiError> {
     let id: HostId = id
         .parse()
         .map_err(|error: mayfly_types::InvalidId| ApiError::invalid(format!("host: {error}")))?;
@@ -167,7 +133,8 @@ async fn find(cloud: &Cloud, id: &str) -> Result<Host, ApiError> {
     Ok(host)
 }
 
-async fn view(cloud: &Cloud, host: Host) -> Result<FleetHost, ApiError> {
+pub(super) async fn view(cloud: &Cloud, host: Host) -> Result<FleetHost, StoreError> {
+    let drains = cloud.store.host_drains().await?;
     let machines: Vec<Machine> = cloud.living_on(host.id).await?;
     let running = machines
         .iter()
@@ -190,6 +157,7 @@ async fn view(cloud: &Cloud, host: Host) -> Result<FleetHost, ApiError> {
         since: host.reach.since.to_string(),
         seen_at: host.seen_at.to_string(),
         cordoned: host.cordoned_at.is_some(),
+        draining: drains.iter().any(|drain| drain.host_id == host.id),
         machines: machines.len(),
         running: running.count(),
         memory_mib: host.size.memory_mib,

@@ -55,6 +55,8 @@ pub(crate) struct Order {
     pub(crate) owner: String,
     pub(crate) idempotency: Option<IdempotencyKey>,
     pub(crate) rights: Rights,
+    /// The id it is to have, if somebody wrote that down already.
+    pub(crate) id: Option<MachineId>,
     pub(crate) by: By,
 }
 
@@ -101,6 +103,7 @@ impl Order {
                 at: None,
             },
             rights: Rights::Ordinary,
+            id: None,
             by: caller.by(cloud),
             config,
         })
@@ -135,7 +138,9 @@ impl Order {
             expires_at: cloud.now() + ttl,
         });
         let new = NewMachine {
-            id: MachineId::from_random(cloud.entropy.bytes()),
+            id: self
+                .id
+                .unwrap_or_else(|| MachineId::from_random(cloud.entropy.bytes())),
             app_id: self.app.id,
             name: self.name.clone().unwrap_or_else(|| made_up_name(&cloud)),
             region: self.region.clone(),

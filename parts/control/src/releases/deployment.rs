@@ -28,7 +28,7 @@ use crate::machines::update::Change;
 const COMMAND: &str = "release_command";
 /// How long old machines finish what they have begun once new ones take the requests: as flyctl waits before it stops
 /// them. What takes longer has the machine's own `kill_timeout` beyond that.
-const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// Only the number of machines changes.
 const SCALE: &str = "scale";

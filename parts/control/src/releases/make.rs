@@ -80,6 +80,7 @@ impl Cloud {
                 expires_at: self.now() + KEY_KEPT,
             }),
             rights: Rights::Ordinary,
+            id: None,
             by: self.by_platform(),
         };
         order.carry_out(self.clone()).await?;

@@ -7,6 +7,7 @@ mod addresses;
 mod bodies;
 mod certificates;
 mod directory;
+mod drain;
 mod events;
 mod exec;
 mod fake_gateway;

@@ -8,7 +8,7 @@ use crate::stage::{Stage, sleeper};
 const MACHINES: &str = "/v1/apps/stage/machines";
 
 /// Asks until the fact holds.
-async fn wait_until(stage: &Stage, path: &str, fact: impl Fn(&Value) -> bool) {
+pub(crate) async fn wait_until(stage: &Stage, path: &str, fact: impl Fn(&Value) -> bool) {
     let asked = async {
         loop {
             let answer = stage.get(path).await;

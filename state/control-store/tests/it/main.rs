@@ -4,6 +4,7 @@
 mod apps;
 mod certificates;
 mod crash;
+mod drains;
 mod events;
 mod fixture;
 mod leases;

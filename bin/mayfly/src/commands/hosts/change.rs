@@ -21,16 +21,6 @@ pub(crate) struct Uncordon {
     json: JsonFlag,
 }
 
-/// Machines that are the last of their process group run on: create others elsewhere, then drain again.
-#[derive(Args, Debug)]
-pub(crate) struct Drain {
-    /// The host's id
-    #[arg(value_name = "ID")]
-    id: String,
-    #[command(flatten)]
-    json: JsonFlag,
-}
-
 /// Its identity is refused from then on, and its server destroys what machines it still has as soon as it hears of it.
 #[derive(Args, Debug)]
 pub(crate) struct Remove {
@@ -49,7 +39,7 @@ pub(crate) struct Remove {
 
 impl Cordon {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let host = context.api()?.host_action(&self.id, "cordon").await?;
+        let host = context.api()?.cordon_host(&self.id).await?;
         say(context, self.json.json, &host, || {
             format!("Host {} gets no new machines", self.id)
         })
@@ -58,31 +48,9 @@ impl Cordon {
 
 impl Uncordon {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let host = context.api()?.host_action(&self.id, "uncordon").await?;
+        let host = context.api()?.end_host_drain(&self.id).await?;
         say(context, self.json.json, &host, || {
             format!("Host {} gets new machines again", self.id)
-        })
-    }
-}
-
-impl Drain {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let drained = context.api()?.host_action(&self.id, "drain").await?;
-        say(context, self.json.json, &drained, || {
-            let ids = |key: &str| {
-                let list = drained[key].as_array().into_iter().flatten();
-                let ids: Vec<&str> = list.filter_map(Value::as_str).collect();
-                match ids.is_empty() {
-                    true => "none".to_owned(),
-                    false => ids.join(", "),
-                }
-            };
-            format!(
-                "Host {} gets no new machines\nStopping: {}\nStill needed there: {}",
-                self.id,
-                ids("stopped"),
-                ids("remaining")
-            )
         })
     }
 }
@@ -106,7 +74,7 @@ impl Remove {
     }
 }
 
-fn say(
+pub(super) fn say(
     context: &Context,
     as_json: bool,
     document: &Value,

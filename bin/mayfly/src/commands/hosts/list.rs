@@ -38,9 +38,10 @@ impl List {
 }
 
 pub(super) fn state(host: &FleetHost) -> String {
-    match host.cordoned {
-        true => format!("{}, cordoned", host.state),
-        false => host.state.clone(),
+    match (host.draining, host.cordoned) {
+        (true, _) => format!("{}, draining", host.state),
+        (false, true) => format!("{}, cordoned", host.state),
+        (false, false) => host.state.clone(),
     }
 }
 
