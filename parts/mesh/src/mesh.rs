@@ -256,17 +256,19 @@ impl Inner {
             route::default_route(inside, GATEWAY_V6.into()),
             route::default_route(inside, GATEWAY_V4.into()),
         ])?;
+        let source = self.instance.names_address();
+        let by_the_machine = route::route_by(
+            link.index,
+            prefix,
+            MACHINE_PREFIX_LENGTH,
+            attachment.private_ip,
+        );
         host.apply(vec![
             route::set_up(link.index, Some(&alias)),
             route::address(link.index, GATEWAY_V6.into(), 128, Scope::Link),
             route::address(link.index, GATEWAY_V4.into(), 32, Scope::Link),
-            route::route_to(link.index, private_ip),
-            route::route_by(
-                link.index,
-                prefix,
-                MACHINE_PREFIX_LENGTH,
-                attachment.private_ip,
-            ),
+            route::from(route::route_to(link.index, private_ip), source),
+            route::from(by_the_machine, source),
             route::route_to(link.index, ipv4),
         ])?;
         let admission = Admission {

@@ -196,6 +196,12 @@ pub(crate) fn default_route(index: i32, gateway: IpAddr) -> Message {
         .attribute(4, &index.to_ne_bytes())
 }
 
+/// Has the host speak from this address over a route. Without it the kernel chooses among all of the host, also such as
+/// another daemon may take away while a connection uses it.
+pub(crate) fn from(route: Message, source: Ipv6Addr) -> Message {
+    route.attribute(7, &source.octets())
+}
+
 /// A route to a range of addresses by one that is on the link: whoever is there answers for itself only.
 pub(crate) fn route_by(index: i32, first: Ipv6Addr, length: u8, gateway: Ipv6Addr) -> Message {
     route(REPLACE, AF_INET6, length, 0, 1, ONLINK)

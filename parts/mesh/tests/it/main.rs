@@ -253,6 +253,12 @@ async fn two_daemons_share_a_server() {
         theirs.mesh().machines().await.unwrap(),
         [stranger.machine_id]
     );
+    // Whichever address of the host the kernel would prefer: each daemon speaks from its own, which the other's end keeps.
+    for (cloud, machine) in [(&ours, a), (&theirs, stranger)] {
+        let stream = TcpStream::connect((machine.private_ip, 8080)).unwrap();
+        let spoken_from = stream.local_addr().unwrap().ip();
+        assert_eq!(spoken_from, cloud.mesh().names_address());
+    }
     drop(theirs);
     assert!(ours.reaches(b, (a.private_ip, 8080)));
 }
