@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, describe};
 
 use super::Output;
 
@@ -25,6 +25,26 @@ impl Output {
             return Err(Failure::new(format!("no answer to: {question}")).into());
         }
         Ok(answer.trim().to_owned())
+    }
+
+    /// Asks for a value in place of `current` until `read` takes the answer; `None` keeps `current`.
+    pub(crate) fn ask_instead<T>(
+        &self,
+        what: &str,
+        current: &str,
+        instead: &str,
+        read: impl Fn(&str) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
+        loop {
+            let answer = self.ask(&format!("{what} [{current}]:"), instead)?;
+            if answer.is_empty() {
+                return Ok(None);
+            }
+            match read(&answer) {
+                Ok(value) => return Ok(Some(value)),
+                Err(error) => self.note(&describe(&error).unwrap_or_default()),
+            }
+        }
     }
 
     /// Asks for one of `choices`; returns its place in the list.

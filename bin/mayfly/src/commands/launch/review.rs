@@ -1,12 +1,15 @@
 //! The plan before anything happens: shown, and changed where somebody can be asked.
 
+use anyhow::Context as _;
 use mayfly_appconfig::Vm;
+use mayfly_types::AppName;
 
 use super::plan::{Plan, set_port};
 use super::region;
 use crate::client::Api;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::machine_config::memory_mib;
 use crate::output::fields;
 
 pub(super) fn show(context: &Context, plan: &Plan) -> anyhow::Result<()> {
@@ -81,9 +84,9 @@ pub(super) async fn tweak(context: &Context, api: &Api, plan: &mut Plan) -> anyh
     if !out.confirm("Change something before going on?")? {
         return Ok(());
     }
-    let keep = |answer: String| Some(answer).filter(|answer| !answer.is_empty());
     let current = plan.name.clone().unwrap_or_default();
-    if let Some(name) = keep(out.ask(&format!("Name [{current}]:"), "--name")?) {
+    let name = |text: &str| Ok(text.parse::<AppName>()?.to_string());
+    if let Some(name) = out.ask_instead("Name", &current, "--name", name)? {
         plan.may_exist = false;
         plan.name = Some(name);
     }
@@ -99,41 +102,29 @@ pub(super) async fn tweak(context: &Context, api: &Api, plan: &mut Plan) -> anyh
     }
     let codes = region::codes(api).await?;
     let current = plan.config.primary_region.clone().unwrap_or_default();
-    loop {
-        let Some(wanted) = keep(out.ask(&format!("Region [{current}]:"), "--region")?) else {
-            break;
-        };
-        match region::known(&wanted, &codes) {
-            Ok(code) => {
-                plan.config.primary_region = Some(code);
-                break;
-            }
-            Err(error) => out.note(&format!("{error}. Regions are {}.", codes.join(", "))),
-        }
+    let region = |text: &str| region::known(text, &codes);
+    if let Some(region) = out.ask_instead("Region", &current, "--region", region)? {
+        plan.config.primary_region = Some(region);
     }
-    let current = plan
-        .config
-        .http_service
-        .as_ref()
-        .and_then(|service| service.internal_port);
-    while let Some(current) = current {
-        let Some(wanted) = keep(out.ask(&format!("Port [{current}]:"), "--internal-port")?) else {
-            break;
-        };
-        match wanted.parse() {
-            Ok(port) if port > 0 => {
-                set_port(&mut plan.config, port);
-                break;
-            }
-            _ => out.note("A port is a number from 1 to 65535."),
+    let service = plan.config.http_service.as_ref();
+    if let Some(current) = service.and_then(|service| service.internal_port) {
+        let current = current.to_string();
+        if let Some(port) = out.ask_instead("Port", &current, "--internal-port", port)? {
+            set_port(&mut plan.config, port);
         }
     }
     if let Some(vm) = plan.config.vm.as_mut().and_then(|vms| vms.first_mut()) {
         let current = vm.memory.clone().unwrap_or_default();
-        if let Some(memory) = keep(out.ask(&format!("Memory [{current}]:"), "--vm-memory")?) {
+        let memory = |text: &str| memory_mib(text).map(|_| text.to_owned());
+        if let Some(memory) = out.ask_instead("Memory", &current, "--vm-memory", memory)? {
             vm.memory = Some(memory);
         }
     }
     plan.check()?;
     show(context, plan)
+}
+
+fn port(text: &str) -> anyhow::Result<u16> {
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.context("a port is a number from 1 to 65535")
 }
