@@ -1,6 +1,6 @@
 use std::thread;
 
-use mayfly_conformance::{Clients, Stage};
+use mayfly_conformance::{Clients, Stage, tool};
 use serde_json::json;
 
 use super::{clients_of, in_registry};
@@ -166,6 +166,69 @@ fn podman_logs_in_by_the_command_line_pushes_and_pulls() {
     assert_eq!(pulled, loaded, "the same image, by its configuration");
     let id = stage.start(json!({"image": "registry.fly.io/stage:podman"}));
     stage.line_with(&id, "word");
+}
+
+#[test]
+fn crane_logs_in_pushes_appends_copies_and_lists() {
+    let stage = Stage::set();
+    stage.create_app("other", "personal");
+    let address = stage.cloud.api().to_string();
+    let clients = Clients::new();
+    let program = tool("crane");
+    let crane = |words: &[&str]| {
+        let words = [words, &["--insecure"]].concat();
+        clients.run(&program.to_string_lossy(), &words)
+    };
+    let must = |words: &[&str]| crane(words).unwrap().trim().to_owned();
+    let login = |token: &str| crane(&["auth", "login", &address, "-u", "x", "-p", token]);
+    let (image, copied) = (format!("{address}/stage:v1"), format!("{address}/other:v1"));
+    clients.image("word", 1 << 20);
+    let layout = clients.path("word");
+    let layout = layout.to_string_lossy();
+    let refused = crane(&["push", &layout, &image]).unwrap_err();
+    assert!(refused.contains("401 Unauthorized"), "{refused}");
+    login(stage.cloud.token()).unwrap();
+
+    must(&["push", &layout, &image]);
+    assert_eq!(must(&["digest", &image]), clients.digest("word"));
+    must(&["validate", "--remote", &image]);
+    // Blobs are mounted from one repository into the other.
+    must(&["cp", &image, &copied]);
+    assert_eq!(must(&["digest", &copied]), clients.digest("word"));
+    std::fs::create_dir(clients.path("more")).unwrap();
+    std::fs::write(clients.path("more/more"), "appended").unwrap();
+    let (more, archive) = (clients.path("more"), clients.path("more.tar"));
+    let (more, archive) = (more.to_string_lossy(), archive.to_string_lossy());
+    clients
+        .run("tar", &["-C", &more, "-cf", &archive, "more"])
+        .unwrap();
+    must(&[
+        "append",
+        "-b",
+        &image,
+        "-f",
+        &archive,
+        "-t",
+        &format!("{address}/stage:v2"),
+    ]);
+    must(&["tag", &format!("{address}/stage:v2"), "latest"]);
+    assert_eq!(must(&["ls", &format!("{address}/stage")]), "latest\nv1\nv2");
+    assert!(must(&["manifest", &image]).contains("\"layers\""));
+    let exported = clients.path("exported.tar");
+    must(&[
+        "export",
+        &format!("{address}/stage"),
+        &exported.to_string_lossy(),
+    ]);
+    let listed = clients
+        .run("tar", &["-tf", &exported.to_string_lossy()])
+        .unwrap();
+    assert!(listed.lines().any(|line| line == "more"), "{listed}");
+    let id = stage.start(json!({"image": "registry.fly.io/stage"}));
+    stage.line_with(&id, "word");
+    assert_eq!(stage.exec(&id, "cat /more").stdout, "appended");
+    must(&["delete", &copied]);
+    crane(&["manifest", &copied]).unwrap_err();
 }
 
 #[test]
