@@ -184,3 +184,37 @@ async fn what_cannot_move_stays_with_the_reason() {
     let machines = settled(&stage).await;
     assert_eq!(machines[0]["state"], "moved", "{machines:?}");
 }
+
+#[tokio::test]
+async fn a_host_that_is_used_again_keeps_what_was_about_to_move() {
+    let (stage, old, new) = stage().await;
+    // The replacement's check is never heard of.
+    let mut config = sleeper();
+    config["checks"] = json!({"alive": {"type": "tcp", "port": 80}});
+    let kept = machine(&stage, json!({ "config": config })).await;
+    stage.post(DRAIN, json!({})).await.expect(200);
+    let until = async |replacements: usize| {
+        let changed = async {
+            while new.machines().len() != replacements {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), changed)
+            .await
+            .expect("the replacement comes and goes")
+    };
+    until(1).await;
+    stage.delete(DRAIN).await.expect(200);
+    until(0).await;
+    let forgotten = async {
+        while !stage.store.host_moves().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), forgotten)
+        .await
+        .expect("the move is forgotten");
+    assert_eq!(old.machines()[0].as_str(), kept);
+    let machine = one(&stage, &json!(kept)).await;
+    assert_eq!(machine["state"], "started");
+}
