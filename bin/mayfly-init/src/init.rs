@@ -121,7 +121,6 @@ fn prepare(
             raise_loopback().when("bring up the loopback device")?;
         }
     }
-    ease_network();
     let own = Namespaces {
         mount: true,
         uts: true,
@@ -139,13 +138,6 @@ fn prepare(
     };
     unshare(cgroup).when("make a cgroup namespace")?;
     Ok((roots, signals))
-}
-
-/// As Docker does: in a network namespace of its own any user may take a low port and ping. A kernel without these
-/// switches only lacks the ease.
-fn ease_network() {
-    let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-    let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
 }
 
 /// Each container but the main one gets a mount namespace of its own, made from the host's before that is let go; the

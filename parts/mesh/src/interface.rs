@@ -44,7 +44,8 @@ fn shape_now(shape: &InterfaceShape) -> io::Result<()> {
     }
     socket.apply(vec![
         route::set_mtu(index, shape.mtu),
-        route::set_up(index, None),
+        route::settle(index, None),
+        route::up(index),
     ])?;
     let wanted: BTreeSet<(IpAddr, u8)> = shape
         .addresses

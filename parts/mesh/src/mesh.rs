@@ -41,6 +41,8 @@ struct Inner {
     table: String,
     prefix: String,
     run_dir: PathBuf,
+    /// Whether new interfaces have no IPv6 unless it is given to them.
+    ipv6_is_off: bool,
     /// What was brought into shape since this daemon started: attaching it again is a look at one file.
     attached: Mutex<BTreeSet<MachineId>>,
 }
@@ -85,6 +87,7 @@ impl Mesh {
             table,
             prefix,
             run_dir,
+            ipv6_is_off: ipv6_is_off_by_default(),
             attached: Mutex::default(),
         }));
         let swept = mesh.0.sweep_elements().map_err(MeshError::List)?;
@@ -247,7 +250,8 @@ impl Inner {
             .index;
         guest.apply(vec![
             route::loopback_up(),
-            route::set_up(inside, None),
+            route::settle(inside, None),
+            route::up(inside),
             route::address(inside, private_ip, 128, Scope::Universe),
             route::address(inside, ipv4, 32, Scope::Universe),
             route::own(prefix, MACHINE_PREFIX_LENGTH),
@@ -264,7 +268,8 @@ impl Inner {
             attachment.private_ip,
         );
         host.apply(vec![
-            route::set_up(link.index, Some(&alias)),
+            route::settle(link.index, Some(&alias)),
+            route::up(link.index),
             route::address(link.index, GATEWAY_V6.into(), 128, Scope::Link),
             route::address(link.index, GATEWAY_V4.into(), 32, Scope::Link),
             route::from(route::route_to(link.index, private_ip), source),
@@ -286,7 +291,7 @@ impl Inner {
         let guest = namespace::create(path)?;
         let file = fs::File::open(path)?;
         host.send_one(route::new_pair(name, GUEST_INTERFACE, file.as_fd()))?;
-        if ipv6_is_off_by_default() {
+        if self.ipv6_is_off {
             fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "0")?;
         }
         let link = route::find_link(host, name)?.ok_or(io::ErrorKind::NotFound)?;

@@ -22,7 +22,8 @@ pub(crate) fn exists(path: &Path) -> bool {
 
 /// Makes a namespace, keeps it at `path`, and returns a socket inside it.
 ///
-/// Programs in it may listen on every port whatever their user: a machine's ports are its own.
+/// Nothing is set in `/proc/sys/net` here: the host's /proc keeps what every namespace has there under one name, and
+/// looks through all of it each time. A machine's init sets what its namespace needs through its own.
 pub(crate) fn create(path: &Path) -> io::Result<Socket> {
     File::create(path)?;
     in_own_thread(|| {
@@ -31,7 +32,6 @@ pub(crate) fn create(path: &Path) -> io::Result<Socket> {
             ..Namespaces::default()
         })?;
         mount_bind("/proc/thread-self/ns/net", path)?;
-        fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
         Socket::route()
     })
 }

@@ -86,12 +86,14 @@ pub(crate) fn new_pair(name: &str, peer: &str, namespace: BorrowedFd<'_>) -> Mes
         })
 }
 
-/// Brings a link up without any address of its own making, under an alias if one is given. It answers for its own
-/// addresses only, not for every address of the host as the kernel would otherwise (`arp_ignore`, ip-sysctl).
-pub(crate) fn set_up(index: i32, alias: Option<&str>) -> Message {
-    let message = Message::new(SET_LINK, ACK, &link_header(index, FLAG_UP)).nested(
-        IFLA_AF_SPEC,
-        |families| {
+/// Gives a link an alias, if there is one, and no address of its own making. It answers for its own addresses only, not
+/// for every address of the host as the kernel would otherwise (`arp_ignore`, ip-sysctl).
+///
+/// To be sent before [`up`]: a change of a link that is up and not yet able to send makes the kernel walk all routes of
+/// the namespace (`rt6_sync_down_dev`).
+pub(crate) fn settle(index: i32, alias: Option<&str>) -> Message {
+    let message =
+        Message::new(SET_LINK, ACK, &link_header(index, 0)).nested(IFLA_AF_SPEC, |families| {
             families
                 .nested(u16::from(AF_INET), |ipv4| {
                     ipv4.nested(IFLA_INET_CONF, |settings| {
@@ -101,8 +103,7 @@ pub(crate) fn set_up(index: i32, alias: Option<&str>) -> Message {
                 .nested(u16::from(AF_INET6), |ipv6| {
                     ipv6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE])
                 })
-        },
-    );
+        });
     match alias {
         Some(alias) => message.attribute(IFLA_IFALIAS, alias.as_bytes()),
         None => message,
@@ -113,8 +114,12 @@ pub(crate) fn set_mtu(index: i32, bytes: u32) -> Message {
     Message::new(SET_LINK, ACK, &link_header(index, 0)).attribute(IFLA_MTU, &bytes.to_ne_bytes())
 }
 
+pub(crate) fn up(index: i32) -> Message {
+    Message::new(SET_LINK, ACK, &link_header(index, FLAG_UP))
+}
+
 pub(crate) fn loopback_up() -> Message {
-    Message::new(SET_LINK, ACK, &link_header(LOOPBACK, FLAG_UP))
+    up(LOOPBACK)
 }
 
 pub(crate) fn delete_link(index: i32) -> Message {

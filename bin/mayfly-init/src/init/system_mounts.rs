@@ -68,12 +68,30 @@ const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
 /// Mounts everything below `guest` and returns the directory of its terminals.
 pub(crate) fn mount_all(guest: &GuestDir, cgroups: &[PathBuf]) -> Result<OwnedFd, Failure> {
-    mount_at(guest, "/proc", new_mount("proc", &[], QUIET))?;
+    let proc = mount_at(guest, "/proc", new_mount("proc", &[], QUIET))?;
+    ease_network(&proc);
     mount_at(guest, "/sys", new_mount("sysfs", &[], QUIET_READ_ONLY))?;
     mount_cgroups(guest, cgroups)?;
     let terminals = mount_devices(guest)?;
     hide(guest)?;
     Ok(terminals)
+}
+
+/// As Docker does: in a network namespace of its own any user may take a low port and ping. A kernel without these
+/// switches only lacks the ease.
+///
+/// By a /proc of its own, before that is made read-only: the host's looks through all machines' settings to find one.
+fn ease_network(proc: &OwnedFd) {
+    for (name, value) in [
+        ("ip_unprivileged_port_start", "0"),
+        ("ping_group_range", "0 2147483647"),
+    ] {
+        let path = format!("sys/net/ipv4/{name}");
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        if let Ok(file) = openat(proc, path, flags, Mode::empty()) {
+            let _ = rustix::io::write(file, value.as_bytes());
+        }
+    }
 }
 
 fn new_mount(
