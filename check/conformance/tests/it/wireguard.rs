@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+use std::net::{Ipv6Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -147,22 +147,19 @@ fn installed() -> bool {
     missing.is_empty()
 }
 
+/// Of gateways, which listen at an address of each test's own.
+const PORT: u16 = 51820;
+
 /// A cloud whose gateway a laptop reaches, with a machine that says hello.
-fn stage(laptop: &Laptop) -> (Stage, u16) {
-    let free = UdpSocket::bind("0.0.0.0:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+fn stage(laptop: &Laptop) -> Stage {
     let config = format!(
-        "[gateway]\nlisten = \"0.0.0.0:{free}\"\nendpoint = \"{}\"\n",
+        "[gateway]\nlisten = \"{0}:{PORT}\"\nendpoint = \"{0}\"\n",
         laptop.host_ip
     );
-    let stage = Stage::set_with(CloudOptions {
+    Stage::set_with(CloudOptions {
         config: Some(config),
         ..CloudOptions::default()
-    });
-    (stage, free)
+    })
 }
 
 fn web() -> Value {
@@ -193,7 +190,7 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
         return;
     }
     let laptop = Laptop::new();
-    let (mut stage, port) = stage(&laptop);
+    let mut stage = stage(&laptop);
     let machine = stage.start(web());
     stage
         .cloud
@@ -219,7 +216,7 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
             .unwrap_or_else(|| panic!("{key} in {text}"))
             .to_owned()
     };
-    assert_eq!(line("Endpoint"), format!("{}:{port}", laptop.host_ip));
+    assert_eq!(line("Endpoint"), format!("{}:{PORT}", laptop.host_ip));
     assert_eq!(line("PersistentKeepalive"), "15");
     let own: Ipv6Addr = line("Address")
         .strip_suffix("/120")
@@ -402,7 +399,7 @@ fn a_tunnel_passes_over_a_websocket_as_the_official_client_speaks_it() {
         return;
     }
     let mut laptop = Laptop::new();
-    let (stage, port) = stage(&laptop);
+    let stage = stage(&laptop);
     let machine = stage.start(web());
     let file = laptop.file("wg1.conf");
     let path = file.to_str().unwrap();
@@ -411,7 +408,7 @@ fn a_tunnel_passes_over_a_websocket_as_the_official_client_speaks_it() {
         &["wireguard", "create", "personal", "", "phone", path],
     );
     let text = fs::read_to_string(&file).unwrap();
-    let endpoint = format!("Endpoint = {}:{port}", laptop.host_ip);
+    let endpoint = format!("Endpoint = {}:{PORT}", laptop.host_ip);
     fs::write(&file, text.replace(&endpoint, "Endpoint = 127.0.0.1:4999")).unwrap();
     let script = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -419,7 +416,7 @@ fn a_tunnel_passes_over_a_websocket_as_the_official_client_speaks_it() {
     );
     let relay = Command::new("ip")
         .args(["netns", "exec", &laptop.name, "python3", script])
-        .args([laptop.host_ip.as_str(), &port.to_string(), "4999"])
+        .args([laptop.host_ip.as_str(), &PORT.to_string(), "4999"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();

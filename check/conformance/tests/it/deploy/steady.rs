@@ -1,5 +1,7 @@
 //! Deployments under constant load: whoever visits the app notices nothing.
 
+use mayfly_testing::wait_until;
+
 use super::{CHECKED, Shop, id, rounds};
 
 /// Deployments of the everyday test, one by each strategy; `MAYFLY_DEPLOY_ROUNDS` makes more.
@@ -37,9 +39,11 @@ fn no_request_fails_by_any_strategy_nor_by_a_broken_release() {
             assert_eq!(shop.newest()["status"], "failed", "{strategy}");
         }
     });
-    let after = shop.machines("app");
-    assert!(after.iter().map(id).eq(before.iter().map(id)), "{after:?}");
-    for machine in &after {
+    wait_until("what was tried out is gone", || {
+        let now = shop.machines("app");
+        now.iter().map(id).eq(before.iter().map(id))
+    });
+    for machine in &before {
         assert_eq!(shop.env(id(machine), "ROUND"), rounds.to_string());
     }
 }
