@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::fleet::{Fleet, dial_local};
+use crate::fleet::{Fleet, dial_for_others};
 use crate::transport::relay;
 
 /// Where every host listens for edges of other servers.
@@ -111,9 +111,9 @@ async fn serve(mut edge: TcpStream, fleet: &Fleet) -> io::Result<()> {
     edge.set_nodelay(true)?;
     let mut wish = [0; WISH_BYTES];
     timeout(WISH_PATIENCE, edge.read_exact(&mut wish)).await??;
-    let reached = match parse(&wish).and_then(|(id, port)| fleet.local_addresses(id, port)) {
+    let reached = match parse(&wish).and_then(|(id, port)| fleet.local_seat(id, port)) {
         None => Err(UNKNOWN),
-        Some(addresses) => dial_local(addresses)
+        Some(seat) => dial_for_others(&seat)
             .await
             .map_err(|(_, error)| match error.kind() {
                 io::ErrorKind::ConnectionRefused => REFUSED,

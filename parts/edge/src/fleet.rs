@@ -19,6 +19,7 @@ mod rest;
 mod seat;
 mod sharded;
 mod table;
+mod turn;
 mod waker;
 mod wish;
 
@@ -26,7 +27,6 @@ mod wish;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -43,10 +43,11 @@ use gate::{Attempt, Verdict};
 pub(crate) use admission::Admission;
 pub(crate) use app::{App, Service};
 pub(crate) use backend::Backend;
-pub(crate) use connect::{ConnectError, dial_local};
+pub(crate) use connect::{ConnectError, dial_for_others};
 pub use keeper::Keeper;
 pub use latency::Latency;
 pub(crate) use refusal::Refusal;
+pub(crate) use seat::Seat;
 pub(crate) use table::Table;
 pub use waker::{WakeError, Waker};
 pub(crate) use wish::Wish;
@@ -126,10 +127,18 @@ impl Fleet {
         }
     }
 
-    /// Where a port of a machine of this server is; `None` for machines of other servers.
-    pub(crate) fn local_addresses(&self, machine: MachineId, port: u16) -> Option<[SocketAddr; 2]> {
-        let (_, backend) = self.table().by_machine(machine)?;
-        backend.backhaul.is_none().then(|| backend.addresses(port))
+    /// A port of a machine of this server; `None` for machines of other servers.
+    pub(crate) fn local_seat(&self, machine: MachineId, port: u16) -> Option<Arc<Seat>> {
+        let table = self.table();
+        let (app, backend) = table.by_machine(machine)?;
+        let known = app
+            .services
+            .iter()
+            .flat_map(|service| &service.members)
+            .map(|member| &member.seat)
+            .find(|seat| seat.port == port && Arc::ptr_eq(&seat.backend, &backend));
+        let seat = known.map_or_else(|| Arc::new(Seat::new(backend.clone(), port)), Arc::clone);
+        seat.backend.backhaul.is_none().then_some(seat)
     }
 
     fn publish(&self, table: Arc<Table>) {

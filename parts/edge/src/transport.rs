@@ -21,5 +21,6 @@ pub(crate) use client::{ClientStream, ConnInfo, TlsInfo};
 pub use config::{EdgeConfig, EdgeDeps, EdgeError};
 pub(crate) use door::{Door, Reach};
 pub use listener::Edge;
+pub(crate) use socket::connect_here;
 pub(crate) use splice::relay;
 pub use trust::{AddressRange, InvalidRange};

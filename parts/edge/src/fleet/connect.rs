@@ -10,13 +10,23 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::Admission;
+use super::backend::uptime;
 use super::seat::Seat;
+use super::turn::Turn;
 use crate::backhaul::reach;
+use crate::transport::connect_here;
 
-/// A machine is on this host or a tunnel away: longer than this means that nothing answers there.
+/// A machine is on this host or a tunnel away: longer than this without anybody being accepted means that nothing
+/// answers there.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long one attempt waits, from the first to the last, doubling. A program whose queue is full lets the kernel drop
+/// attempts without a word, and the kernel repeats them after one second, two, four: who asks anew is heard sooner.
+const FIRST_ATTEMPT: Duration = Duration::from_millis(25);
+const LAST_ATTEMPT: Duration = Duration::from_millis(500);
 /// To the backhaul of a machine's host, which then connects itself.
 const BACKHAUL_PATIENCE: Duration = Duration::from_secs(5);
+/// What such a host takes for it: its answer must be heard.
+const FOR_OTHERS_PATIENCE: Duration = Duration::from_millis(4_500);
 /// How often a machine that has just started is tried until it accepts: from the first to the last, doubling.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
@@ -47,16 +57,33 @@ impl ConnectError {
 }
 
 impl Admission {
+    /// Waits for the turn to open a connection to the machine.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if it does not come in time.
+    pub(crate) async fn turn(&mut self, deadline: Instant) -> Result<Turn, ConnectError> {
+        // The host of a machine elsewhere sees to it for all edges.
+        if self.seat().backend.backhaul.is_some() {
+            return Ok(Turn::free());
+        }
+        match self.seat().turn(deadline).await {
+            Some(turn) => Ok(turn),
+            None => Err(self.refuse((self.addresses()[0], io::ErrorKind::TimedOut.into()))),
+        }
+    }
+
     /// A new connection to the machine. One that has just started is tried until it accepts, at most until `deadline`,
-    /// unless the service has another that does; of many requests only one tries.
+    /// unless the service has another that does; of many requests only one tries. One that is slow to accept is asked
+    /// again as long as it accepts others.
     ///
     /// # Errors
     /// [`ConnectError`] with what the last address said; nothing was sent, so another machine may be tried.
     pub(crate) async fn connect(
         &mut self,
+        _turn: Turn,
         deadline: Instant,
     ) -> Result<(TcpStream, SocketAddr), ConnectError> {
-        match dial(self.seat()).await {
+        match dial(self.seat(), deadline).await {
             Ok(connected) => {
                 self.seat().accepted();
                 Ok(connected)
@@ -81,7 +108,7 @@ impl Admission {
                 };
                 trying = Some(turn);
             }
-            match dial(&seat).await {
+            match dial(&seat, deadline).await {
                 Ok(connected) => {
                     seat.accepted();
                     return Ok(connected);
@@ -124,37 +151,68 @@ impl Admission {
     }
 }
 
+type Dialed = Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)>;
+
 /// A connection to the machine, wherever it is.
-async fn dial(seat: &Seat) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
-    let addresses = seat.addresses();
+async fn dial(seat: &Seat, deadline: Instant) -> Dialed {
     let Some(backhaul) = seat.backend.backhaul else {
-        return dial_local(addresses).await;
+        return dial_here(seat, deadline).await;
     };
     let reach = reach(backhaul, seat.backend.machine, seat.port);
     let reached = timeout(BACKHAUL_PATIENCE, reach).await;
     let reached = reached.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    match reached {
-        Ok(stream) => Ok((stream, addresses[0])),
-        Err(error) => Err((addresses[0], error)),
+    let address = seat.addresses()[0];
+    reached
+        .map(|stream| (stream, address))
+        .map_err(|error| (address, error))
+}
+
+/// A connection to a machine of this server, for an edge of another one; it takes its turn like all.
+pub(crate) async fn dial_for_others(seat: &Seat) -> Dialed {
+    let deadline = Instant::now() + FOR_OTHERS_PATIENCE;
+    match seat.turn(deadline).await {
+        Some(_turn) => dial_here(seat, deadline).await,
+        None => Err((seat.addresses()[0], io::ErrorKind::TimedOut.into())),
     }
 }
 
-/// Tries the addresses of a machine of this server in turn; the error is the last one's.
-pub(crate) async fn dial_local(
-    [first, second]: [SocketAddr; 2],
-) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
-    match dial_one(first).await {
-        Ok(stream) => Ok((stream, first)),
-        Err(error) => match dial_one(second).await {
-            Ok(stream) => Ok((stream, second)),
-            // A machine that has one of both refuses on it; what the other says tells nothing.
-            Err(_) if error.kind() == io::ErrorKind::ConnectionRefused => Err((first, error)),
-            Err(error) => Err((second, error)),
-        },
+/// Asks until it is heard, the program has accepted nobody for a while, or `deadline` has passed.
+async fn dial_here(seat: &Seat, deadline: Instant) -> Dialed {
+    let began = uptime();
+    let mut patience = FIRST_ATTEMPT;
+    loop {
+        let dialed = dial_addresses(seat.addresses(), patience).await;
+        match &dialed {
+            Ok(_) => seat.connected(),
+            Err((_, error))
+                if error.kind() == io::ErrorKind::TimedOut
+                    && seat.connected_within(CONNECT_PATIENCE, began)
+                    && Instant::now() < deadline =>
+            {
+                patience = (patience * 2).min(LAST_ATTEMPT);
+                continue;
+            }
+            Err(_) => {}
+        }
+        return dialed;
     }
 }
 
-async fn dial_one(address: SocketAddr) -> io::Result<TcpStream> {
-    let connected = timeout(CONNECT_PATIENCE, TcpStream::connect(address)).await;
-    connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+/// Tries the addresses of a machine of this server in turn, waiting `patience` for each.
+async fn dial_addresses([first, second]: [SocketAddr; 2], patience: Duration) -> Dialed {
+    let one = |address| async move {
+        let connected = timeout(patience, connect_here(address)).await;
+        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    };
+    let error = match one(first).await {
+        Ok(stream) => return Ok((stream, first)),
+        Err(error) => error,
+    };
+    // A machine that has one of both refuses on it: what the other says tells nothing, unless it says nothing.
+    match (one(second).await, error.kind()) {
+        (Ok(stream), _) => Ok((stream, second)),
+        (Err(other), _) if other.kind() == io::ErrorKind::TimedOut => Err((second, other)),
+        (Err(_), io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut) => Err((first, error)),
+        (Err(other), _) => Err((second, other)),
+    }
 }

@@ -78,14 +78,33 @@ async fn http1_line(
     fresh: bool,
     deadline: impl FnOnce() -> Instant,
 ) -> Result<(Line, SocketAddr, bool), ConnectError> {
-    if !fresh {
-        for address in admission.addresses() {
-            if let Some(channel) = core.pool.take(address) {
-                return Ok((Line::Http1(channel), address, true));
-            }
-        }
+    match pooled(core, admission, fresh) {
+        Some(found) => Ok(found),
+        None => Box::pin(opened(core, admission, fresh, deadline())).await,
     }
-    let (stream, address) = Box::pin(admission.connect(deadline())).await?;
+}
+
+fn pooled(core: &Core, admission: &Admission, fresh: bool) -> Option<(Line, SocketAddr, bool)> {
+    let addresses = admission.addresses().into_iter().filter(|_| !fresh);
+    addresses
+        .filter_map(|address| Some((Line::Http1(core.pool.take(address)?), address, true)))
+        .next()
+}
+
+async fn opened(
+    core: &Core,
+    admission: &mut Admission,
+    fresh: bool,
+    deadline: Instant,
+) -> Result<(Line, SocketAddr, bool), ConnectError> {
+    let turn = admission.turn(deadline).await?;
+    // Another request may have ended meanwhile.
+    if turn.has_waited
+        && let Some(found) = pooled(core, admission, fresh)
+    {
+        return Ok(found);
+    }
+    let (stream, address) = admission.connect(turn, deadline).await?;
     Ok((Line::Http1(Channel::new(stream)), address, false))
 }
 
@@ -100,7 +119,8 @@ async fn http2_line(
         return Ok(found);
     }
     // One that has just started is waited for.
-    admission.connect(deadline).await.map(drop)?;
+    let turn = admission.turn(deadline).await?;
+    admission.connect(turn, deadline).await.map(drop)?;
     match place(core, admission, fresh).await {
         Ok(found) => Ok(found),
         Err(source) => {

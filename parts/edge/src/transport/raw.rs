@@ -49,7 +49,11 @@ impl Machine {
         let mut wish = Wish::default();
         loop {
             let mut admission = fleet.admit(service, &wish, || deadline).await?;
-            match admission.connect(deadline).await {
+            let connected = match admission.turn(deadline).await {
+                Ok(turn) => admission.connect(turn, deadline).await,
+                Err(error) => Err(error),
+            };
+            match connected {
                 Ok((mut stream, _)) => {
                     ask_when_silent(&stream);
                     // Interactive protocols send small pieces; they must not wait for acknowledgements.

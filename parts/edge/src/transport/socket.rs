@@ -1,7 +1,9 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Connections that wait to be accepted; above it the kernel lets clients retry.
 const BACKLOG: i32 = 4096;
@@ -41,8 +43,29 @@ pub(super) fn shared(
 /// A listener that shares its address with those of the other cores.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = reusable(address, SocketType::STREAM)?;
+    if address.ip().is_loopback() {
+        stays_here(&socket);
+    }
     net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
+}
+
+/// Connects to an address of this server.
+pub(crate) async fn connect_here(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    stays_here(&socket);
+    socket.connect(address).await
+}
+
+/// Spares connections that do not leave this server what is made for long ways: where the system's congestion control is
+/// BBR, segments are paced, with a timer and calculations for each. Only a socket that is not connected yet can do
+/// without: pacing that has begun goes on under another control.
+fn stays_here(socket: impl AsFd) {
+    // The one that every kernel has and lets everybody use. A socket that refuses it costs more and works.
+    let _ = sockopt::set_tcp_congestion(socket, "reno");
 }
 
 /// A socket for datagrams of everybody.
