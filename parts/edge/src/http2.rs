@@ -14,7 +14,9 @@ mod links;
 mod machine;
 mod meter;
 mod outlet;
+mod websocket;
 
 pub(crate) use connection::serve;
 pub(crate) use links::{Links, Place};
 pub(crate) use machine::stream as machine_stream;
+pub(crate) use websocket::is_handshake;

@@ -16,10 +16,10 @@ use super::outbound::{self, Extra, Origin};
 use super::pipeline::Ended;
 use super::problem::Problem;
 use super::site::Site;
-use super::upstream::{Line, Upstream, connect};
+use super::upstream::{Line, Speech, Upstream, connect};
 use super::wanted::Wanted;
 use crate::fleet::{Admission, Refusal, Service, Wish};
-use crate::http2::machine_stream;
+use crate::http2::{is_handshake, machine_stream};
 
 /// Most tries of one request (Fly.io: PR03).
 const TRIES_MAX: u32 = 90;
@@ -208,10 +208,14 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
             .admit(service, wish, || progress.deadline())
             .await
             .map_err(Missing::None)?;
-        // A WebSocket has its connection for itself, and HTTP/1.1 is what every server opens one with.
-        let h2 = options.h2_backend && !self.parts.head.upgrade;
-        let fresh = progress.fresh || !(self.shares(&admission) || h2);
-        connect(self.core, admission, h2, fresh, || progress.deadline())
+        let head = self.parts.head;
+        let speech = match (options.h2_backend, head.upgrade) {
+            (true, false) => Speech::Http2,
+            (true, true) if is_handshake(head) => Speech::WebSocket,
+            _ => Speech::Http1,
+        };
+        let fresh = progress.fresh || !(self.shares(&admission) || speech == Speech::Http2);
+        connect(self.core, admission, speech, fresh, || progress.deadline())
             .await
             .map_err(|(admission, error)| {
                 let machine = error.machine;

@@ -19,6 +19,15 @@ pub(crate) struct Upstream {
     pub(crate) reused: bool,
 }
 
+/// What a request is sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Http1,
+    Http2,
+    /// HTTP/2 if the machine opens WebSockets with it, else HTTP/1, as every server does.
+    WebSocket,
+}
+
 /// What a request is sent over.
 #[derive(Debug)]
 pub(crate) enum Line {
@@ -33,15 +42,17 @@ pub(crate) enum Line {
 pub(crate) async fn connect(
     core: &Core,
     mut admission: Admission,
-    h2: bool,
+    speech: Speech,
     fresh: bool,
     deadline: impl FnOnce() -> Instant,
 ) -> Result<Upstream, (Admission, ConnectError)> {
     // What is rare is kept out of the room that every request takes.
-    let line = if h2 {
-        Box::pin(http2_line(core, &mut admission, fresh, deadline())).await
-    } else {
-        http1_line(core, &mut admission, fresh, deadline).await
+    let line = match speech {
+        Speech::Http1 => http1_line(core, &mut admission, fresh, deadline).await,
+        Speech::Http2 => Box::pin(http2_line(core, &mut admission, fresh, deadline())).await,
+        Speech::WebSocket => {
+            Box::pin(websocket_line(core, &mut admission, fresh, deadline())).await
+        }
     };
     match line {
         Ok((line, address, reused)) => {
@@ -115,23 +126,46 @@ async fn http2_line(
     fresh: bool,
     deadline: Instant,
 ) -> Result<(Line, SocketAddr, bool), ConnectError> {
-    if let Ok(found) = place(core, admission, fresh).await {
-        return Ok(found);
+    let found = place_once_accepted(core, admission, fresh, deadline).await?;
+    found.map_err(|source| {
+        admission.failed();
+        ConnectError {
+            machine: admission.machine,
+            address: admission.addresses()[0],
+            source,
+        }
+    })
+}
+
+/// A place on such a connection if the machine takes WebSockets there, else a connection of its own.
+async fn websocket_line(
+    core: &Core,
+    admission: &mut Admission,
+    fresh: bool,
+    deadline: Instant,
+) -> Result<(Line, SocketAddr, bool), ConnectError> {
+    let found = place_once_accepted(core, admission, false, deadline).await?;
+    if let Ok((Line::Http2(place), address, reused)) = found
+        && place.takes_websockets().await
+    {
+        return Ok((Line::Http2(place), address, reused));
     }
-    // One that has just started is waited for.
+    http1_line(core, admission, fresh, || deadline).await
+}
+
+/// A place, also on a machine that has just started: that is waited for. The inner error is of one that accepts.
+async fn place_once_accepted(
+    core: &Core,
+    admission: &mut Admission,
+    fresh: bool,
+    deadline: Instant,
+) -> Result<io::Result<(Line, SocketAddr, bool)>, ConnectError> {
+    if let Ok(found) = place(core, admission, fresh).await {
+        return Ok(Ok(found));
+    }
     let turn = admission.turn(deadline).await?;
     admission.connect(turn, deadline).await.map(drop)?;
-    match place(core, admission, fresh).await {
-        Ok(found) => Ok(found),
-        Err(source) => {
-            admission.failed();
-            Err(ConnectError {
-                machine: admission.machine,
-                address: admission.addresses()[0],
-                source,
-            })
-        }
-    }
+    Ok(place(core, admission, fresh).await)
 }
 
 async fn place(

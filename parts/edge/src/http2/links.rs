@@ -4,11 +4,11 @@
 //! connection that the machine says goodbye on takes no new requests and ends with its last one.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use h2::Reason;
 use h2::client::{self, SendRequest};
 use mayfly_runtime::{Stop, TaskSet};
 use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::http::attempt::NEVER_SEEN;
@@ -26,8 +27,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const LINKS_MAX: usize = 4;
 /// How long a connection without streams is kept.
 const IDLE_MAX: Duration = Duration::from_secs(60);
-/// A busy connection is asked this often whether its machine still lives, and given as long to answer.
+/// A busy connection is asked this often whether its machine still lives, and given about as long to answer.
 const PING_EVERY: Duration = Duration::from_secs(10);
+const PONG_PATIENCE: Duration = Duration::from_secs(9);
 /// What one answer may hold of our memory while its client is slow.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Beyond any sum of the above: a slow client must not stop the others that share the connection.
@@ -61,6 +63,10 @@ struct Link {
 struct LinkState {
     streams: AtomicUsize,
     closed: AtomicBool,
+    /// Somebody has to know what the machine allows.
+    asked: Notify,
+    /// The machine's settings are known.
+    settled: watch::Sender<bool>,
 }
 
 /// A place for one request; given back when dropped.
@@ -80,6 +86,18 @@ impl Drop for Place {
 impl Place {
     pub(super) fn sender(&mut self) -> &mut SendRequest<Bytes> {
         &mut self.sender
+    }
+
+    /// Whether the machine takes WebSockets on the connection (RFC 8441). Waits until its settings have come.
+    pub(crate) async fn takes_websockets(&self) -> bool {
+        let is_enabled = || self.sender.is_extended_connect_protocol_enabled();
+        if !is_enabled() {
+            let mut settled = self.state.settled.subscribe();
+            self.state.asked.notify_one();
+            // One that never says so does not.
+            let _ = timeout(CONNECT_PATIENCE, settled.wait_for(|settled| *settled)).await;
+        }
+        is_enabled()
     }
 
     /// Whether the connection has carried requests before: its end may be under way already.
@@ -195,9 +213,11 @@ async fn drive(
     address: SocketAddr,
     stop: Stop,
 ) {
-    let mut pings = connection.ping_pong();
+    let Some(mut pings) = connection.ping_pong() else {
+        return;
+    };
     let mut tick = tokio::time::interval(PING_EVERY);
-    let (mut asked, mut busy) = (false, Instant::now());
+    let (mut asked, mut busy) = (None::<Instant>, Instant::now());
     loop {
         tokio::select! {
             ended = &mut connection => {
@@ -207,6 +227,14 @@ async fn drive(
                 return;
             }
             () = stop.cancelled() => return,
+            _ = poll_fn(|cx| pings.poll_pong(cx)), if asked.is_some() => {
+                asked = None;
+                // They come before anything else (RFC 9113, 3.4).
+                state.settled.send_replace(true);
+            }
+            () = state.asked.notified(), if asked.is_none() => {
+                asked = pings.send_ping(h2::Ping::opaque()).is_ok().then(Instant::now);
+            }
             _ = tick.tick() => {
                 let now = Instant::now();
                 if state.streams.load(Ordering::Relaxed) > 0 {
@@ -214,13 +242,14 @@ async fn drive(
                 } else if now.duration_since(busy) > IDLE_MAX {
                     return;
                 }
-                let Some(pings) = pings.as_mut() else { continue };
-                let mut nobody = Context::from_waker(Waker::noop());
-                if asked && pings.poll_pong(&mut nobody).is_pending() {
-                    tracing::debug!(%address, "a machine no longer answers on its connection");
-                    return;
+                match asked {
+                    Some(asked) if now.duration_since(asked) >= PONG_PATIENCE => {
+                        tracing::debug!(%address, "a machine no longer answers on its connection");
+                        return;
+                    }
+                    None if busy == now && pings.send_ping(h2::Ping::opaque()).is_ok() => asked = Some(now),
+                    _ => {}
                 }
-                asked = state.streams.load(Ordering::Relaxed) > 0 && pings.send_ping(h2::Ping::opaque()).is_ok();
             }
         }
     }

@@ -12,14 +12,14 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::ResponseFuture;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_KEY, TE, TRAILER};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, response};
 use tokio::sync::oneshot;
 
 use super::frames::Frames;
 use super::head::{field, is_connection_field};
 use super::links::{Place, into_io};
-use super::outlet;
+use super::{outlet, websocket};
 use crate::http::body::{BodyError, Form, Piece};
 use crate::http::chunked::{ChunkScanner, Part};
 use crate::http::exchange::{AnswerSource, HeadError, RequestSink};
@@ -51,7 +51,9 @@ pub(crate) struct H2Request {
 #[derive(Debug)]
 enum Sending {
     /// Gives the answer to come to the other half.
-    Head(Option<oneshot::Sender<ResponseFuture>>),
+    Head(Option<oneshot::Sender<Coming>>),
+    /// A WebSocket's bytes, from the handshake on.
+    Tunnel(SendStream<Bytes>),
     Length(SendStream<Bytes>, u64),
     Chunked(Box<Chunks>),
     Ended,
@@ -78,13 +80,15 @@ impl H2Request {
         let hand_over = hand_over.take().ok_or_else(invalid)?;
         let sender = self.place.sender();
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(into_io)?;
-        let ended = head.framing == Framing::None;
+        let ended = head.framing == Framing::None && !head.upgrade;
         let (answer, stream) = sender
             .send_request(request(&head)?, ended)
             .map_err(into_io)?;
+        let accept = head.upgrade.then(|| websocket::accept_of(&head));
         // An answer nobody waits for is reset when it is dropped.
-        let _ = hand_over.send(answer);
+        let _ = hand_over.send(Coming::Head { answer, accept });
         self.state = match head.framing {
+            _ if head.upgrade => Sending::Tunnel(stream),
             Framing::Length(length) => Sending::Length(stream, length),
             Framing::Chunked => Sending::Chunked(Box::new(Chunks {
                 stream,
@@ -125,12 +129,16 @@ impl RequestSink for H2Request {
                 }
                 Ok(())
             }
+            Sending::Tunnel(stream) => outlet::send(stream, bytes, false).await,
             Sending::Head(_) | Sending::Ended => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
     async fn finish(&mut self) -> io::Result<()> {
-        Ok(())
+        match &mut self.state {
+            Sending::Tunnel(stream) => outlet::end(stream, &[]),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -158,7 +166,13 @@ impl Chunks {
 fn request(head: &RequestHead) -> io::Result<Request<()>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(head.method().as_bytes()).map_err(|_| invalid())?;
+    if head.upgrade {
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(websocket::PROTOCOL);
+    } else {
+        *request.method_mut() =
+            Method::from_bytes(head.method().as_bytes()).map_err(|_| invalid())?;
+    }
     *request.uri_mut() = Uri::builder()
         .scheme("http")
         .authority(head.authority())
@@ -169,6 +183,7 @@ fn request(head: &RequestHead) -> io::Result<Request<()>> {
     for (kind, name, value) in head.fields() {
         if !matches!(kind, Kind::Host | Kind::Te)
             && let Some((name, value)) = field(name, value)
+            && !(head.upgrade && name == SEC_WEBSOCKET_KEY)
         {
             headers.append(name, value);
         }
@@ -187,8 +202,12 @@ pub(crate) struct H2Answer {
 
 #[derive(Debug)]
 enum Coming {
-    Request(oneshot::Receiver<ResponseFuture>),
-    Head(ResponseFuture),
+    Request(oneshot::Receiver<Coming>),
+    Head {
+        answer: ResponseFuture,
+        /// What agrees to a WebSocket in HTTP/1, if the request asked for one.
+        accept: Option<String>,
+    },
     Came,
 }
 
@@ -196,9 +215,9 @@ impl AnswerSource for H2Answer {
     async fn head(&mut self, method: &str, into: &mut ResponseHead) -> Result<(), HeadError> {
         if let Coming::Request(sent) = &mut self.coming {
             // Nobody hands it over if the request could not be sent.
-            self.coming = Coming::Head(sent.await.map_err(|_| HeadError::Ended)?);
+            self.coming = sent.await.map_err(|_| HeadError::Ended)?;
         }
-        let Coming::Head(answer) = &mut self.coming else {
+        let Coming::Head { answer, accept } = &mut self.coming else {
             return Err(HeadError::Ended);
         };
         let head = poll_fn(|cx| {
@@ -213,7 +232,10 @@ impl AnswerSource for H2Answer {
         .map_err(|error| HeadError::Read(into_io(error)))?;
         let (head, stream) = head.into_parts();
         let ended = stream.as_ref().is_none_or(h2::RecvStream::is_end_stream);
-        let (bytes, chunked) = head_bytes(&head, method, ended);
+        let (bytes, chunked) = match accept.take_if(|_| head.status.is_success()) {
+            Some(accept) => (websocket::agreement(&head.headers, &accept), false),
+            None => head_bytes(&head, method, ended),
+        };
         if into.read(&bytes, method) != Ok(Some(bytes.len())) {
             return Err(HeadError::Garbled);
         }
@@ -274,7 +296,7 @@ fn head_bytes(head: &response::Parts, method: &str, ended: bool) -> (Vec<u8>, bo
     (out, chunked)
 }
 
-fn push_fields(out: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) {
+pub(super) fn push_fields(out: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) {
     for (name, value) in headers {
         if is_connection_field(name) || (name == CONTENT_LENGTH && !with_length) {
             continue;

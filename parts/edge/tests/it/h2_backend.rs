@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http2::{Client, get, read, request};
-use super::{PATIENCE, TestEdge, accept, entry, machine, read_until};
+use super::{PATIENCE, TestEdge, accept, entry, machine, read_to_end, read_until};
 
 /// A machine on `port` that wants HTTP/2.
 pub(crate) fn h2_entry(port: u16) -> CatalogEntry {
@@ -303,5 +303,114 @@ async fn a_machine_that_speaks_http_1_only_is_an_error_and_no_wait() {
         } => unreachable!(),
     };
     assert_eq!(head.status(), 502);
+    edge.end().await;
+}
+
+/// What the edge says to a machine that speaks HTTP/2 when a client opens a WebSocket.
+async fn handshake_of(machine: &mut Machine) -> (Request<RecvStream>, SendResponse<Bytes>) {
+    let (asked, respond) = next(machine).await;
+    assert_eq!(asked.method(), Method::CONNECT);
+    let protocol = asked.extensions().get::<h2::ext::Protocol>().unwrap();
+    assert_eq!(protocol.as_str(), "websocket");
+    assert_eq!(asked.uri().path(), "/chat");
+    let headers = asked.headers();
+    assert_eq!(headers["sec-websocket-protocol"], "chat");
+    assert_eq!(headers["fly-client-ip"], "127.0.0.1");
+    for gone in ["sec-websocket-key", "connection", "upgrade"] {
+        assert!(!headers.contains_key(gone), "{gone}");
+    }
+    (asked, respond)
+}
+
+const HANDSHAKE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: web.mayfly.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+
+#[tokio::test]
+async fn websockets_go_over_http_2_to_machines_that_take_them_there() {
+    let (listener, port) = machine().await;
+    let edge = TestEdge::start(vec![h2_entry(port)]).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    client.write_all(HANDSHAKE).await.unwrap();
+    let stream = accept(&listener).await;
+    let mut builder = server::Builder::new();
+    let greeting = builder
+        .enable_connect_protocol()
+        .handshake::<_, Bytes>(stream);
+    let mut machine = timeout(PATIENCE, greeting).await.unwrap().unwrap();
+    let (asked, mut respond) = handshake_of(&mut machine).await;
+    let agreed = Response::builder().header("sec-websocket-protocol", "chat");
+    let mut inward = respond
+        .send_response(agreed.body(()).unwrap(), false)
+        .unwrap();
+    let head = during(&mut machine, read_until(&mut client, "\r\n\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    for line in [
+        "upgrade: websocket",
+        "connection: upgrade",
+        "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        "sec-websocket-protocol: chat",
+    ] {
+        let is_line = |other: &str| other.eq_ignore_ascii_case(line);
+        assert!(head.lines().any(is_line), "{line}\n{head}");
+    }
+    client.write_all(b"ping").await.unwrap();
+    let mut outward = asked.into_body();
+    let heard = during(&mut machine, outward.data()).await.unwrap().unwrap();
+    assert_eq!(heard, "ping");
+    inward
+        .send_data(Bytes::from_static(b"pong"), false)
+        .unwrap();
+    during(&mut machine, read_until(&mut client, "pong")).await;
+    // Each side's end reaches the other.
+    client.shutdown().await.unwrap();
+    while let Some(heard) = during(&mut machine, outward.data()).await {
+        assert!(heard.unwrap().is_empty());
+    }
+    inward.send_data(Bytes::new(), true).unwrap();
+    during(&mut machine, read_to_end(&mut client)).await;
+
+    // A client of HTTP/2, on the connection that is there.
+    let mut client = Client::connect(&edge).await;
+    let mut connect = request(Method::CONNECT, "/chat");
+    let websocket = h2::ext::Protocol::from_static("websocket");
+    connect.extensions_mut().insert(websocket);
+    let headers = connect.headers_mut();
+    headers.insert("sec-websocket-version", "13".parse().unwrap());
+    headers.insert("sec-websocket-protocol", "chat".parse().unwrap());
+    let (answer, mut to_edge) = client.send(connect, false).await;
+    let (asked, mut respond) = handshake_of(&mut machine).await;
+    let mut inward = respond.send_response(Response::new(()), false).unwrap();
+    let answer = during(&mut machine, answer).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(!answer.headers().contains_key("sec-websocket-accept"));
+    to_edge
+        .send_data(Bytes::from_static(b"ping"), false)
+        .unwrap();
+    let heard = during(&mut machine, asked.into_body().data()).await;
+    assert_eq!(heard.unwrap().unwrap(), "ping");
+    inward
+        .send_data(Bytes::from_static(b"pong"), false)
+        .unwrap();
+    let heard = during(&mut machine, answer.into_body().data()).await;
+    assert_eq!(heard.unwrap().unwrap(), "pong");
+    edge.end().await;
+}
+
+#[tokio::test]
+async fn websockets_go_over_http_1_to_machines_that_do_not_say_so() {
+    let (listener, port) = machine().await;
+    let edge = TestEdge::start(vec![h2_entry(port)]).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    client.write_all(HANDSHAKE).await.unwrap();
+    let mut machine = greet(accept(&listener).await).await;
+    let mut server = during(&mut machine, accept(&listener)).await;
+    let head = during(&mut machine, read_until(&mut server, "\r\n\r\n")).await;
+    assert!(head.starts_with("GET /chat HTTP/1.1\r\n"), "{head}");
+    server
+        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello")
+        .await
+        .unwrap();
+    let head = during(&mut machine, read_until(&mut client, "hello")).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     edge.end().await;
 }
