@@ -29,6 +29,7 @@ pub(crate) mod pulse;
 mod replaying;
 pub(crate) mod response_head;
 mod room;
+pub(crate) mod shared;
 mod site;
 mod text;
 mod upstream;

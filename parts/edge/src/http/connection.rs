@@ -14,7 +14,7 @@ use super::http1::{Http1Exchange, may_end_head};
 use super::memory::Memory;
 use super::pipeline::{Ended, serve_request};
 use super::problem::Problem;
-use super::pulse::Pulse;
+use super::pulse::{Expired, Pulse};
 use crate::http::exchange::Exchange;
 use crate::http2;
 use crate::transport::{ClientStream, ConnInfo};
@@ -23,6 +23,8 @@ use crate::transport::{ClientStream, ConnInfo};
 /// connection and could take the answer away before it is read (RFC 9112, 9.6).
 pub(crate) const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) const LINGER_BYTES: usize = 256 * 1024;
+/// How long what requests need is kept for the next one.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a new connection may bring its first request after a stop: its client could not know whether a connection
 /// that ends without a word may be tried again.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -52,15 +54,10 @@ impl Core {
         let pulse = self.ticker.pulse();
         let mut memory: Option<Box<Memory>> = None;
         let mut stopped = pin!(stop.cancelled());
-        let mut first = true;
-        let http = &self.settings.http;
+        let (mut first, mut waited) = (true, Duration::ZERO);
         loop {
-            let (idle, head) = memory
-                .as_ref()
-                .map_or((http.idle_patience, http.head_patience), |memory| {
-                    (memory.idle, memory.head)
-                });
-            pulse.set(idle);
+            let (idle, head) = self.patience(memory.as_deref());
+            pulse.set(idle.saturating_sub(waited));
             if client.reader.unread().is_empty() {
                 client.reader.rest();
                 let mut fill = pin!(client.reader.fill());
@@ -82,10 +79,11 @@ impl Core {
             if std::mem::take(&mut first) && greets_in_h2(&mut client.reader, &pulse).await {
                 return Box::pin(self.serve_h2(client, conn, stop)).await;
             }
-            // Only a connection with a request holds what a request needs.
-            let served = Box::pin(self.serve_one(&mut client, conn, &pulse, &mut memory, stop));
+            // Only a busy connection holds what requests need.
+            let served = Box::pin(self.serve_busy(&mut client, conn, &pulse, &mut memory, stop));
             match served.await {
-                Next::Request => {}
+                Next::Request => waited = BUSY_PATIENCE.min(idle),
+                Next::Gone => return,
                 Next::Nothing if client.reader.is_quiet().await => {
                     // TLS has a goodbye of its own; a client that does not take it goes without.
                     if conn.tls.is_some() {
@@ -104,8 +102,16 @@ impl Core {
         http2::serve(self, stream, already_read, conn, stop).await;
     }
 
-    /// Serves the request whose first byte has come.
-    async fn serve_one<S: ClientStream>(
+    /// Between two requests, and for the head of one.
+    fn patience(&self, memory: Option<&Memory>) -> (Duration, Duration) {
+        let http = &self.settings.http;
+        memory.map_or((http.idle_patience, http.head_patience), |memory| {
+            (memory.idle, memory.head)
+        })
+    }
+
+    /// Serves the request whose first byte has come, and those that follow soon: what they need is made once.
+    async fn serve_busy<S: ClientStream>(
         &self,
         client: &mut Channel<S>,
         conn: &ConnInfo,
@@ -113,11 +119,50 @@ impl Core {
         memory: &mut Option<Box<Memory>>,
         stop: &Stop,
     ) -> Next {
-        let mut head = RequestHead::default();
+        let (mut head, mut out) = (RequestHead::default(), Vec::new());
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            let working = (&mut head, &mut out);
+            let next = self
+                .serve_one(client, conn, pulse, memory, working, stop)
+                .await;
+            if !matches!(next, Next::Request) || stop.is_cancelled() {
+                return next;
+            }
+            let (idle, head_patience) = self.patience(memory.as_deref());
+            if client.reader.unread().is_empty() {
+                client.reader.rest();
+                pulse.set(BUSY_PATIENCE.min(idle));
+                let mut fill = pin!(client.reader.fill());
+                let read = tokio::select! {
+                    biased;
+                    read = pulse.watch(fill.as_mut()) => read,
+                    () = &mut stopped => return Next::Request,
+                };
+                match read {
+                    Ok(Ok(1..)) => {}
+                    Ok(_) => return Next::Gone,
+                    Err(Expired) => return Next::Request,
+                }
+            }
+            pulse.set(head_patience);
+        }
+    }
+
+    /// Serves one request, with memory for its head and the answer's.
+    async fn serve_one<S: ClientStream>(
+        &self,
+        client: &mut Channel<S>,
+        conn: &ConnInfo,
+        pulse: &Arc<Pulse>,
+        memory: &mut Option<Box<Memory>>,
+        (head, out): (&mut RequestHead, &mut Vec<u8>),
+        stop: &Stop,
+    ) -> Next {
         let read = pulse
             .watch(pin!(read_head(
                 &mut client.reader,
-                &mut head,
+                head,
                 self.settings.http.header_bytes,
             )))
             .await;
@@ -134,8 +179,8 @@ impl Core {
             return self.refuse(client, refused, pulse).await;
         }
         memory.get_or_insert_default();
-        let mut exchange =
-            Http1Exchange::new(&head, &mut client.reader, &mut client.writer, pulse, memory);
+        let (reader, writer) = (&mut client.reader, &mut client.writer);
+        let mut exchange = Http1Exchange::new(head, reader, writer, pulse, memory, out);
         if stop.is_cancelled() {
             exchange.make_last();
         }
@@ -158,14 +203,10 @@ impl Core {
         let request_id = self.request_id();
         let problem = Problem::new(refused.status, "bad_request", refused.reason);
         let nothing = RequestHead::default();
-        let mut memory = None;
-        let mut exchange = Http1Exchange::new(
-            &nothing,
-            &mut client.reader,
-            &mut client.writer,
-            pulse,
-            &mut memory,
-        );
+        let (mut memory, mut out) = (None, Vec::new());
+        let (reader, writer) = (&mut client.reader, &mut client.writer);
+        let mut exchange =
+            Http1Exchange::new(&nothing, reader, writer, pulse, &mut memory, &mut out);
         self.counters.own_answers.add();
         self.counters.answered(refused.status);
         let reply = problem.reply(true, &request_id);
@@ -184,7 +225,10 @@ impl Core {
 
 /// What may come from the client after a request was served.
 enum Next {
+    /// It did not come soon.
     Request,
+    /// It has left.
+    Gone,
     /// It said that it sends nothing more.
     Nothing,
     /// Whatever it is, it is not served.

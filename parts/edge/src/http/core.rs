@@ -153,7 +153,7 @@ pub(crate) struct Scratch {
     pub(crate) out: Vec<u8>,
     pub(crate) answer: ResponseHead,
     pub(crate) request_id: String,
-    pub(crate) trace: String,
+    pub(crate) trace: Vec<u8>,
 }
 
 impl Settings {

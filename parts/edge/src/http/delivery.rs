@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::site::Site;
 use super::upstream::{Line, Speech, Upstream, connect};
 use super::wanted::Wanted;
-use crate::fleet::{Admission, Refusal, Service, Wish};
+use crate::fleet::{Refusal, Service, Wish};
 use crate::http2::{is_handshake, machine_stream};
 
 /// Most tries of one request (Fly.io: PR03).
@@ -214,7 +214,7 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
             (true, true) if is_handshake(head) => Speech::WebSocket,
             _ => Speech::Http1,
         };
-        let fresh = progress.fresh || !(self.shares(&admission) || speech == Speech::Http2);
+        let fresh = progress.fresh || !(admission.pools() || speech == Speech::Http2);
         connect(self.core, admission, speech, fresh, || progress.deadline())
             .await
             .map_err(|(admission, error)| {
@@ -225,15 +225,14 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
             })
     }
 
-    /// Whether other requests may use the machine's connection after this one: where connections are counted each of
-    /// the client's has its own, but one with many requests at a time has none that could be its own.
-    fn shares(&self, admission: &Admission) -> bool {
-        admission.pools() || self.memory.is_none()
-    }
-
-    /// The connection that belongs to the client's, if it leads where the request goes.
+    /// The connection that belongs to the client's, if it leads where the request goes: where connections are counted
+    /// each of the client's has its own, and keeps it.
     fn held(&mut self, service: &Arc<Service>, wish: &Wish) -> Option<Upstream> {
-        let held = self.memory.as_mut()?.held.take()?;
+        let held = match (self.memory.as_mut(), self.parts.shared) {
+            (Some(memory), _) => memory.held.take()?,
+            (None, Some(shared)) if !service.pools() => shared.take_held()?,
+            (None, _) => return None,
+        };
         let Held {
             service: of,
             admission,
@@ -327,18 +326,20 @@ impl<B: RequestBody, K: AnswerSink> Delivery<'_, '_, B, K> {
         let Some(channel) = channel else {
             return (ended, region);
         };
-        if keep && self.shares(&admission) {
+        if keep && admission.pools() {
             self.core.pool.put(address, channel);
-        } else if keep
-            && matches!(ended, Attempt::Answered { .. })
-            && let Some(memory) = self.memory.as_mut()
-        {
-            memory.held = Some(Box::new(Held {
+        } else if keep && matches!(ended, Attempt::Answered { .. }) {
+            let held = Box::new(Held {
                 service: Arc::clone(&target.site.service),
                 admission,
                 address,
                 channel,
-            }));
+            });
+            match (self.memory.as_mut(), self.parts.shared) {
+                (Some(memory), _) => memory.held = Some(held),
+                (None, Some(shared)) => shared.hold(held),
+                (None, None) => {}
+            }
         }
         (ended, region)
     }

@@ -15,6 +15,7 @@ use super::memory::Memory;
 use super::outbound::Answer;
 use super::pulse::Pulse;
 use super::response_head::ResponseHead;
+use super::shared::Shared;
 
 /// The client's side of one request.
 pub(crate) trait Exchange: Send {
@@ -37,6 +38,8 @@ pub(crate) struct Parts<'a, B, K> {
     pub(crate) sink: &'a mut K,
     /// Ends the exchange when nothing has moved for too long; nobody else sets it while a request is served.
     pub(crate) pulse: &'a Arc<Pulse>,
+    /// What it has in common with others of the connection, where requests do not follow one another.
+    pub(crate) shared: Option<&'a Shared>,
 }
 
 /// The body of a request, framed as `RequestHead::framing` says: chunked with its chunks and trailers.

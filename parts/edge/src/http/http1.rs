@@ -42,7 +42,7 @@ pub(crate) struct Http1Body<'a, R> {
 pub(crate) struct Http1Sink<'a, W> {
     writer: &'a mut W,
     /// A head that waits for its body's first bytes.
-    waiting: Vec<u8>,
+    waiting: &'a mut Vec<u8>,
     version: Version,
     keep_alive: bool,
     /// The body is given without framing and gets chunks here.
@@ -51,14 +51,16 @@ pub(crate) struct Http1Sink<'a, W> {
 }
 
 impl<'a, R, W> Http1Exchange<'a, R, W> {
-    /// The request whose head was just read from `reader`.
+    /// The request whose head was just read from `reader`. The answer's head is put together in `waiting`.
     pub(crate) fn new(
         head: &'a RequestHead,
         reader: &'a mut Reader<R>,
         writer: &'a mut W,
         pulse: &'a Arc<Pulse>,
         memory: &'a mut Option<Box<Memory>>,
+        waiting: &'a mut Vec<u8>,
     ) -> Self {
+        waiting.clear();
         Http1Exchange {
             head,
             body: Http1Body {
@@ -67,7 +69,7 @@ impl<'a, R, W> Http1Exchange<'a, R, W> {
             },
             sink: Http1Sink {
                 writer,
-                waiting: Vec::new(),
+                waiting,
                 version: head.version,
                 keep_alive: head.keep_alive,
                 chunks: false,
@@ -107,6 +109,7 @@ impl<'a, R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Exchange
             body: &mut self.body,
             sink: &mut self.sink,
             pulse: self.pulse,
+            shared: None,
         }
     }
 
@@ -146,7 +149,7 @@ impl<W: AsyncWrite + Unpin + Send> AnswerSink for Http1Sink<'_, W> {
     }
 
     fn begin(&mut self, answer: &Answer<'_>) -> Form {
-        let out = &mut self.waiting;
+        let out = &mut *self.waiting;
         out.reserve(1024);
         outbound::response(answer, out);
         if answer.head.status == 101 {
@@ -194,11 +197,11 @@ impl<W: AsyncWrite + Unpin + Send> AnswerSink for Http1Sink<'_, W> {
         if self.waiting.is_empty() {
             self.writer.write_all(data).await?;
         } else if data.len() > COPIED_MAX {
-            write_parts(self.writer, [&self.waiting, data, tail]).await?;
+            write_parts(self.writer, [self.waiting, data, tail]).await?;
         } else {
             self.waiting.extend_from_slice(data);
             self.waiting.extend_from_slice(tail);
-            self.writer.write_all(&self.waiting).await?;
+            self.writer.write_all(self.waiting).await?;
         }
         self.waiting.clear();
         // TLS keeps what it could not send at once.
@@ -212,7 +215,7 @@ impl<W: AsyncWrite + Unpin + Send> AnswerSink for Http1Sink<'_, W> {
             self.waiting.extend_from_slice(b"\r\n");
         }
         if !self.waiting.is_empty() {
-            self.writer.write_all(&self.waiting).await?;
+            self.writer.write_all(self.waiting).await?;
             self.waiting.clear();
         }
         if self.tunnel {

@@ -118,25 +118,20 @@ impl Meter {
         *self.limits.apps.get(app).unwrap_or(&self.limits.default)
     }
 
+    /// Whether nothing is limited.
+    pub(crate) fn is_off(&self) -> bool {
+        self.off
+    }
+
     /// Counts a request. A connection asks for a slot at its first request to an app, with `slot` holding the last.
     pub(crate) fn admit(
         &self,
         app: (AppId, &str),
         client: IpAddr,
         now_ms: i64,
-        slot: Option<&mut Option<Slot>>,
+        slot: &mut Option<Slot>,
     ) -> Result<(), Excess> {
-        if self.off {
-            return Ok(());
-        }
         let key = (app.0, client.to_canonical());
-        let Some(slot) = slot else {
-            let limit = self.limit(app.1);
-            return match limit == Limit::default() {
-                true => Ok(()),
-                false => self.client(key, limit, now_ms).take(limit, now_ms),
-            };
-        };
         if let Some(slot) = slot.as_ref().filter(|slot| slot.key == key) {
             return slot.client.take(slot.limit, now_ms);
         }
@@ -260,25 +255,19 @@ mod tests {
         let (web, other) = (AppId::from_random([1; 16]), AppId::from_random([2; 16]));
         let (alice, bob): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let mut first = None;
+        assert_eq!(meter.admit((web, "web"), alice, 0, &mut first), Ok(()));
         assert_eq!(
-            meter.admit((web, "web"), alice, 0, Some(&mut first)),
-            Ok(())
-        );
-        assert_eq!(
-            meter.admit((web, "web"), alice, 0, Some(&mut first)),
+            meter.admit((web, "web"), alice, 0, &mut first),
             Err(Excess::Requests { retry_after_s: 1 })
         );
-        assert_eq!(meter.admit((web, "web"), bob, 0, None), Ok(()));
+        assert_eq!(meter.admit((web, "web"), bob, 0, &mut None), Ok(()));
         for _ in 0..5 {
-            assert_eq!(meter.admit((other, "other"), alice, 0, None), Ok(()));
+            assert_eq!(meter.admit((other, "other"), alice, 0, &mut None), Ok(()));
         }
         let mut second = None;
-        let second_try = meter.admit((web, "web"), alice, 5_000, Some(&mut second));
+        let second_try = meter.admit((web, "web"), alice, 5_000, &mut second);
         assert_eq!(second_try, Err(Excess::Connections));
         drop(first);
-        assert_eq!(
-            meter.admit((web, "web"), alice, 5_000, Some(&mut second)),
-            Ok(())
-        );
+        assert_eq!(meter.admit((web, "web"), alice, 5_000, &mut second), Ok(()));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Memory {
     pub(crate) held: Option<Box<Held>>,
     pub(crate) slot: Option<Slot>,
-    pub(crate) known: Option<Known>,
+    pub(crate) known: Option<Arc<Known>>,
     /// By the service of the last request.
     pub(crate) idle: Duration,
     pub(crate) head: Duration,

@@ -13,7 +13,9 @@ use super::text::{push_decimal, push_hex, push_ip};
 use crate::compress::{Compression, weak_etag};
 
 /// How the edge calls itself in `Via` and `Server`.
-const PRODUCT: &str = "mayfly";
+pub(crate) const PRODUCT: &str = "mayfly";
+/// Of an answer that came by HTTP/1.1.
+pub(crate) const VIA_1_1: &str = "1.1 mayfly";
 
 /// Facts about the client's connection and request that a machine is told.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) region: &'a str,
     pub(crate) request_id: &'a str,
     /// W3C trace context of this request, as the edge continues or begins it.
-    pub(crate) trace: &'a str,
+    pub(crate) trace: &'a [u8],
     /// Microseconds since 1970.
     pub(crate) received_us: i64,
 }
@@ -130,19 +132,19 @@ pub(crate) fn request(
     out.extend_from_slice(b"\r\nFly-Forwarded-Port: ");
     push_decimal(out, origin.port.into());
     for part in [
-        "\r\nFly-Region: ",
-        origin.region,
-        "\r\nFly-Request-Id: ",
-        origin.request_id,
-        "\r\nFly-Traceparent: ",
+        b"\r\nFly-Region: ",
+        origin.region.as_bytes(),
+        b"\r\nFly-Request-Id: ",
+        origin.request_id.as_bytes(),
+        b"\r\nFly-Traceparent: ",
         origin.trace,
-        "\r\nVia: ",
-        head.version.number(),
-        " ",
-        PRODUCT,
-        "\r\n",
+        b"\r\nVia: ",
+        head.version.number().as_bytes(),
+        b" ",
+        PRODUCT.as_bytes(),
+        b"\r\n",
     ] {
-        out.extend_from_slice(part.as_bytes());
+        out.extend_from_slice(part);
     }
     if !port_named {
         out.extend_from_slice(b"X-Forwarded-Port: ");
@@ -231,7 +233,7 @@ impl Answer<'_> {
                 put(b"Server", PRODUCT.as_bytes());
             }
             if !replaced(b"via") {
-                put(b"Via", b"1.1 mayfly");
+                put(b"Via", VIA_1_1.as_bytes());
             }
             if !replaced(b"fly-request-id") {
                 put(b"Fly-Request-Id", self.request_id.as_bytes());
@@ -264,7 +266,7 @@ pub(crate) fn response(answer: &Answer<'_>, out: &mut Vec<u8>) {
 /// edge; else a new one.
 ///
 /// Source: W3C Trace Context, 3.2.
-pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3], trace: &mut String) {
+pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3], trace: &mut Vec<u8>) {
     let hex = |part: &[u8]| {
         part.iter()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -280,19 +282,18 @@ pub(crate) fn continue_trace(given: Option<&[u8]>, random: [u64; 3], trace: &mut
         && hex(&given[3..35])
         && hex(&given[36..52])
         && given[53..].iter().all(u8::is_ascii_hexdigit)
-        && let Ok(text) = std::str::from_utf8(given)
     {
-        trace.push_str(&text[..36]);
+        trace.extend_from_slice(&given[..36]);
         push_hex(trace, span);
-        trace.push_str(&text[52..]);
+        trace.extend_from_slice(&given[52..]);
         return;
     }
-    trace.push_str("00-");
+    trace.extend_from_slice(b"00-");
     push_hex(trace, random[0] | 1);
     push_hex(trace, random[1]);
-    trace.push('-');
+    trace.push(b'-');
     push_hex(trace, span);
-    trace.push_str("-00");
+    trace.extend_from_slice(b"-00");
 }
 
 impl Version {

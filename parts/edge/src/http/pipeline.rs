@@ -13,6 +13,7 @@ use super::limits::Excess;
 use super::memory::Memory;
 use super::outbound::{Origin, continue_trace};
 use super::problem::{Problem, Reply};
+use super::shared::Shared;
 use super::site::{Known, Site};
 use super::wanted::Wanted;
 use crate::statics;
@@ -80,11 +81,17 @@ impl Visit<'_> {
         if let Some(reply) = challenge {
             return self.answer(parts, &reply).await;
         }
-        let last = memory.as_mut().and_then(|memory| memory.known.take());
+        let last = match (memory.as_mut(), parts.shared) {
+            (Some(memory), _) => memory.known.take(),
+            (None, shared) => shared.and_then(Shared::known),
+        };
         let known = match Known::find(last, core, conn, head) {
             Ok(known) => known,
             Err(problem) => return self.refuse(parts, &problem, None).await,
         };
+        if let Some(shared) = parts.shared {
+            shared.remember(&known);
+        }
         let ended = self.serve_site(&known.site, parts, memory, scratch).await;
         if let Some(memory) = memory.as_mut() {
             memory.known = Some(known);
@@ -105,9 +112,7 @@ impl Visit<'_> {
             memory.head = core.settings.head_patience(site.options());
         }
         let now_ms = self.now.as_millis();
-        let slot = memory.as_mut().map(|memory| &mut memory.slot);
-        let app = (site.app.app_id, site.app.name.as_str());
-        if let Err(excess) = core.meter.admit(app, conn.peer.ip(), now_ms, slot) {
+        if let Err(excess) = self.count(site, memory.as_mut(), parts.shared) {
             core.counters.limited.add();
             return self
                 .answer(
@@ -160,6 +165,26 @@ impl Visit<'_> {
         match followed {
             Ok(ended) => ended,
             Err(problem) => self.refuse(parts, &problem, Some(site)).await,
+        }
+    }
+
+    /// Counts the request, and its connection if it is the first to the app.
+    fn count(
+        self,
+        site: &Site,
+        memory: Option<&mut Box<Memory>>,
+        shared: Option<&Shared>,
+    ) -> Result<(), Excess> {
+        let meter = &self.core.meter;
+        if meter.is_off() {
+            return Ok(());
+        }
+        let app = (site.app.app_id, site.app.name.as_str());
+        let (client, now_ms) = (self.conn.peer.ip(), self.now.as_millis());
+        match (memory, shared) {
+            (Some(memory), _) => meter.admit(app, client, now_ms, &mut memory.slot),
+            (None, Some(shared)) => meter.admit(app, client, now_ms, &mut shared.slot()),
+            (None, None) => Ok(()),
         }
     }
 

@@ -75,20 +75,20 @@ impl Known {
     /// # Errors
     /// Those of [`find`].
     pub(crate) fn find(
-        last: Option<Known>,
+        last: Option<Arc<Known>>,
         core: &Core,
         conn: &ConnInfo,
         head: &RequestHead,
-    ) -> Result<Known, Problem> {
+    ) -> Result<Arc<Known>, Problem> {
         let version = core.fleet.version();
         let host = head.host();
         match last {
             Some(last) if last.version == version && *last.host == *host => Ok(last),
-            _ => Ok(Known {
+            _ => Ok(Arc::new(Known {
                 version,
                 site: find(core, &core.table(), conn, head)?,
                 host: host.into(),
-            }),
+            })),
         }
     }
 }

@@ -34,14 +34,23 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Sixteen digits, lower case.
-pub(crate) fn push_hex(out: &mut String, number: u64) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [0; 16];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
+pub(crate) fn push_hex(out: &mut Vec<u8>, number: u64) {
+    const LOW: u128 = 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f;
+    const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
+    // Each byte's two halves to bytes of their own: by halves of what is left, all at once.
+    let mut spread = u128::from(number);
+    for (shift, mask) in [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, LOW),
+    ] {
+        spread = (spread | (spread << shift)) & mask;
     }
-    out.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+    // One in each byte of ten and more, for which letters follow.
+    let letters = ((spread + 6 * ONES) >> 4) & ONES;
+    let digits = spread + u128::from(b'0') * ONES + letters * u128::from(b'a' - b'0' - 10);
+    out.extend_from_slice(&digits.to_be_bytes());
 }
 
 pub(crate) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
@@ -82,9 +91,7 @@ mod tests {
         fn texts_are_those_of_the_standard_library(number: u64, v4: [u8; 4], v6: [u8; 16]) {
             prop_assert_eq!(text(|out| push_decimal(out, number)), number.to_string());
             prop_assert_eq!(text(|out| push_decimal(out, number % 300)), (number % 300).to_string());
-            let mut hex = String::new();
-            push_hex(&mut hex, number);
-            prop_assert_eq!(hex, format!("{number:016x}"));
+            prop_assert_eq!(text(|out| push_hex(out, number)), format!("{number:016x}"));
             for ip in [IpAddr::from(v4), IpAddr::from(v6)] {
                 prop_assert_eq!(text(|out| push_ip(out, ip)), ip.to_string());
             }

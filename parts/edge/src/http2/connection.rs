@@ -27,6 +27,7 @@ use crate::http::head::{Refused, RequestHead};
 use crate::http::pipeline::{Ended, serve_request};
 use crate::http::problem::Problem;
 use crate::http::pulse::Pulse;
+use crate::http::shared::Shared;
 use crate::transport::ConnInfo;
 
 /// Requests of one connection served at once; a client that opens more waits.
@@ -65,9 +66,11 @@ pub(crate) async fn serve<S>(
     let builder = builder(core.settings.http.header_bytes);
     match pulse.watch(pin!(builder.handshake(metered))).await {
         Ok(Ok(connection)) => {
+            let shared = Shared::default();
             let mut streams = Streams {
                 core,
                 conn,
+                shared: &shared,
                 pulse,
                 pulses: Vec::new(),
                 fate: Fate::default(),
@@ -98,6 +101,7 @@ fn builder(header_bytes: usize) -> server::Builder {
 struct Streams<'a> {
     core: &'a Core,
     conn: &'a ConnInfo,
+    shared: &'a Shared,
     /// Ends a connection without streams.
     pulse: Arc<Pulse>,
     pulses: Vec<Arc<Pulse>>,
@@ -214,7 +218,8 @@ impl<'a> Streams<'a> {
             Ok(inbound) => (inbound, None),
             Err(refused) => (Inbound::default(), Some(refused)),
         };
-        let (exchange, reset) = H2Exchange::new(inbound, body, respond, Arc::clone(&pulse));
+        let (exchange, reset) =
+            H2Exchange::new(inbound, body, respond, Arc::clone(&pulse), self.shared);
         serve_stream(core, conn, exchange, reset, refused, pulse)
     }
 
@@ -268,7 +273,7 @@ where
 async fn serve_stream(
     core: &Core,
     conn: &ConnInfo,
-    mut exchange: H2Exchange,
+    mut exchange: H2Exchange<'_>,
     reset: Reset,
     refused: Option<Refused>,
     pulse: Arc<Pulse>,
@@ -295,7 +300,7 @@ async fn serve_stream(
 }
 
 /// Answers a head that has no reading, or more than one.
-async fn refuse(core: &Core, exchange: &mut H2Exchange, refused: Refused) -> Ended {
+async fn refuse(core: &Core, exchange: &mut H2Exchange<'_>, refused: Refused) -> Ended {
     let request_id = core.request_id();
     let problem = Problem::new(refused.status, "bad_request", refused.reason);
     let reply = problem.reply(true, &request_id);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::header::{HeaderName, SEC_WEBSOCKET_ACCEPT};
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SERVER, VIA};
 use http::{Response, StatusCode};
 
 use super::frames::Frames;
@@ -18,18 +18,20 @@ use super::outlet;
 use crate::http::body::{BodyError, Form, Piece};
 use crate::http::exchange::{AnswerSink, Exchange, Parts, RequestBody};
 use crate::http::head::{Framing, RequestHead};
-use crate::http::outbound::Answer;
+use crate::http::outbound::{Answer, PRODUCT, VIA_1_1};
 use crate::http::pulse::Pulse;
+use crate::http::shared::Shared;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("fly-request-id");
 
 /// A request on an HTTP/2 connection.
 #[derive(Debug)]
-pub(super) struct H2Exchange {
+pub(super) struct H2Exchange<'a> {
     head: RequestHead,
     body: H2Body,
     sink: H2Sink,
     pulse: Arc<Pulse>,
+    shared: &'a Shared,
 }
 
 /// The request's body, or the client's side of a tunnel.
@@ -83,13 +85,14 @@ fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
     outlet.lock().expect("no holder of this lock panics")
 }
 
-impl H2Exchange {
+impl<'a> H2Exchange<'a> {
     pub(super) fn new(
         inbound: Inbound,
         body: RecvStream,
         respond: SendResponse<Bytes>,
         pulse: Arc<Pulse>,
-    ) -> (H2Exchange, Reset) {
+        shared: &'a Shared,
+    ) -> (H2Exchange<'a>, Reset) {
         let outlet = Arc::new(Mutex::new(Outlet::Head(respond)));
         let reset = Reset(Arc::clone(&outlet));
         let chunked = inbound.head.framing == Framing::Chunked;
@@ -105,12 +108,13 @@ impl H2Exchange {
                 left: None,
             },
             pulse,
+            shared,
         };
         (exchange, reset)
     }
 }
 
-impl Exchange for H2Exchange {
+impl Exchange for H2Exchange<'_> {
     type Body = H2Body;
     type Sink = H2Sink;
 
@@ -120,6 +124,7 @@ impl Exchange for H2Exchange {
             body: &mut self.body,
             sink: &mut self.sink,
             pulse: &self.pulse,
+            shared: Some(self.shared),
         }
     }
 }
@@ -237,13 +242,22 @@ fn response(answer: &Answer<'_>) -> Response<()> {
     };
     let headers = response.headers_mut();
     headers.reserve(16);
-    answer.each_field(|name, value| {
-        if let Some((name, mut value)) = field(name, value)
-            && !(switches && name == SEC_WEBSOCKET_ACCEPT)
-        {
-            // New in every answer: indexed, it would push what repeats out of the table.
-            value.set_sensitive(name == REQUEST_ID);
-            headers.append(name, value);
+    answer.each_field(|name, value| match name {
+        // The edge's own need no look.
+        b"Server" if value == PRODUCT.as_bytes() => {
+            headers.append(SERVER, HeaderValue::from_static(PRODUCT));
+        }
+        b"Via" if value == VIA_1_1.as_bytes() => {
+            headers.append(VIA, HeaderValue::from_static(VIA_1_1));
+        }
+        _ => {
+            if let Some((name, mut value)) = field(name, value)
+                && !(switches && name == SEC_WEBSOCKET_ACCEPT)
+            {
+                // New in every answer: indexed, it would push what repeats out of the table.
+                value.set_sensitive(name == REQUEST_ID);
+                headers.append(name, value);
+            }
         }
     });
     response

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod connections;
 mod errors;
 mod exchange;
 mod h2_backend;
