@@ -20,7 +20,7 @@ func ask(address, method, path string, rest []string) {
 		var dialer net.Dialer
 		return dialer.DialContext(ctx, network, address)
 	}}
-	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	var body io.Reader
 	if len(rest) > 0 {
 		body = strings.NewReader(rest[0])

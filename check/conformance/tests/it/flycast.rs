@@ -28,7 +28,7 @@ fn asker() -> Value {
 fn get(stage: &Stage, machine: &str, address: &str) -> Option<String> {
     let body = json!({
         "command": ["/bin/netprobe", "ask", address, "GET", "/"],
-        "timeout": 10,
+        "timeout": 30,
     });
     let answer = stage.act(machine, "exec", body);
     let output = answer["stdout"].as_str().unwrap_or_default();
