@@ -7,7 +7,7 @@
 //! - a packet must carry an address of the machine whose interface it came through;
 //! - addresses of the host are refused before any port forwarding of the host could rewrite them;
 //! - machine to machine only over IPv6 and only inside one network, on this server and across tunnels;
-//! - from outside only answers; the host itself reaches every machine;
+//! - from outside only answers; the host itself reaches every machine, and every address of an app inside a network;
 //! - of the host, a machine reaches the server of names, the API, its own network's addresses of apps and what the whole
 //!   world reaches, and nothing else; of the fleet's other servers the listeners of their edges;
 //! - policies decide about whoever begins a conversation, each time it says something;

@@ -18,8 +18,8 @@ use mayfly_mesh::{
 use mayfly_types::{HostId, MachineId, NetworkId};
 
 use crate::world::{
-    Internet, connects, inside, ip_inside, is_shut, links_with, never_receives, receives, shell,
-    unique,
+    Internet, LocalAddress, connects, inside, ip_inside, is_shut, links_with, never_receives,
+    receives, shell, unique,
 };
 
 struct Cloud {
@@ -596,6 +596,26 @@ async fn machines_reach_of_the_host_what_the_world_reaches() {
     for address in [IpAddr::from(app4), app6.into(), internet.host_v4.into()] {
         assert!(cloud.misses(machine, (address, everywhere)), "{address}");
     }
+}
+
+#[tokio::test]
+async fn addresses_of_apps_inside_networks_are_the_server_s_own() {
+    let _cloud = Cloud::new();
+    let internet = Internet::new();
+    // Of network 7, as the edge listens on one.
+    let number = unique();
+    let (high, low) = ((number >> 16) as u16, number as u16);
+    let flycast = Ipv6Addr::new(0xfdaa, 0, 7, 0, 1, high, low, 9);
+    let _local = LocalAddress::new(flycast);
+    internet.route(flycast);
+    let listener = TcpListener::bind((flycast, 0)).unwrap();
+    let target = listener.local_addr().unwrap();
+    assert!(connects(target), "a program of the server");
+    assert!(inside(&internet.namespace, || is_shut(target)), "the world");
+    // The way is there: what listens everywhere is reached by another address.
+    let everywhere = TcpListener::bind(("::", 0)).unwrap();
+    let open = SocketAddr::from((internet.host_v6, everywhere.local_addr().unwrap().port()));
+    assert!(inside(&internet.namespace, || connects(open)), "control");
 }
 
 #[tokio::test]

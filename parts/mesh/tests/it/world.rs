@@ -97,6 +97,22 @@ pub(crate) fn unique() -> u32 {
     std::process::id() * 16 + MADE.fetch_add(1, Ordering::Relaxed) % 16
 }
 
+/// An address on the host's loopback interface, until dropped.
+pub(crate) struct LocalAddress(Ipv6Addr);
+
+impl LocalAddress {
+    pub(crate) fn new(address: Ipv6Addr) -> Self {
+        shell(&format!("ip addr add {address}/128 dev lo nodad"));
+        Self(address)
+    }
+}
+
+impl Drop for LocalAddress {
+    fn drop(&mut self) {
+        shell(&format!("ip addr del {}/128 dev lo", self.0));
+    }
+}
+
 impl Internet {
     pub(crate) fn new() -> Internet {
         // The benchmark and documentation ranges, cut into pairs by process and count so that test runs can overlap.
@@ -149,6 +165,14 @@ impl Internet {
             self.host_v6
         ));
         (v4, v6)
+    }
+
+    /// Lets the world know a way to one more address of the host.
+    pub(crate) fn route(&self, address: Ipv6Addr) {
+        shell(&format!(
+            "ip -n {} route add {address}/128 via {}",
+            self.name, self.host_v6
+        ));
     }
 
     fn second(&self) -> (Ipv4Addr, Ipv6Addr) {
