@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mayfly_driver::ContainerDriver;
 use mayfly_edge_api::{
-    Directory, DirectoryApp, NetworkPolicy, PolicyAction, PolicyDirection, PolicyPort,
+    Directory, DirectoryApp, IpFamily, NetworkPolicy, PolicyAction, PolicyDirection, PolicyPort,
     PolicyProtocol, Reach,
 };
 use mayfly_fleet_api::Roster;
@@ -150,19 +150,11 @@ fn traffic(hosts: &BTreeSet<HostId>, catalog: &Catalog, directory: &Directory) -
 
 fn machine_traffic(entry: &CatalogEntry, app: &DirectoryApp, catalog: &Catalog) -> MachineTraffic {
     let mut wanted = MachineTraffic::default();
-    let here = app
-        .egress
-        .iter()
-        .filter(|address| address.region == entry.region);
-    let here: Vec<IpAddr> = here.map(|address| address.ip).collect();
-    let chosen = |is_v4: bool| {
-        let candidates = here.iter().filter(|ip| ip.is_ipv4() == is_v4);
-        candidates.max_by_key(|ip| preference(entry, **ip)).copied()
-    };
-    if let Some(IpAddr::V4(to)) = chosen(true) {
+    let chosen = |family| app.egress_of(entry.machine_id, &entry.region, family);
+    if let Some(IpAddr::V4(to)) = chosen(IpFamily::V4) {
         wanted.source4 = Some((entry.ipv4, to));
     }
-    if let Some(IpAddr::V6(to)) = chosen(false) {
+    if let Some(IpAddr::V6(to)) = chosen(IpFamily::V6) {
         wanted.source6 = Some((entry.private_ip, to));
     }
     for policy in app.policies.iter().filter(|policy| selects(policy, entry)) {
@@ -183,16 +175,6 @@ fn machine_traffic(entry: &CatalogEntry, app: &DirectoryApp, catalog: &Catalog) 
         }
     }
     wanted
-}
-
-/// A machine keeps its choice while others come and go (rendezvous hashing).
-fn preference(entry: &CatalogEntry, ip: IpAddr) -> u64 {
-    let text = format!("{} {ip}", entry.machine_id);
-    // FNV-1a, then mixed: its last bytes alone would decide too little.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn selects(policy: &NetworkPolicy, entry: &CatalogEntry) -> bool {

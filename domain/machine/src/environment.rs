@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use mayfly_types::{AppName, ImageRef, InstanceId, MachineId, Region, Secret};
 
@@ -13,6 +13,8 @@ pub struct Facts<'a> {
     pub instance_id: InstanceId,
     pub region: &'a Region,
     pub private_ip: Ipv6Addr,
+    /// The address of its own that it leaves by; most machines leave as their host.
+    pub egress_ip: Option<IpAddr>,
     pub hostname: &'a str,
 }
 
@@ -75,13 +77,18 @@ pub fn environment(
         ("FLY_ALLOC_ID", FieldRef::Id),
         ("FLY_REGION", FieldRef::Region),
         ("FLY_PRIVATE_IP", FieldRef::PrivateIp),
-        // Outbound traffic is translated by the host; the machine's own address is what it can be told.
-        ("FLY_PUBLIC_IP", FieldRef::PrivateIp),
         ("FLY_IMAGE_REF", FieldRef::Image),
         ("FLY_MACHINE_VERSION", FieldRef::Version),
     ] {
         env.insert(name.to_owned(), fact(field, image_ref, facts));
     }
+    // Whoever leaves as the host has no public address of its own to be told.
+    let public_ip = match facts.egress_ip {
+        None => expanded(facts.private_ip),
+        Some(IpAddr::V6(ip)) => expanded(ip),
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+    };
+    env.insert("FLY_PUBLIC_IP".to_owned(), public_ip);
     env.insert(
         "FLY_VM_MEMORY_MB".to_owned(),
         spec.size.memory_mib.to_string(),
@@ -151,6 +158,7 @@ mod tests {
             instance_id: InstanceId::new(Timestamp::from_millis(0), [0; 10]),
             region: &region,
             private_ip: "fdaa:0:1::2".parse().unwrap(),
+            egress_ip: Some("2001:db8::7".parse().unwrap()),
             hostname: "e784079f004d86",
         };
         let image = ImageDefaults {
@@ -179,6 +187,7 @@ mod tests {
             ("FLY_ALLOC_ID", "e784079f004d86"),
             ("FLY_REGION", "iad"),
             ("FLY_PRIVATE_IP", "fdaa:0:1:0:0:0:0:2"),
+            ("FLY_PUBLIC_IP", "2001:db8:0:0:0:0:0:7"),
             ("FLY_IMAGE_REF", "docker.io/library/web:1"),
             ("FLY_MACHINE_VERSION", "00000000000000000000000000"),
             ("FLY_PROCESS_GROUP", "worker"),

@@ -1,6 +1,9 @@
+use std::net::IpAddr;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mayfly_driver::{Body, Launch};
+use mayfly_edge_api::IpFamily;
 use mayfly_guest::{
     ContainerLaunch, FileEntry, LaunchSpec, MountEntry, ProcessLaunch, RestartRule, RootLaunch,
     Sandbox,
@@ -209,6 +212,7 @@ impl Maker<'_> {
             instance_id: version.instance_id,
             region: &identity.region,
             private_ip: identity.private_ip,
+            egress_ip: self.egress_ip(),
             hostname: &self.hostname(),
         };
         let env = environment(
@@ -226,6 +230,16 @@ impl Maker<'_> {
             user: user.unwrap_or_else(|| or_if_empty(&config.user, "0")),
             tty: version.spec.init.tty,
         })
+    }
+
+    /// As the control plane publishes it now; of two, the IPv6 address.
+    fn egress_ip(&self) -> Option<IpAddr> {
+        let identity = &self.machine.identity;
+        let directory = self.shared.deps.directory.borrow();
+        let mut apps = directory.apps.iter();
+        let app = apps.find(|app| app.app_id == identity.app_id)?;
+        let of = |family| app.egress_of(identity.machine_id, &identity.region, family);
+        of(IpFamily::V6).or_else(|| of(IpFamily::V4))
     }
 
     fn config(&self, image: &ImageRef, pin: &Pinned) -> Result<ImageConfig, LaunchError> {

@@ -9,7 +9,7 @@ mod network_policy;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use mayfly_types::{AppId, AppName, HostId, NetworkId, OrgId, PeerKey, Region, Secret};
+use mayfly_types::{AppId, AppName, HostId, MachineId, NetworkId, OrgId, PeerKey, Region, Secret};
 use serde::{Deserialize, Serialize};
 
 pub use gateway::{GatewayApi, GatewayInfo, PeerReport, peer_range};
@@ -57,6 +57,40 @@ pub struct DirectoryApp {
     pub egress: Vec<EgressAddress>,
     #[serde(default)]
     pub policies: Vec<NetworkPolicy>,
+}
+
+impl DirectoryApp {
+    /// The address of a family that a machine leaves by, of those its app has in the machine's region. It keeps its choice
+    /// while others come and go (rendezvous hashing).
+    pub fn egress_of(
+        &self,
+        machine: MachineId,
+        region: &Region,
+        family: IpFamily,
+    ) -> Option<IpAddr> {
+        let here = self
+            .egress
+            .iter()
+            .filter(|address| address.region == *region);
+        here.map(|address| address.ip)
+            .filter(|ip| ip.is_ipv4() == (family == IpFamily::V4))
+            .max_by_key(|ip| preference(machine, *ip))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamily {
+    V4,
+    V6,
+}
+
+fn preference(machine: MachineId, ip: IpAddr) -> u64 {
+    let text = format!("{machine} {ip}");
+    // FNV-1a, then mixed: its last bytes alone would decide too little.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

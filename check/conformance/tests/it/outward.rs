@@ -169,6 +169,19 @@ fn machines_leave_by_the_addresses_their_app_was_given() {
         now.as_slice() == wanted
     });
     assert_eq!(seen(&mut stage, "plain", &other), usual, "another app");
+    // From its next start on, the machine is told.
+    let told = stage.shell(&chosen, "echo $FLY_PUBLIC_IP");
+    assert_eq!(told, stage.shell(&chosen, "echo $FLY_PRIVATE_IP"));
+    stage.act(&chosen, "restart", json!({}));
+    wait_until("the machine is told its public address", || {
+        // While it restarts there is nobody to ask.
+        let ask = json!({"command": ["/bin/sh", "-c", "echo $FLY_PUBLIC_IP"]});
+        let answer = stage.try_act(&chosen, "exec", ask).json();
+        let told = answer["stdout"]
+            .as_str()
+            .and_then(|text| text.trim().parse().ok());
+        told.is_some_and(|ip: IpAddr| given.contains(&ip) && ip.is_ipv6())
+    });
 
     // Nobody arrives by them, and a restart changes nothing.
     stage.cloud.crash_and_restart();
