@@ -3,10 +3,12 @@
 //! [`HttpClient`] speaks HTTP/1.1 over plain TCP and TLS (rustls with ring, the system's authorities plus one file of
 //! our own). It reads and sends bodies piece by piece, follows redirects only where the request asks for it, and says
 //! in [`HttpError::kind`] whether trying again can help. [`serve`] runs any tower service, such as an axum router, on
-//! a bound listener. [`Prober`] asks programs how they are; [`MutualTls`] is for roles that know each other. Nothing here knows what is said over it.
+//! a bound listener. [`Prober`] asks programs how they are; [`MutualTls`] is for roles that know each other; [`carry`] puts a
+//! connection into messages. Nothing here knows what is said over it.
 
 mod authorities;
 mod body;
+mod carry;
 mod client;
 mod error;
 mod listener;
@@ -18,6 +20,7 @@ mod serve;
 mod tls_server;
 
 pub use body::Body;
+pub use carry::{Piece, carry};
 pub use client::{ClientConfig, HttpClient};
 pub use error::HttpError;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};

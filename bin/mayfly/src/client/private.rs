@@ -1,19 +1,16 @@
 //! Doors into the private networks of an organization.
 
-use bytes::BytesMut;
-use futures_util::stream::{SplitSink, SplitStream};
+use std::future::ready;
+
 use futures_util::{SinkExt, StreamExt};
-use mayfly_net::{Body, HeaderName, Method, Upgraded};
+use mayfly_net::{Body, HeaderName, Method, Piece, Upgraded, carry};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::oneshot;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
 use super::{Api, ApiError, encoded, query};
 
-/// Bytes read at once: large enough that a message's own cost does not count.
-const PIECE: usize = 128 << 10;
 const DNS_ANSWER_MAX: usize = 64 << 10;
 
 /// An organization, and the app through whose network names and addresses are seen.
@@ -89,65 +86,13 @@ impl Tunnel {
         reader: impl AsyncRead + Unpin,
         writer: impl AsyncWrite + Unpin,
     ) {
-        let (mut sink, stream) = self.0.split();
-        let (ended, heard_end) = oneshot::channel();
-        let both_ended = async {
-            if outward(reader, &mut sink).await.is_ok() {
-                // Fails when the other future has ended, which ends this one.
-                let _ = heard_end.await;
-            }
-        };
-        tokio::select! {
-            () = inward(stream, writer, ended) => {}
-            () = both_ended => {}
-        }
-        // The cloud may be gone.
-        let _ = sink.close().await;
-    }
-}
-
-type Sink = SplitSink<WebSocketStream<Upgraded>, Message>;
-type Source = SplitStream<WebSocketStream<Upgraded>>;
-
-/// An empty message says that no more comes from its side.
-async fn outward(
-    mut reader: impl AsyncRead + Unpin,
-    sink: &mut Sink,
-) -> Result<(), tokio_tungstenite::tungstenite::Error> {
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(PIECE);
-        // A program that went away has no more to say, like one that closed its side.
-        let read = reader.read_buf(&mut buffer).await.unwrap_or(0);
-        if read == 0 {
-            return sink.send(Message::Binary(Bytes::new())).await;
-        }
-        sink.send(Message::Binary(buffer.split().freeze())).await?;
-    }
-}
-
-async fn inward(
-    mut stream: Source,
-    mut writer: impl AsyncWrite + Unpin,
-    ended: oneshot::Sender<()>,
-) {
-    let mut ended = Some(ended);
-    while let Some(Ok(message)) = stream.next().await {
-        let done = match message {
-            Message::Binary(bytes) if bytes.is_empty() => {
-                let done = writer.shutdown().await;
-                ended.take().map(|ended| ended.send(()));
-                done
-            }
-            Message::Binary(bytes) => match writer.write_all(&bytes).await {
-                Ok(()) => writer.flush().await,
-                failed => failed,
-            },
-            Message::Close(_) => return,
-            _ => Ok(()),
-        };
-        if done.is_err() {
-            return;
-        }
+        let (sink, stream) = self.0.split();
+        let incoming = stream.map(|message| match message {
+            Ok(Message::Binary(bytes)) => Piece::Bytes(bytes),
+            Ok(Message::Ping(_) | Message::Pong(_)) => Piece::Nothing,
+            _ => Piece::Gone,
+        });
+        let outgoing = sink.with(|bytes| ready(Ok::<_, WebSocketError>(Message::Binary(bytes))));
+        carry(incoming, outgoing, reader, writer).await;
     }
 }

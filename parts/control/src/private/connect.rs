@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::net::SocketAddrV6;
 use std::sync::Arc;
 
@@ -6,12 +7,9 @@ use axum::extract::ws::{
 };
 use axum::extract::{Path, State};
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
-use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use mayfly_host_api::Connection;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::oneshot;
+use mayfly_net::{Piece, carry};
 
 use super::target::{network, target};
 use crate::access::Caller;
@@ -20,8 +18,6 @@ use crate::error::ApiError;
 use crate::http::query::Query;
 
 const MESSAGE_MAX: usize = 1 << 20;
-/// Bytes read at once: large enough that a message's own cost does not count.
-const PIECE: usize = 128 << 10;
 
 /// `GET /v1/orgs/<slug>/connect?to=<host>:<port>`: a connection into the private network on a WebSocket.
 ///
@@ -45,7 +41,7 @@ pub(crate) async fn connect(
     Ok(upgrade
         .max_message_size(MESSAGE_MAX)
         .max_frame_size(MESSAGE_MAX)
-        .on_upgrade(move |socket| carry(socket, connection)))
+        .on_upgrade(move |socket| relay(socket, connection)))
 }
 
 fn host_and_port(to: &str) -> Result<(&str, u16), ApiError> {
@@ -59,61 +55,14 @@ fn host_and_port(to: &str) -> Result<(&str, u16), ApiError> {
     }
 }
 
-/// Until both sides have said that no more comes, or one of them is gone.
-async fn carry(socket: WebSocket, connection: Connection) {
-    let (mut sink, stream) = socket.split();
+async fn relay(socket: WebSocket, connection: Connection) {
+    let (sink, stream) = socket.split();
+    let incoming = stream.map(|message| match message {
+        Ok(Message::Binary(bytes)) => Piece::Bytes(bytes),
+        Ok(Message::Ping(_) | Message::Pong(_)) => Piece::Nothing,
+        Ok(Message::Text(_) | Message::Close(_)) | Err(_) => Piece::Gone,
+    });
+    let outgoing = sink.with(|bytes| ready(Ok::<_, axum::Error>(Message::Binary(bytes))));
     let (reader, writer) = tokio::io::split(connection);
-    let (ended, heard_end) = oneshot::channel();
-    let both_ended = async {
-        if outward(reader, &mut sink).await.is_ok() {
-            // Fails when the other future has ended, which ends this one.
-            let _ = heard_end.await;
-        }
-    };
-    tokio::select! {
-        () = inward(stream, writer, ended) => {}
-        () = both_ended => {}
-    }
-    // The client may be gone.
-    let _ = sink.close().await;
-}
-
-/// Returns when the client is gone, or the target takes no more.
-async fn inward(
-    mut stream: SplitStream<WebSocket>,
-    mut writer: WriteHalf<Connection>,
-    ended: oneshot::Sender<()>,
-) {
-    let mut ended = Some(ended);
-    while let Some(Ok(message)) = stream.next().await {
-        let done = match message {
-            Message::Binary(bytes) if bytes.is_empty() => {
-                let done = writer.shutdown().await;
-                ended.take().map(|ended| ended.send(()));
-                done
-            }
-            Message::Binary(bytes) => writer.write_all(&bytes).await,
-            Message::Ping(_) | Message::Pong(_) => Ok(()),
-            Message::Text(_) | Message::Close(_) => return,
-        };
-        if done.is_err() {
-            return;
-        }
-    }
-}
-
-async fn outward(
-    mut reader: ReadHalf<Connection>,
-    sink: &mut SplitSink<WebSocket, Message>,
-) -> Result<(), axum::Error> {
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(PIECE);
-        // A broken connection has no more to say, like one that ended.
-        let read = reader.read_buf(&mut buffer).await.unwrap_or(0);
-        if read == 0 {
-            return sink.send(Message::Binary(Bytes::new())).await;
-        }
-        sink.send(Message::Binary(buffer.split().freeze())).await?;
-    }
+    carry(incoming, outgoing, reader, writer).await;
 }
