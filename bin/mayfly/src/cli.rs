@@ -290,6 +290,7 @@ mod tests {
             "fly dig web.internal -o personal",
             "fly doctor -a web --json",
             "fly curl http://127.0.0.1 -n 2",
+            "fly curl http://web.internal:8080/ -o personal",
             "fly deploy -a web --image nginx --strategy bluegreen --wait-timeout 2m --ha=false",
             "fly deploy -a web -i nginx -e A=1 -e B=2 --detach",
             "fly deploy attach -a web",

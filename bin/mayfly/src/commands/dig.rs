@@ -1,8 +1,11 @@
 mod message;
 
+use std::net::Ipv6Addr;
+
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::client::{Api, PrivateNetwork};
 use crate::commands::private_flags::PrivateFlags;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -23,6 +26,38 @@ pub(crate) struct Dig {
     short: bool,
 }
 
+/// The first address of a name as machines of the network see it.
+pub(super) async fn address_of(
+    api: &Api,
+    network: &PrivateNetwork,
+    name: &str,
+) -> anyhow::Result<Ipv6Addr> {
+    let aaaa = type_number("AAAA").expect("the type is known");
+    let answer = look_up(api, network, name, aaaa).await?;
+    let mut found = answer.records.iter().filter(|record| record.kind == aaaa);
+    let first = found.next().and_then(|record| record.data.parse().ok());
+    first.ok_or_else(|| Failure::new(format!("{name} has no address in this network")).into())
+}
+
+async fn look_up(
+    api: &Api,
+    network: &PrivateNetwork,
+    name: &str,
+    kind: u16,
+) -> anyhow::Result<Answer> {
+    let mut id = [0; 2];
+    getrandom::fill(&mut id).context("ask the kernel for random bytes")?;
+    let query = message::query(u16::from_be_bytes(id), name, kind)
+        .ok_or_else(|| Failure::new(format!("{name} is no name")))?;
+    let answer = api
+        .dns(network, query)
+        .await
+        .with_context(|| format!("could not look {name} up"))?;
+    let answer = Answer::read(&answer)
+        .ok_or_else(|| Failure::new("the cloud's server of names answered nonsense"))?;
+    Ok(answer)
+}
+
 impl Dig {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let (kind, name) = match self.words.as_slice() {
@@ -38,16 +73,7 @@ impl Dig {
         })?;
         let api = context.api()?;
         let network = self.network.network(&api, Some(name)).await?;
-        let mut id = [0; 2];
-        getrandom::fill(&mut id).context("ask the kernel for random bytes")?;
-        let query = message::query(u16::from_be_bytes(id), name, number)
-            .ok_or_else(|| Failure::new(format!("{name} is no name")))?;
-        let answer = api
-            .dns(&network, query)
-            .await
-            .with_context(|| format!("could not look {name} up"))?;
-        let answer = Answer::read(&answer)
-            .ok_or_else(|| Failure::new("the cloud's server of names answered nonsense"))?;
+        let answer = look_up(&api, &network, name, number).await?;
         if self.short {
             if answer.code != 0 {
                 let code = answer.code_name();

@@ -46,6 +46,18 @@ fn ports_and_sockets_lead_to_machines_and_outlive_restarts() {
     let serve = "mkdir -p /tmp/w; hostname > /tmp/w/x; httpd -p '[::]:8081' -h /tmp/w; exec nc -ll -p 9000 -e cat";
     let id = stage.start(Stage::script(serve));
     let cli = stage.cloud.cli();
+    // `curl` goes the same way.
+    let timed = cli.run(["curl", "http://stage.internal:8081/x", "-n", "2", "-j"]);
+    let timed: serde_json::Value = serde_json::from_str(timed.ok()).unwrap();
+    let codes: Vec<i64> = timed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["http_code"].as_i64().unwrap())
+        .collect();
+    assert_eq!(codes, [200, 200], "{timed}");
+    let unknown = cli.run(["curl", "http://nothing.internal:8081/", "--app", "stage"]);
+    assert!(unknown.stderr.contains("has no address"), "{unknown:?}");
     let (child, said) = proxy(
         &cli,
         &["0:8081", "0:9000", "./web.sock:8081", "stage.internal"],
