@@ -7,6 +7,7 @@ use http::StatusCode;
 use mayfly_control_store::{IssuedCertificate, Org};
 use mayfly_ssh::{CertificateRequest, PublicKey};
 use mayfly_types::AppName;
+use mayfly_wire::GoDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ use crate::error::ApiError;
 use crate::http::body::JsonBody;
 
 const HOURS_MAX: i64 = 72;
+const TTL_MAX: Duration = Duration::from_secs(72 * 3600);
 const HOURS: i64 = 24;
 const USERS_MAX: usize = 32;
 const APPS_MAX: usize = 100;
@@ -31,6 +33,8 @@ const BEGINS_BEFORE: Duration = Duration::from_secs(60);
 pub(crate) struct IssueCertificate {
     public_key: String,
     hours: Option<i64>,
+    /// In place of hours.
+    ttl: Option<GoDuration>,
     /// `root` and `fly` if none is named.
     users: Vec<String>,
     /// Names of apps; none means every app of the organization.
@@ -50,12 +54,7 @@ pub(crate) async fn issue(
         .public_key
         .parse()
         .map_err(|error| ApiError::invalid(format!("public_key: {error}")))?;
-    let hours = request.hours.unwrap_or(HOURS);
-    if !(1..=HOURS_MAX).contains(&hours) {
-        return Err(ApiError::invalid(format!(
-            "hours must be from 1 to {HOURS_MAX}, got {hours}"
-        )));
-    }
+    let lifetime = lifetime(request.hours, request.ttl)?;
     let principals = users(request.users)?;
     let apps = apps(&cloud, &caller, org, &request.apps).await?;
     let authority = authority(&cloud, org, caller.by(&cloud)).await?;
@@ -69,7 +68,7 @@ pub(crate) async fn issue(
         key_id: format!("user:{}/{}", user.id, user.email),
         principals: principals.clone(),
         valid_from: now - BEGINS_BEFORE,
-        valid_until: now + Duration::from_secs(hours.unsigned_abs() * 3600),
+        valid_until: now + lifetime,
         apps: apps.clone(),
     };
     let issued = IssuedCertificate {
@@ -89,6 +88,25 @@ pub(crate) async fn issue(
         "authority": authority.public().to_string(),
     });
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn lifetime(hours: Option<i64>, ttl: Option<GoDuration>) -> Result<Duration, ApiError> {
+    match (hours, ttl) {
+        (Some(_), Some(_)) => Err(ApiError::invalid("say either hours or ttl")),
+        (None, Some(GoDuration(ttl))) if ttl.is_zero() || ttl > TTL_MAX => {
+            Err(ApiError::invalid("ttl must be from 1s to 72h"))
+        }
+        (None, Some(GoDuration(ttl))) => Ok(ttl),
+        (hours, None) => {
+            let hours = hours.unwrap_or(HOURS);
+            if !(1..=HOURS_MAX).contains(&hours) {
+                return Err(ApiError::invalid(format!(
+                    "hours must be from 1 to {HOURS_MAX}, got {hours}"
+                )));
+            }
+            Ok(Duration::from_secs(hours.unsigned_abs() * 3600))
+        }
+    }
 }
 
 fn users(given: Vec<String>) -> Result<Vec<String>, ApiError> {

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use mayfly_conformance::Stage;
+use mayfly_testing::wait_until;
 use serde_json::json;
 
 use super::{end, expect_poured, machine, pour, resident_mib};
@@ -192,7 +193,7 @@ fn an_image_s_own_server_has_port_22_as_long_as_it_listens() {
     assert!(started.status.success(), "{}", text(&started.stderr));
     for id in [&early, &late] {
         let address = stage.get(id)["private_ip"].as_str().unwrap().to_owned();
-        mayfly_testing::wait_until("the program's own port 22 answers", || {
+        wait_until("the program's own port 22 answers", || {
             let Ok(mut stream) = std::net::TcpStream::connect(format!("[{address}]:22")) else {
                 return false;
             };
@@ -207,7 +208,7 @@ fn an_image_s_own_server_has_port_22_as_long_as_it_listens() {
         let words = ["ssh", "console", "--app", "stage", "--machine", id, "-C"];
         cli.run(words.iter().chain(&["killall httpd"])).ok();
         let client = Client::of_key(&stage, id, client.key.clone());
-        mayfly_testing::wait_until("the shell door answers again", || {
+        wait_until("the shell door answers again", || {
             text(&client.ssh("root", &["hostname"]).stdout).trim() == id
         });
     }
@@ -389,7 +390,50 @@ fn a_killed_daemon_ends_sessions_clearly_and_serves_again() {
         key,
         address,
     };
-    mayfly_testing::wait_until("the next session works", || {
+    wait_until("the next session works", || {
         text(&client.ssh("root", &["hostname"]).stdout).trim() == id
     });
+}
+
+#[test]
+fn an_expired_certificate_opens_nothing() {
+    let (stage, id) = machine();
+    let key = stage.cloud.cli().home().join("short");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let public_key = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    let sign = |ttl: &str| {
+        let body = json!({"public_key": public_key, "ttl": ttl});
+        let path = "/v1/orgs/personal/ssh/certificates";
+        let answer = stage.cloud.post(path, body).expect(201);
+        let certificate = answer["certificate"].as_str().unwrap();
+        let file = key.with_file_name("short-cert.pub");
+        std::fs::write(file, format!("{certificate}\n")).unwrap();
+    };
+    let client = Client::of_key(&stage, &id, key.clone());
+    sign("10m");
+    let ran = client.ssh("root", &["id -un"]);
+    assert_eq!(text(&ran.stdout), "root\n", "{}", text(&ran.stderr));
+    sign("1s");
+    let ssh = || {
+        let mut command = client.talkative("ssh", "DEBUG1");
+        let target = format!("root@{}", client.address);
+        let ran = command.args([target.as_str(), "id", "-un"]);
+        ran.stdin(Stdio::null()).output().unwrap()
+    };
+    wait_until("the certificate is refused", || !ssh().status.success());
+    // By the server: the client has shown it.
+    let said = text(&ssh().stderr);
+    assert!(said.contains("Offering public key"), "{said}");
+    assert!(said.contains("ED25519-CERT"), "{said}");
+    assert!(said.contains("Permission denied"), "{said}");
+    let refused = stage.cloud.post(
+        "/v1/orgs/personal/ssh/certificates",
+        json!({"public_key": public_key, "ttl": "73h"}),
+    );
+    assert!(refused.text().contains("ttl"), "{}", refused.text());
 }
