@@ -256,6 +256,9 @@ impl End {
             peer_address,
             ..
         } = self;
+        let socket = format!("/var/run/wireguard/{interface}.sock");
+        // Of a run that was killed; its name is ours now.
+        let _ = std::fs::remove_file(&socket);
         let child = wire
             .command(end, "wireguard-go")
             .args(["-f", interface])
@@ -263,7 +266,6 @@ impl End {
             .stderr(Stdio::null())
             .spawn()
             .context("start wireguard-go (package wireguard-go)")?;
-        let socket = format!("/var/run/wireguard/{interface}.sock");
         let give_up = Instant::now() + PATIENCE;
         while !Path::new(&socket).exists() {
             ensure!(Instant::now() < give_up, "wireguard-go does not listen");

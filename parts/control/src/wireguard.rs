@@ -260,9 +260,14 @@ fn view(
 }
 
 fn unknown_peer(error: StoreError, org: &Org, name: &str) -> ApiError {
+    unknown(error, org, "peer", name)
+}
+
+/// Says which peer or token an organization does not have.
+fn unknown(error: StoreError, org: &Org, what: &str, name: &str) -> ApiError {
     match error {
         StoreError::NotFound { .. } => ApiError::not_found(format!(
-            "organization \"{}\" has no WireGuard peer called \"{name}\"",
+            "organization \"{}\" has no WireGuard {what} called \"{name}\"",
             org.slug
         )),
         other => other.into(),

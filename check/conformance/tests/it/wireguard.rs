@@ -49,8 +49,15 @@ impl Laptop {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    /// The interface of a configuration: wireguard-go names its socket so, in one directory for all namespaces.
+    fn tunnel(&self, number: u8) -> String {
+        format!("{}t{number}", self.name)
+    }
+
+    fn file(&self, number: u8) -> PathBuf {
+        self.folder
+            .path()
+            .join(format!("{}.conf", self.tunnel(number)))
     }
 
     fn shell(&self, script: &str) -> Output {
@@ -70,25 +77,19 @@ impl Laptop {
     }
 
     /// Brings up the tunnel that a configuration describes.
-    fn up(&self, configuration: &str) {
-        let text = fs::read_to_string(self.file(configuration)).unwrap();
+    fn up(&self, number: u8) {
+        let text = fs::read_to_string(self.file(number)).unwrap();
         let names = text.lines().find_map(|line| line.strip_prefix("DNS = "));
         let folder = PathBuf::from("/etc/netns").join(&self.name);
         fs::create_dir_all(&folder).unwrap();
         let resolver = format!("nameserver {}\noptions timeout:1\n", names.unwrap());
         fs::write(folder.join("resolv.conf"), resolver).unwrap();
-        let output = self.shell(&format!(
-            "wg-quick up {}",
-            self.file(configuration).display()
-        ));
+        let output = self.shell(&format!("wg-quick up {}", self.file(number).display()));
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn down(&self, configuration: &str) {
-        let output = self.shell(&format!(
-            "wg-quick down {}",
-            self.file(configuration).display()
-        ));
+    fn down(&self, number: u8) {
+        let output = self.shell(&format!("wg-quick down {}", self.file(number).display()));
         assert!(output.status.success(), "{output:?}");
     }
 
@@ -202,7 +203,7 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
     let foreign_ip = private_ip(&stage, &foreign);
     stage.app = "stage".to_owned();
 
-    let file = laptop.file("wg0.conf");
+    let file = laptop.file(0);
     let path = file.to_str().unwrap();
     mayfly(
         &stage,
@@ -224,7 +225,7 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
         .parse()
         .unwrap();
     let names = line("DNS");
-    laptop.up("wg0.conf");
+    laptop.up(0);
 
     // Names, echoes and apps.
     let ip = private_ip(&stage, &machine);
@@ -251,8 +252,9 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
     // Every address of its /120 is the laptop's.
     let other = Ipv6Addr::from_bits(own.to_bits() & !0xff);
     run(&format!(
-        "ip -n {} addr add {other}/128 dev wg0 nodad",
-        laptop.name
+        "ip -n {} addr add {other}/128 dev {} nodad",
+        laptop.name,
+        laptop.tunnel(0)
     ));
     assert!(
         laptop
@@ -306,13 +308,12 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
         laptop.says(&format!("dig +short @{names} AAAA foreign.internal")),
         ""
     );
+    let (space, tunnel) = (&laptop.name, laptop.tunnel(0));
     run(&format!(
-        "ip -n {} route add {foreign_ip}/128 dev wg0",
-        laptop.name
+        "ip -n {space} route add {foreign_ip}/128 dev {tunnel}"
     ));
     run(&format!(
-        "ip netns exec {0} wg set wg0 peer \"$(ip netns exec {0} wg show wg0 peers)\" allowed-ips fdaa::/16",
-        laptop.name
+        "ip netns exec {space} wg set {tunnel} peer \"$(ip netns exec {space} wg show {tunnel} peers)\" allowed-ips fdaa::/16"
     ));
     assert!(laptop.reaches(&format!("http://[{ip}]/")));
     assert!(
@@ -357,18 +358,18 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
         let output = command.args(words).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     };
-    laptop.down("wg0.conf");
-    let (first, second) = (laptop.file("wg2.conf"), laptop.file("wg3.conf"));
+    laptop.down(0);
+    let (first, second) = (laptop.file(2), laptop.file(3));
     let path = |file: &PathBuf| file.to_str().unwrap().to_owned();
     by_token(&["start", "robot", "k8s", "iad", &path(&first)]);
-    laptop.up("wg2.conf");
+    laptop.up(2);
     wait_until("the robot is in", || {
         laptop.reaches("http://stage.internal/")
     });
     by_token(&["update", "robot", &path(&second)]);
     assert!(!laptop.reaches("http://stage.internal/"), "the old key");
-    laptop.down("wg2.conf");
-    laptop.up("wg3.conf");
+    laptop.down(2);
+    laptop.up(3);
     wait_until("the robot is in by its new key", || {
         laptop.reaches("http://stage.internal/")
     });
@@ -381,8 +382,8 @@ fn a_laptop_joins_its_network_by_wg_quick_and_leaves_when_it_is_told() {
     mayfly(&stage, &["wireguard", "token", "delete", "personal", "ci"]);
     mayfly(&stage, &["wireguard", "remove", "personal", "robot"]);
     assert!(!laptop.reaches("http://stage.internal/"));
-    laptop.down("wg3.conf");
-    laptop.up("wg0.conf");
+    laptop.down(3);
+    laptop.up(0);
     wait_until("the laptop is back", || {
         laptop.reaches(&format!("http://[{ip}]/"))
     });
@@ -401,7 +402,7 @@ fn a_tunnel_passes_over_a_websocket_as_the_official_client_speaks_it() {
     let mut laptop = Laptop::new();
     let stage = stage(&laptop);
     let machine = stage.start(web());
-    let file = laptop.file("wg1.conf");
+    let file = laptop.file(1);
     let path = file.to_str().unwrap();
     mayfly(
         &stage,
@@ -421,7 +422,7 @@ fn a_tunnel_passes_over_a_websocket_as_the_official_client_speaks_it() {
         .spawn()
         .unwrap();
     laptop.relay = Some(relay);
-    laptop.up("wg1.conf");
+    laptop.up(1);
     wait_until("the machine is reached", || {
         laptop.reaches("http://stage.internal/")
     });

@@ -10,7 +10,7 @@ use http::StatusCode;
 use mayfly_control_store::StoreError;
 use mayfly_wire as wire;
 
-use super::checked_name;
+use super::{checked_name, unknown};
 use crate::access::Caller;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
@@ -84,11 +84,6 @@ pub(crate) async fn remove(
     let org = caller.org_called(&slug)?;
     let by = caller.by(&cloud);
     let deleted = cloud.store.delete_wireguard_token(org.id, &name, by).await;
-    match deleted {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(StoreError::NotFound { .. }) => Err(ApiError::not_found(format!(
-            "organization \"{slug}\" has no WireGuard token called \"{name}\""
-        ))),
-        Err(other) => Err(other.into()),
-    }
+    deleted.map_err(|error| unknown(error, org, "token", &name))?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use mayfly_runtime::TaskSet;
 use mayfly_types::PeerKey;
 use mayfly_wireguard::{PeerConfig, PrivateKey};
 
-use crate::world::{PATIENCE, Place, Wire, ranges, run, wait_until};
+use crate::world::{PATIENCE, Place, Wire, ranges, run, unique, wait_until};
 
 const OURS: Ipv6Addr = Ipv6Addr::new(0xfdaa, 0, 2, 0, 0, 0, 0, 1);
 const THEIRS: Ipv6Addr = Ipv6Addr::new(0xfdaa, 0, 2, 0, 0, 0, 0, 2);
@@ -17,6 +17,9 @@ struct Foreign(Child);
 
 impl Foreign {
     fn start(place: &Place, interface: &str) -> Foreign {
+        let socket = format!("/var/run/wireguard/{interface}.sock");
+        // Of a run that was killed; its name is ours now.
+        let _ = std::fs::remove_file(&socket);
         let child = Command::new("nsenter")
             .arg(format!("--net={}", place.namespace.display()))
             .args(["wireguard-go", "-f", interface])
@@ -24,7 +27,6 @@ impl Foreign {
             .stderr(Stdio::null())
             .spawn()
             .expect("nsenter runs");
-        let socket = format!("/var/run/wireguard/{interface}.sock");
         wait_until("wireguard-go listens", || {
             std::path::Path::new(&socket).exists()
         });
@@ -53,7 +55,7 @@ async fn wireguard_go_and_wg_get_along_with_it() {
         return;
     }
     let wire = Wire::new();
-    let interface = format!("wf{:x}", std::process::id());
+    let interface = format!("wf{:x}", unique());
     let foreign = Foreign::start(&wire.right, &interface);
     let ours = wire.left.open("wgl", OURS, &["fdaa:0:2::/48"]);
     let key = PrivateKey::generate();

@@ -124,7 +124,7 @@ pub(crate) struct Wire {
 }
 
 /// A number no other test, also of a run side by side, uses at the same time.
-fn unique() -> u32 {
+pub(crate) fn unique() -> u32 {
     static MADE: AtomicU32 = AtomicU32::new(0);
     std::process::id() * 16 + MADE.fetch_add(1, Ordering::Relaxed) % 16
 }
