@@ -6,6 +6,7 @@
 //! connections to machines (`links`, `machine`).
 
 mod connection;
+mod crew;
 mod exchange;
 mod frames;
 mod gather;

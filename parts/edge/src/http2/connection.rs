@@ -1,5 +1,6 @@
 //! A client's HTTP/2 connection: its streams are served side by side on the connection's own task.
 
+use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,16 +10,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use h2::server::{self, SendResponse};
-use h2::{Reason, RecvStream};
-use http::Request;
+use h2::Reason;
+use h2::server;
 use mayfly_runtime::Stop;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::crew::{Crew, Job, Seat};
 use super::exchange::{H2Exchange, Reset};
 use super::gather::{Gathered, Outflow};
-use super::head::{Inbound, read_request};
+use super::head::Inbound;
 use super::meter::{FloodGauge, Metered};
 use crate::http::connection::{LINGER_BYTES, LINGER_PATIENCE};
 use crate::http::core::Core;
@@ -43,8 +43,8 @@ const UNSEEN_RESETS_MAX: usize = 64;
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 /// A client that gave up more than half of so many requests is not browsing.
 const GIVEN_UP_OF: u32 = 500;
-/// Deadlines kept for the next streams.
-const PULSES_KEPT: usize = 16;
+/// How long what streams need is kept for the next ones.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 
 type Connection<S> = server::Connection<Metered<Gathered<S>>, Bytes>;
 
@@ -72,7 +72,6 @@ pub(crate) async fn serve<S>(
                 conn,
                 shared: &shared,
                 pulse,
-                pulses: Vec::new(),
                 fate: Fate::default(),
             };
             outflow.gather(true);
@@ -104,7 +103,6 @@ struct Streams<'a> {
     shared: &'a Shared,
     /// Ends a connection without streams.
     pulse: Arc<Pulse>,
-    pulses: Vec<Arc<Pulse>>,
     fate: Fate,
 }
 
@@ -132,7 +130,7 @@ impl Fate {
 }
 
 /// A request, an error that ends the connection, or nothing once it is closed.
-type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
+type Accepted = Option<Result<Job, h2::Error>>;
 
 /// The client sends hardly anything but control frames.
 struct Flood;
@@ -147,35 +145,34 @@ impl<'a> Streams<'a> {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let mut open = FuturesUnordered::new();
+        let (core, conn, shared) = (self.core, self.conn, self.shared);
+        let mut crew = Crew::new();
         let mut stopped = pin!(stop.cancelled());
-        let mut leaving = false;
-        let idle_patience = self.core.settings.http.idle_patience;
+        // Whether it says goodbye, and whether it has given back what streams need.
+        let (mut leaving, mut resting) = (false, true);
+        let idle_patience = core.settings.http.idle_patience;
+        let busy_patience = BUSY_PATIENCE.min(idle_patience);
         self.pulse.set(idle_patience);
         loop {
-            let idle = open.is_empty();
             // Streams first: what they have ready leaves in one write of the connection.
             tokio::select! {
                 biased;
-                Some((gave_up, pulse)) = open.next(), if !open.is_empty() => {
-                    if open.is_empty() {
-                        self.pulse.set(idle_patience);
-                    }
-                    if self.pulses.len() < PULSES_KEPT {
-                        self.pulses.push(pulse);
+                gave_up = poll_fn(|cx| crew.poll_ended(cx)) => {
+                    if crew.is_idle() {
+                        self.pulse.set(if leaving { idle_patience } else { busy_patience });
+                        resting = false;
                     }
                     if self.fate.is_abuse(gave_up) {
                         tracing::debug!(peer = %self.conn.peer, "most requests were given up at once");
-                        drop(open);
+                        drop(crew);
                         outflow.gather(false);
                         return self.calm(connection, outflow).await;
                     }
                 }
-                turn = poll_fn(|cx| poll_turn(&mut connection, gauge, outflow, idle, cx)) => match turn {
-                    Ok(Some(Ok((request, respond)))) => {
+                turn = poll_fn(|cx| poll_turn(&mut connection, gauge, outflow, cx)) => match turn {
+                    Ok(Some(Ok(job))) => {
                         self.pulse.clear();
-                        let pulse = self.pulses.pop().unwrap_or_else(|| self.core.ticker.pulse());
-                        open.push(Box::pin(self.open(request, respond, pulse)));
+                        crew.give(job, |seat| serve_streams(core, conn, shared, seat));
                     }
                     Ok(None) => return,
                     Ok(Some(Err(error))) => {
@@ -184,7 +181,7 @@ impl<'a> Streams<'a> {
                     }
                     Err(Flood) => {
                         tracing::debug!(peer = %self.conn.peer, "flood of HTTP/2 control frames");
-                        drop(open);
+                        drop(crew);
                         outflow.gather(false);
                         return self.calm(connection, outflow).await;
                     }
@@ -197,30 +194,19 @@ impl<'a> Streams<'a> {
                     if leaving {
                         return;
                     }
+                    if !resting {
+                        resting = true;
+                        crew.rest();
+                        outflow.rest();
+                        self.pulse.set(idle_patience - busy_patience);
+                        continue;
+                    }
                     leaving = true;
                     self.pulse.set(GREETING_PATIENCE);
                     connection.graceful_shutdown();
                 }
             }
         }
-    }
-
-    /// Begins to serve a request: whether the client gave it up in the end, and the deadline for another.
-    fn open(
-        &self,
-        request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
-        pulse: Arc<Pulse>,
-    ) -> impl Future<Output = (bool, Arc<Pulse>)> + use<'a> {
-        let (core, conn) = (self.core, self.conn);
-        let (parts, body) = request.into_parts();
-        let (inbound, refused) = match read_request(&parts, body.is_end_stream(), || nonce(core)) {
-            Ok(inbound) => (inbound, None),
-            Err(refused) => (Inbound::default(), Some(refused)),
-        };
-        let (exchange, reset) =
-            H2Exchange::new(inbound, body, respond, Arc::clone(&pulse), self.shared);
-        serve_stream(core, conn, exchange, reset, refused, pulse)
     }
 
     /// Ends a connection that is a burden.
@@ -246,7 +232,6 @@ fn poll_turn<S>(
     connection: &mut Connection<S>,
     gauge: &FloodGauge,
     outflow: &Outflow<S>,
-    idle: bool,
     cx: &mut std::task::Context<'_>,
 ) -> Poll<Result<Accepted, Flood>>
 where
@@ -261,23 +246,36 @@ where
     }
     // Nothing more to say in this turn.
     match ready!(outflow.poll_flush(cx)) {
-        Ok(()) if idle => outflow.rest(),
-        Ok(()) => {}
+        Ok(()) => Poll::Pending,
         // There is nobody to say it to.
-        Err(_) => return Poll::Ready(Ok(None)),
+        Err(_) => Poll::Ready(Ok(None)),
     }
-    Poll::Pending
 }
 
-/// Serves one request; whether the client gave it up, and the deadline for another.
+/// Serves one stream after another.
+async fn serve_streams(core: &Core, conn: &ConnInfo, shared: &Shared, seat: Seat) -> Infallible {
+    let (pulse, mut inbound) = (core.ticker.pulse(), Inbound::default());
+    loop {
+        let (request, respond) = seat.next().await;
+        let (parts, body) = request.into_parts();
+        let ended = body.is_end_stream();
+        let refused = inbound.read(&parts, ended, || nonce(core)).err();
+        drop(parts);
+        let (exchange, reset) = H2Exchange::new(&inbound, body, respond, &pulse, shared);
+        let gave_up = serve_stream(core, conn, exchange, reset, refused).await;
+        pulse.clear();
+        seat.ended(gave_up);
+    }
+}
+
+/// Serves one request; whether the client gave it up.
 async fn serve_stream(
     core: &Core,
     conn: &ConnInfo,
     mut exchange: H2Exchange<'_>,
     reset: Reset,
     refused: Option<Refused>,
-    pulse: Arc<Pulse>,
-) -> (bool, Arc<Pulse>) {
+) -> bool {
     // In its place: moving it costs more than what it does first.
     let mut serving = pin!(async {
         match refused {
@@ -285,7 +283,7 @@ async fn serve_stream(
             Some(refused) => Box::pin(refuse(core, &mut exchange, refused)).await,
         }
     });
-    let gave_up = tokio::select! {
+    tokio::select! {
         biased;
         ended = &mut serving => {
             if ended == Ended::Broken {
@@ -294,9 +292,7 @@ async fn serve_stream(
             false
         }
         () = poll_fn(|cx| reset.poll(cx)) => true,
-    };
-    pulse.clear();
-    (gave_up, pulse)
+    }
 }
 
 /// Answers a head that has no reading, or more than one.

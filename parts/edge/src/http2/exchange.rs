@@ -27,10 +27,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("fly-request-id");
 /// A request on an HTTP/2 connection.
 #[derive(Debug)]
 pub(super) struct H2Exchange<'a> {
-    head: RequestHead,
+    head: &'a RequestHead,
     body: H2Body,
     sink: H2Sink,
-    pulse: Arc<Pulse>,
+    pulse: &'a Arc<Pulse>,
     shared: &'a Shared,
 }
 
@@ -87,17 +87,17 @@ fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
 
 impl<'a> H2Exchange<'a> {
     pub(super) fn new(
-        inbound: Inbound,
+        inbound: &'a Inbound,
         body: RecvStream,
         respond: SendResponse<Bytes>,
-        pulse: Arc<Pulse>,
+        pulse: &'a Arc<Pulse>,
         shared: &'a Shared,
     ) -> (H2Exchange<'a>, Reset) {
         let outlet = Arc::new(Mutex::new(Outlet::Head(respond)));
         let reset = Reset(Arc::clone(&outlet));
         let chunked = inbound.head.framing == Framing::Chunked;
         let exchange = H2Exchange {
-            head: inbound.head,
+            head: &inbound.head,
             body: H2Body {
                 frames: Frames::new(body, chunked),
                 before_tunnel: inbound.tunnel,
@@ -120,10 +120,10 @@ impl Exchange for H2Exchange<'_> {
 
     fn parts(&mut self) -> Parts<'_, H2Body, H2Sink> {
         Parts {
-            head: &self.head,
+            head: self.head,
             body: &mut self.body,
             sink: &mut self.sink,
-            pulse: &self.pulse,
+            pulse: self.pulse,
             shared: Some(self.shared),
         }
     }

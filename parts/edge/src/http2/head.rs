@@ -17,24 +17,45 @@ const fn bad(reason: &'static str) -> Refused {
     }
 }
 
-/// A request that came over HTTP/2, in the form every request has.
+/// A request that came over HTTP/2, in the form every request has. One value serves many requests.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     pub(crate) head: RequestHead,
     /// An extended CONNECT: a 101 of the machine becomes a 200, and both bodies a tunnel.
     pub(crate) tunnel: bool,
+    text: Vec<u8>,
 }
 
-/// Reads a request. `ended` says that no body follows; `key` is the nonce a WebSocket handshake over HTTP/1 needs and
-/// one over HTTP/2 lacks.
-///
-/// # Errors
-/// [`Refused`] with the status to answer, if the head has no reading or more than one.
-pub(crate) fn read_request(
+impl Inbound {
+    /// Reads a request. `ended` says that no body follows; `key` is the nonce a WebSocket handshake over HTTP/1 needs
+    /// and one over HTTP/2 lacks.
+    ///
+    /// # Errors
+    /// [`Refused`] with the status to answer, if the head has no reading or more than one; then this is nobody's.
+    pub(crate) fn read(
+        &mut self,
+        parts: &request::Parts,
+        ended: bool,
+        key: impl FnOnce() -> String,
+    ) -> Result<(), Refused> {
+        self.text.clear();
+        let read = read_request(parts, ended, key, &mut self.text, &mut self.head);
+        if read.is_err() {
+            self.head = RequestHead::default();
+        }
+        self.tunnel = read?;
+        Ok(())
+    }
+}
+
+/// Writes the head as HTTP/1 into `out` and reads it into `head`; whether it opens a tunnel.
+fn read_request(
     parts: &request::Parts,
     ended: bool,
     key: impl FnOnce() -> String,
-) -> Result<Inbound, Refused> {
+    out: &mut Vec<u8>,
+    head: &mut RequestHead,
+) -> Result<bool, Refused> {
     let tunnel = match (parts.extensions.get::<Protocol>(), &parts.method) {
         (None, _) => false,
         (Some(protocol), &Method::CONNECT) if protocol.as_str() == "websocket" => true,
@@ -45,8 +66,7 @@ pub(crate) fn read_request(
             });
         }
     };
-    let mut out = Vec::with_capacity(512);
-    push_request_line(&mut out, parts, tunnel)?;
+    push_request_line(out, parts, tunnel)?;
     let (mut has_length, mut has_cookies) = (false, false);
     for (name, value) in &parts.headers {
         has_length |= name == CONTENT_LENGTH;
@@ -57,10 +77,10 @@ pub(crate) fn read_request(
         if is_connection_field(name) || (name == TE && value != "trailers") {
             return Err(bad("a field of HTTP/1 connections came over HTTP/2"));
         }
-        push_field(&mut out, name, value)?;
+        push_field(out, name, value)?;
     }
     if has_cookies {
-        push_cookies(&mut out, &parts.headers)?;
+        push_cookies(out, &parts.headers)?;
     }
     if tunnel {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ");
@@ -80,8 +100,7 @@ pub(crate) fn read_request(
             reason: "the request head is too long",
         });
     }
-    let mut head = RequestHead::default();
-    if head.read(&out)? != Some(out.len()) {
+    if head.read(out)? != Some(out.len()) {
         return Err(bad("the request head is not one head"));
     }
     head.version = Version::Http2;
@@ -91,7 +110,7 @@ pub(crate) fn read_request(
     if tunnel && !matches!(head.framing, Framing::None) {
         return Err(bad("a WebSocket handshake has no Content-Length"));
     }
-    Ok(Inbound { head, tunnel })
+    Ok(tunnel)
 }
 
 fn push_request_line(
