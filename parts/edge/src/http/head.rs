@@ -378,13 +378,14 @@ fn drop_listed(bytes: &[u8], fields: &mut [Field]) {
 
 /// A line feed alone ends a line for some parsers and not for others.
 fn refuse_bare_line_feeds(head: &[u8]) -> Result<(), Refused> {
-    // Without a way out in the middle, many bytes are compared at once.
-    let bare = head
-        .windows(2)
-        .fold(head.first() == Some(&b'\n'), |found, pair| {
-            found | ((pair[1] == b'\n') & (pair[0] != b'\r'))
-        });
-    if bare {
+    let before = head.get(..head.len().saturating_sub(1)).unwrap_or_default();
+    let after = head.get(1..).unwrap_or_default();
+    // Bytes without a way out in the middle: many are compared at once.
+    let bare = after.iter().zip(before).fold(
+        u8::from(head.first() == Some(&b'\n')),
+        |found, (byte, before)| found | (u8::from(*byte == b'\n') & u8::from(*before != b'\r')),
+    );
+    if bare != 0 {
         return Err(bad("lines must end with CR LF"));
     }
     Ok(())
