@@ -46,11 +46,7 @@ impl Waker for HostWaker {
     }
 
     async fn stop(&self, host: HostId, machine: MachineId) -> Result<(), WakeError> {
-        let request = StopMachine {
-            signal: None,
-            patience: None,
-            by: Actor::Proxy,
-        };
+        let request = StopMachine::by_rule(Actor::Proxy);
         let asked = self.host(host)?.stop(machine, request).await;
         asked.map(drop).map_err(wake_error)
     }

@@ -149,11 +149,7 @@ impl Standbys {
             host.start(standby.id, Actor::Platform).await?;
         } else {
             tracing::info!(machine_id = %standby.id, "stopping a standby whose primary is back");
-            let request = StopMachine {
-                signal: None,
-                patience: None,
-                by: Actor::Platform,
-            };
+            let request = StopMachine::by_rule(Actor::Platform);
             host.stop(standby.id, request).await?;
         }
         Ok(())

@@ -49,6 +49,17 @@ pub struct StopMachine {
     pub by: Actor,
 }
 
+impl StopMachine {
+    /// As the machine's own stop rule says.
+    pub const fn by_rule(by: Actor) -> Self {
+        StopMachine {
+            signal: None,
+            patience: None,
+            by,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartMachine {
     /// Kill at once instead of asking.

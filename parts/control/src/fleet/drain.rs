@@ -109,10 +109,10 @@ impl Drains {
                 }
                 Err(error) => {
                     let text = report(&error);
-                    warn!(machine_id = %one.machine_id, error = text, "a move waits");
                     status.waiting += 1;
                     status.last_error = Some(text.clone());
                     if one.problem.as_ref() != Some(&text) {
+                        warn!(machine_id = %one.machine_id, error = text, "a move waits");
                         let store = &cloud.store;
                         store
                             .set_host_move_problem(one.machine_id, Some(text))

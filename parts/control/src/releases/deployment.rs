@@ -342,11 +342,7 @@ impl<'a> Deployment<'a> {
             Step::Stop(id) if fleet.machines[id].state == MachineState::Stopping => Ok(()),
             Step::Stop(id) => {
                 let machine = &fleet.machines[id];
-                let request = StopMachine {
-                    signal: None,
-                    patience: None,
-                    by: Actor::Platform,
-                };
+                let request = StopMachine::by_rule(Actor::Platform);
                 self.cloud.host_of(machine)?.stop(*id, request).await?;
                 Ok(())
             }

@@ -180,11 +180,7 @@ impl Relocation<'_> {
                 Ok(())
             }
             _ => {
-                let request = StopMachine {
-                    signal: None,
-                    patience: None,
-                    by: Actor::Platform,
-                };
+                let request = StopMachine::by_rule(Actor::Platform);
                 host.stop(machine.id, request).await?;
                 Ok(())
             }

@@ -167,3 +167,6 @@ pub(super) fn readiness(
         PATIENCE.as_secs() / 60
     ))
 }
+
+#[cfg(test)]
+mod tests;
