@@ -267,11 +267,12 @@ impl Inner {
             MACHINE_PREFIX_LENGTH,
             attachment.private_ip,
         );
+        // The addresses first: once the link is up, the kernel's own work for it holds the lock they need.
         host.apply(vec![
             route::settle(link.index, Some(&alias)),
-            route::up(link.index),
             route::address(link.index, GATEWAY_V6.into(), 128, Scope::Link),
             route::address(link.index, GATEWAY_V4.into(), 32, Scope::Link),
+            route::up(link.index),
             route::from(route::route_to(link.index, private_ip), source),
             route::from(by_the_machine, source),
             route::route_to(link.index, ipv4),
