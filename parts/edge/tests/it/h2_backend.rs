@@ -1,6 +1,7 @@
 //! Machines that speak HTTP/2 without TLS (`h2_backend`), for clients of both versions.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{self, SendResponse};
@@ -328,7 +329,12 @@ const HANDSHAKE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: web.mayfly.test\r\nConnec
 #[tokio::test]
 async fn websockets_go_over_http_2_to_machines_that_take_them_there() {
     let (listener, port) = machine().await;
-    let edge = TestEdge::start(vec![h2_entry(port)]).await;
+    let edge = TestEdge::start_as(vec![h2_entry(port)], |config| {
+        // Each core has a connection of its own.
+        config.cores = 1;
+        config.drain = Duration::from_secs(1);
+    })
+    .await;
     let mut client = TcpStream::connect(edge.address).await.unwrap();
     client.write_all(HANDSHAKE).await.unwrap();
     let stream = accept(&listener).await;
@@ -399,7 +405,10 @@ async fn websockets_go_over_http_2_to_machines_that_take_them_there() {
 #[tokio::test]
 async fn websockets_go_over_http_1_to_machines_that_do_not_say_so() {
     let (listener, port) = machine().await;
-    let edge = TestEdge::start(vec![h2_entry(port)]).await;
+    let edge = TestEdge::start_as(vec![h2_entry(port)], |config| {
+        config.drain = Duration::from_secs(1);
+    })
+    .await;
     let mut client = TcpStream::connect(edge.address).await.unwrap();
     client.write_all(HANDSHAKE).await.unwrap();
     let mut machine = greet(accept(&listener).await).await;
