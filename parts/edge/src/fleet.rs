@@ -13,13 +13,14 @@ mod connect;
 mod diff;
 mod gate;
 mod keeper;
+mod key;
 mod latency;
+mod opening;
 mod refusal;
 mod rest;
 mod seat;
 mod sharded;
 mod table;
-mod turn;
 mod waker;
 mod wish;
 

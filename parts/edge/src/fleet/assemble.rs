@@ -15,6 +15,7 @@ use super::app::{App, Service, newest, spec};
 use super::backend::Backend;
 use super::diff::diff;
 use super::gate::Gate;
+use super::key::Key;
 use super::seat::{Member, Seat};
 use super::table::Table;
 
@@ -180,7 +181,7 @@ impl Assembler {
             .map(|app| (app.app_id, app.org_id, app.network))
             .or_else(|| newest(&entries).map(|entry| about(entry)));
         match identity {
-            None => table.apps.remove(name.as_str()),
+            None => table.apps.remove(name.as_str().as_bytes()),
             Some((app_id, org_id, network)) => {
                 let app = App {
                     app_id,
@@ -191,7 +192,7 @@ impl Assembler {
                     entries,
                     services: services.into_boxed_slice(),
                 };
-                table.apps.insert(name.as_str().into(), Arc::new(app));
+                table.apps.insert(Key::new(name.as_str()), Arc::new(app));
             }
         }
     }

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::Admission;
 use super::backend::uptime;
+use super::opening::Turn;
 use super::seat::Seat;
-use super::turn::Turn;
 use crate::backhaul::reach;
 use crate::transport::connect_here;
 
@@ -66,7 +66,7 @@ impl Admission {
         if self.seat().backend.backhaul.is_some() {
             return Ok(Turn::free());
         }
-        match self.seat().turn(deadline).await {
+        match self.seat().opening().turn(deadline).await {
             Some(turn) => Ok(turn),
             None => Err(self.refuse((self.addresses()[0], io::ErrorKind::TimedOut.into()))),
         }
@@ -103,7 +103,9 @@ impl Admission {
         let mut pause = FIRST_PAUSE;
         loop {
             if trying.is_none() && !seat.accepts() {
-                let Ok(turn) = tokio::time::timeout_at(deadline, seat.trying.lock()).await else {
+                let Ok(turn) =
+                    tokio::time::timeout_at(deadline, seat.opening().trying.lock()).await
+                else {
                     return Err(self.refuse(last));
                 };
                 trying = Some(turn);
@@ -170,7 +172,7 @@ async fn dial(seat: &Seat, deadline: Instant) -> Dialed {
 /// A connection to a machine of this server, for an edge of another one; it takes its turn like all.
 pub(crate) async fn dial_for_others(seat: &Seat) -> Dialed {
     let deadline = Instant::now() + FOR_OTHERS_PATIENCE;
-    match seat.turn(deadline).await {
+    match seat.opening().turn(deadline).await {
         Some(_turn) => dial_here(seat, deadline).await,
         None => Err((seat.addresses()[0], io::ErrorKind::TimedOut.into())),
     }
@@ -183,10 +185,10 @@ async fn dial_here(seat: &Seat, deadline: Instant) -> Dialed {
     loop {
         let dialed = dial_addresses(seat.addresses(), patience).await;
         match &dialed {
-            Ok(_) => seat.connected(),
+            Ok(_) => seat.opening().connected(),
             Err((_, error))
                 if error.kind() == io::ErrorKind::TimedOut
-                    && seat.connected_within(CONNECT_PATIENCE, began)
+                    && seat.opening().connected_within(CONNECT_PATIENCE, began)
                     && Instant::now() < deadline =>
             {
                 patience = (patience * 2).min(LAST_ATTEMPT);

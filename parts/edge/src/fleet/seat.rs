@@ -1,14 +1,13 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mayfly_host_api::{CatalogEntry, CheckStatus};
 use mayfly_routing::{Candidate, Out, Standing};
-use tokio::time::Instant;
 
 use super::backend::{Backend, uptime};
-use super::turn::{Turn, Turns};
+use super::opening::Opening;
 
 /// So long after its start, and after a refused connection, a port that was never seen to accept is used only when
 /// there is nothing better.
@@ -31,11 +30,8 @@ pub(crate) struct Seat {
     accepts: AtomicBool,
     /// [`uptime`] in milliseconds.
     refused_at: AtomicU64,
-    /// [`uptime`] in milliseconds at which a connection was opened last.
-    connected_at: AtomicU64,
-    turns: Turns,
-    /// Held by the one connection that tries whether a machine that has just started accepts.
-    pub(crate) trying: tokio::sync::Mutex<()>,
+    /// Most ports of a large fleet are never asked for a connection on one server.
+    opening: OnceLock<Box<Opening>>,
 }
 
 impl Seat {
@@ -48,9 +44,7 @@ impl Seat {
             health: AtomicU8::new(HEALTHY),
             accepts: AtomicBool::new(false),
             refused_at: AtomicU64::new(0),
-            connected_at: AtomicU64::new(0),
-            turns: Turns::default(),
-            trying: tokio::sync::Mutex::default(),
+            opening: OnceLock::new(),
         }
     }
 
@@ -131,21 +125,8 @@ impl Seat {
         }
     }
 
-    /// The turn to open a connection; `None` if it did not come until `deadline`.
-    pub(super) async fn turn(&self, deadline: Instant) -> Option<Turn> {
-        self.turns.next(deadline).await
-    }
-
-    /// A connection was opened.
-    pub(super) fn connected(&self) {
-        self.connected_at.store(uptime(), Ordering::Relaxed);
-    }
-
-    /// Whether one was opened, or waiting for one began at `began` ([`uptime`]), within `span`.
-    pub(super) fn connected_within(&self, span: Duration, began: u64) -> bool {
-        let last = self.connected_at.load(Ordering::Relaxed).max(began);
-        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        uptime() < last + span
+    pub(super) fn opening(&self) -> &Opening {
+        self.opening.get_or_init(Box::default)
     }
 
     pub(crate) fn refused(&self) {

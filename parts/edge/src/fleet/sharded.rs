@@ -5,8 +5,9 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-/// Few enough that copying the list of them is nothing, enough that a hundred thousand entries make short shards.
-const SHARDS: usize = 1024;
+/// Few enough that all their beginnings lie in the nearest cache, enough that a hundred thousand entries make short
+/// shards.
+const SHARDS: usize = 256;
 
 /// A map whose copies share what they have in common: a change copies one shard.
 ///

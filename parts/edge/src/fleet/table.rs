@@ -5,6 +5,7 @@ use mayfly_types::{AppName, MachineId};
 
 use super::app::App;
 use super::backend::Backend;
+use super::key::Key;
 use super::sharded::Sharded;
 
 /// All apps at one moment, by every name they have. A changed copy shares what did not change.
@@ -12,7 +13,7 @@ use super::sharded::Sharded;
 pub(crate) struct Table {
     /// What app names stand under, with a dot in front.
     pub(super) suffix: Arc<str>,
-    pub(super) apps: Sharded<Box<str>, Arc<App>>,
+    pub(super) apps: Sharded<Key, Arc<App>>,
     /// Custom names; one that begins with `*.` stands for one label.
     pub(super) hosts: Sharded<Box<str>, AppName>,
     pub(super) addresses: Sharded<IpAddr, AppName>,
@@ -55,7 +56,7 @@ impl Table {
     }
 
     pub(crate) fn by_name(&self, app: &str) -> Option<&Arc<App>> {
-        self.apps.get(app)
+        self.apps.get(app.as_bytes())
     }
 
     pub(crate) fn by_machine(&self, machine: MachineId) -> Option<(&Arc<App>, Arc<Backend>)> {
