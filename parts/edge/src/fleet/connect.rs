@@ -155,35 +155,16 @@ impl Admission {
 
 type Dialed = Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)>;
 
-/// A connection to the machine, wherever it is.
+/// A connection to the machine, wherever it is: asks until it is heard, the program has accepted nobody for a while, or
+/// `deadline` has passed.
 async fn dial(seat: &Seat, deadline: Instant) -> Dialed {
-    let Some(backhaul) = seat.backend.backhaul else {
-        return dial_here(seat, deadline).await;
-    };
-    let reach = reach(backhaul, seat.backend.machine, seat.port);
-    let reached = timeout(BACKHAUL_PATIENCE, reach).await;
-    let reached = reached.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let address = seat.addresses()[0];
-    reached
-        .map(|stream| (stream, address))
-        .map_err(|error| (address, error))
-}
-
-/// A connection to a machine of this server, for an edge of another one; it takes its turn like all.
-pub(crate) async fn dial_for_others(seat: &Seat) -> Dialed {
-    let deadline = Instant::now() + FOR_OTHERS_PATIENCE;
-    match seat.opening().turn(deadline).await {
-        Some(_turn) => dial_here(seat, deadline).await,
-        None => Err((seat.addresses()[0], io::ErrorKind::TimedOut.into())),
-    }
-}
-
-/// Asks until it is heard, the program has accepted nobody for a while, or `deadline` has passed.
-async fn dial_here(seat: &Seat, deadline: Instant) -> Dialed {
     let began = uptime();
     let mut patience = FIRST_ATTEMPT;
     loop {
-        let dialed = dial_addresses(seat.addresses(), patience).await;
+        let dialed = match seat.backend.backhaul {
+            None => dial_addresses(seat.addresses(), patience).await,
+            Some(backhaul) => dial_elsewhere(seat, backhaul).await,
+        };
         match &dialed {
             Ok(_) => seat.opening().connected(),
             Err((_, error))
@@ -198,6 +179,25 @@ async fn dial_here(seat: &Seat, deadline: Instant) -> Dialed {
         }
         return dialed;
     }
+}
+
+/// A connection to a machine of this server, for an edge of another one; it takes its turn like all.
+pub(crate) async fn dial_for_others(seat: &Seat) -> Dialed {
+    let deadline = Instant::now() + FOR_OTHERS_PATIENCE;
+    match seat.opening().turn(deadline).await {
+        Some(_turn) => dial(seat, deadline).await,
+        None => Err((seat.addresses()[0], io::ErrorKind::TimedOut.into())),
+    }
+}
+
+async fn dial_elsewhere(seat: &Seat, backhaul: SocketAddr) -> Dialed {
+    let reach = reach(backhaul, seat.backend.machine, seat.port);
+    let reached = timeout(BACKHAUL_PATIENCE, reach).await;
+    let reached = reached.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let address = seat.addresses()[0];
+    reached
+        .map(|stream| (stream, address))
+        .map_err(|error| (address, error))
 }
 
 /// Tries the addresses of a machine of this server in turn, waiting `patience` for each.
