@@ -94,7 +94,7 @@ pub(crate) fn machines() -> String {
     format!("/v1/apps/{APP}/machines")
 }
 
-fn ok(answer: &Answer) -> Result<Value> {
+pub(crate) fn ok(answer: &Answer) -> Result<Value> {
     ensure!(
         (200..300).contains(&answer.status),
         "{} answered {}: {}",

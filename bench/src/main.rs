@@ -7,6 +7,7 @@ mod bundle;
 mod cloud;
 mod cpu;
 mod create;
+mod deploy;
 mod edge;
 mod fleet;
 mod memory;
@@ -27,7 +28,7 @@ use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 13] = [
+const ALL: [Measurement; 14] = [
     (
         "start",
         "start of a stopped machine beside crun",
@@ -42,6 +43,11 @@ const ALL: [Measurement; 13] = [
         "create",
         "create and start, machines per second, beside podman",
         create::run,
+    ),
+    (
+        "deploy",
+        "a deployment to 2 and to 10 machines, beside the sum of bare starts",
+        deploy::run,
     ),
     (
         "memory",

@@ -9,10 +9,12 @@ use crate::{Readiness, Rules, Strategy};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub name: String,
-    /// How many machines a group gets that has none yet.
-    pub machines_at_first: usize,
+    /// Where the machines go of a group that has none yet, one for each.
+    pub first_machines: Vec<Region>,
     /// Whether a stopped machine is made that stands in for the first.
     pub standby_at_first: bool,
+    /// Regions in which a group that has machines gets one if it has none there.
+    pub regions: Vec<Region>,
 }
 
 /// One machine of the app, as the deployment sees it.
@@ -20,10 +22,13 @@ pub struct Group {
 pub struct Member {
     pub id: MachineId,
     pub group: String,
+    pub region: Region,
     /// How far it is with the release; `None` if it does not have it.
     pub release: Option<Readiness>,
     /// Made by this release, not changed by it.
     pub made: bool,
+    /// Which of its group's first machines it is.
+    pub number: Option<usize>,
     /// The machine it shall replace (blue-green).
     pub replaces: Option<MachineId>,
     /// Made to try the release out, and taken away again.
@@ -53,7 +58,13 @@ pub enum Step {
     /// The `number`-th machine of a group that had none.
     Create {
         group: String,
+        region: Region,
         number: usize,
+    },
+    /// The first machine in a region of a group that has others elsewhere.
+    Settle {
+        group: String,
+        region: Region,
     },
     CreateStandby {
         group: String,
@@ -193,16 +204,22 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The machines a group lacks that had none before this release.
+    /// The machines a group lacks that had none before this release, or none in a region it is to be in.
     fn first_machines(&self, group: &Group) -> Vec<Step> {
         let there: Vec<&Member> = self.of(&group.name).collect();
         if there.iter().any(|member| !member.made) {
-            return Vec::new();
+            return settlers(group, &there);
         }
         let regular: Vec<&&Member> = there.iter().filter(|member| !member.standby).collect();
-        let mut steps: Vec<Step> = (regular.len()..group.machines_at_first)
-            .map(|number| Step::Create {
+        let is_there = |number| regular.iter().any(|member| member.number == Some(number));
+        let mut steps: Vec<Step> = group
+            .first_machines
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| !is_there(*number))
+            .map(|(number, region)| Step::Create {
                 group: group.name.clone(),
+                region: region.clone(),
                 number,
             })
             .collect();
@@ -314,6 +331,20 @@ impl<'a> View<'a> {
                 .collect(),
         )
     }
+}
+
+/// A machine for each region the group shall be in and is not.
+fn settlers(group: &Group, there: &[&Member]) -> Vec<Step> {
+    let lacking = group
+        .regions
+        .iter()
+        .filter(|region| there.iter().all(|member| member.region != **region));
+    lacking
+        .map(|region| Step::Settle {
+            group: group.name.clone(),
+            region: region.clone(),
+        })
+        .collect()
 }
 
 fn is_up(member: &Member) -> bool {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use mayfly_machine::{CheckStatus, MachineState};
-use mayfly_types::{MachineId, Timestamp};
+use mayfly_types::{MachineId, Region, Timestamp};
 use proptest::prelude::*;
 
 use crate::{
@@ -28,11 +28,16 @@ fn id(number: usize) -> MachineId {
     }))
 }
 
+fn region(code: &str) -> Region {
+    code.parse().unwrap()
+}
+
 fn group(name: &str) -> Group {
     Group {
         name: name.to_owned(),
-        machines_at_first: 2,
+        first_machines: vec![region("iad"); 2],
         standby_at_first: false,
+        regions: Vec::new(),
     }
 }
 
@@ -40,8 +45,10 @@ fn old(number: usize, running: bool) -> Member {
     Member {
         id: id(number),
         group: "app".to_owned(),
+        region: region("iad"),
         release: None,
         made: false,
+        number: None,
         replaces: None,
         canary: false,
         standby: false,
@@ -118,16 +125,35 @@ impl World {
 
     fn act(&mut self, step: Step) {
         match step {
-            Step::Create { group, .. } | Step::Add { group, .. } => self.make(&group, |_| {}),
+            Step::Create {
+                group,
+                region,
+                number,
+            } => self.make(&group, |member| {
+                member.region = region;
+                member.number = Some(number);
+            }),
+            Step::Settle { group, region } => {
+                let closed = self.rules.strategy == Strategy::BlueGreen;
+                self.make(&group, |member| {
+                    member.region = region;
+                    member.cordoned = closed;
+                });
+            }
+            Step::Add { group, .. } => self.make(&group, |_| {}),
             Step::CreateStandby { group, .. } => self.make(&group, |member| {
                 member.standby = true;
                 member.running = false;
             }),
             Step::CreateCanary { group } => self.make(&group, |member| member.canary = true),
-            Step::CreateGreen { blue } => self.make("app", |member| {
-                member.replaces = Some(blue);
-                member.cordoned = true;
-            }),
+            Step::CreateGreen { blue } => {
+                let region = self.member(blue).region.clone();
+                self.make("app", |member| {
+                    member.replaces = Some(blue);
+                    member.region = region;
+                    member.cordoned = true;
+                });
+            }
             Step::Update(id) => self.member(id).release = Some(Readiness::Waiting),
             Step::Uncordon(id) => self.member(id).cordoned = false,
             Step::Cordon(id) => self.member(id).cordoned = true,
@@ -191,8 +217,9 @@ fn a_first_deployment_makes_the_machines_and_a_standby() {
         group("web"),
         Group {
             name: "worker".to_owned(),
-            machines_at_first: 1,
+            first_machines: vec![region("iad")],
             standby_at_first: true,
+            regions: Vec::new(),
         },
     ];
     assert_eq!(world.run(&[0], 0), Turn::Done);
@@ -208,6 +235,53 @@ fn a_first_deployment_makes_the_machines_and_a_standby() {
     }
     assert_eq!(world.run(&[0], 0), Turn::Done);
     assert_eq!(world.members.len(), 4);
+}
+
+#[test]
+fn a_group_gets_its_machines_where_it_shall_be() {
+    let places = |world: &World| -> Vec<String> {
+        let mut places: Vec<String> = world
+            .members
+            .iter()
+            .map(|member| member.region.to_string())
+            .collect();
+        places.sort();
+        places
+    };
+    let mut world = World::new(Strategy::Rolling, Unavailable::default(), Vec::new());
+    world.groups[0].first_machines = ["ord", "iad", "lhr"].map(region).to_vec();
+    assert_eq!(world.run(&[0], 0), Turn::Done);
+    assert_eq!(places(&world), ["iad", "lhr", "ord"]);
+    for strategy in [
+        Strategy::Rolling,
+        Strategy::Immediate,
+        Strategy::Canary,
+        Strategy::BlueGreen,
+    ] {
+        let members = vec![old(1, true), old(2, true)];
+        let mut world = World::new(strategy, Unavailable::Count(1), members);
+        world.groups[0].regions = ["iad", "lhr", "nrt"].map(region).to_vec();
+        let serving = usize::from(strategy != Strategy::Immediate);
+        assert_eq!(world.run(&[0, 1, 2], serving), Turn::Done, "{strategy}");
+        assert_eq!(places(&world), ["iad", "iad", "lhr", "nrt"], "{strategy}");
+        assert!(world.all_have_it(), "{strategy}");
+    }
+}
+
+#[test]
+fn a_first_machine_that_could_not_be_made_is_made_again() {
+    let rules = rules(Strategy::Rolling, Unavailable::default());
+    let second = Member {
+        number: Some(1),
+        ..made(9, "app")
+    };
+    let turn = next(&rules, &[group("app")], &[second], Stage::Machines);
+    let first = Step::Create {
+        group: "app".to_owned(),
+        region: region("iad"),
+        number: 0,
+    };
+    assert_eq!(turn, Turn::Act(vec![first]));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::error::ApiError;
 use crate::fleet::Fleet;
 use crate::hosts::Hosts;
 use crate::images::Uploads;
+use crate::placement::Reservations;
 use crate::private::PrivateNames;
 use crate::region::Regions;
 use crate::settings::Settings;
@@ -29,6 +30,7 @@ pub(crate) struct Cloud {
     pub(crate) store: ControlStore,
     pub(crate) hosts: Hosts,
     pub(crate) fleet: Fleet,
+    pub(crate) reservations: Reservations,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,

@@ -20,6 +20,7 @@ use crate::fleet::{Door, Drains, Fleet, FleetDeps};
 use crate::hosts::Hosts;
 use crate::images::Uploads;
 use crate::limits::{ApiLimits, Limiter};
+use crate::placement::Reservations;
 use crate::private::PrivateNames;
 use crate::pump::run_pumps;
 use crate::registry::RegistryAccess;
@@ -128,6 +129,7 @@ impl ControlConfig {
             changes: Changes::default(),
             loops: deps.loops,
             doubts,
+            reservations: Reservations::default(),
             operations: TaskSet::new(),
             stop: deps.stop,
         });

@@ -1,6 +1,10 @@
 //! Where new machines go: on which host of a region, and how many in which region.
 
+mod reservation;
+
 use mayfly_types::{HostId, Region};
+
+pub(crate) use reservation::{Reservation, Reservations};
 
 /// What is known of one host of the wanted region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

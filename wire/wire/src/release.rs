@@ -25,6 +25,9 @@ optional_fields! {
         /// A second machine, or a standby, for groups that have none.
         pub ha: bool,
         pub update_only: bool,
+        /// Where groups without machines get their first, the first of them above all; those with machines get one
+        /// where they have none.
+        pub regions: Vec<String>,
         pub only_regions: Vec<String>,
         pub exclude_regions: Vec<String>,
         pub only_machines: Vec<String>,

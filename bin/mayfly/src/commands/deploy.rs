@@ -26,7 +26,7 @@ pub(super) use follow::follow;
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  deploy\n  deploy --image registry.example/web:2\n  deploy --build-arg VERSION=7 --strategy bluegreen --wait-timeout 2m\n  \
+    after_help = "Examples:\n  deploy\n  deploy --image registry.example/web:2\n  deploy --image registry.example/web:2 --region iad,lhr\n  deploy --build-arg VERSION=7 --strategy bluegreen --wait-timeout 2m\n  \
                   deploy --detach && deploy attach"
 )]
 pub(crate) struct Deploy {
@@ -97,6 +97,18 @@ struct DeployFlags {
     /// Make no new machines
     #[arg(long)]
     update_only: bool,
+    /// Have machines here at least: the first of a new app, and one of each group where it has none
+    #[arg(
+        short,
+        long,
+        value_delimiter = ',',
+        value_name = "CODES",
+        conflicts_with_all = ["update_only", "only_machines"]
+    )]
+    region: Vec<String>,
+    /// The app's primary region, instead of the configuration's
+    #[arg(long, value_name = "CODE")]
+    primary_region: Option<String>,
     /// Only machines in these regions
     #[arg(
         long,
@@ -177,6 +189,13 @@ impl DeployFlags {
                 .get_or_insert_default()
                 .insert(name.to_owned(), value.to_owned());
         }
+        if let Some(primary) = &self.primary_region {
+            let config = config.as_mut().ok_or_else(|| {
+                Failure::new("--primary-region needs a fly.toml here to change")
+                    .remedy("Write one with `config save`, or go where it is.")
+            })?;
+            config.primary_region = Some(primary.clone());
+        }
         let api = context.api()?;
         api.app(&app).await?;
         let image = match &self.image {
@@ -201,6 +220,7 @@ impl DeployFlags {
             smoke_checks: Some(self.smoke_checks),
             ha: Some(self.ha),
             update_only: Some(true).filter(|_| self.update_only),
+            regions: list(&self.region),
             only_regions: list(&self.regions),
             exclude_regions: list(&self.exclude_regions),
             only_machines: list(&self.only_machines),

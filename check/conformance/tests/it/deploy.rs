@@ -2,6 +2,7 @@
 
 mod faults;
 mod machine_checks;
+mod placement;
 mod steady;
 
 use std::fs;

@@ -115,7 +115,7 @@ impl Order {
         cloud: Arc<Cloud>,
     ) -> Result<(Machine, Option<String>), ApiError> {
         let config = self.config.clone();
-        let placed = cloud.place(&self.app, &self.region).await?;
+        let (placed, reservation) = cloud.place(&self.app, &self.region).await?;
         let host = cloud
             .hosts
             .find(placed.host)
@@ -152,7 +152,10 @@ impl Order {
             idempotency: self.idempotency.clone(),
         };
         let machine = match self.record(&cloud, new).await? {
-            Created::New(machine) => machine,
+            Created::New(machine) => {
+                drop(reservation);
+                machine
+            }
             Created::Again(machine) => {
                 let lease = machine.lease_at(cloud.now());
                 let nonce = self.lease_ttl.and(lease).map(|lease| lease.nonce.clone());

@@ -5,27 +5,42 @@ use mayfly_types::{Region, Timestamp};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::hosts::Member;
-use crate::placement::{Candidate, Placed, Room, place};
+use crate::placement::{Candidate, Placed, Reservation, Room, place};
 
 impl Cloud {
-    /// The host of a region on which a new machine of an app goes.
-    pub(super) async fn place(&self, app: &App, region: &Region) -> Result<Placed, ApiError> {
+    /// The host of a region on which a new machine of an app goes. The reservation stands for the machine until it is
+    /// recorded, so that machines asked for at the same time spread too.
+    pub(super) async fn place(
+        &self,
+        app: &App,
+        region: &Region,
+    ) -> Result<(Placed, Option<Reservation>), ApiError> {
         let (members, cordoned) = self.open_in(region).await?;
         if let [only] = members.as_slice() {
-            return Ok(Placed::only(only.id));
+            return Ok((Placed::only(only.id), None));
         }
+        let _one_at_a_time = self.reservations.turn().await;
+        // Those before the records: a machine is in one of them at least.
+        let reserved = self.reservations.now();
         let mut candidates = Vec::with_capacity(members.len());
         for member in &members {
-            candidates.push(self.candidate(app, member).await?);
+            let mut candidate = self.candidate(app, member).await?;
+            for (host, app_id) in &reserved {
+                candidate.machines += usize::from(*host == member.id);
+                candidate.of_app += usize::from(*host == member.id && *app_id == app.id);
+            }
+            candidates.push(candidate);
         }
-        place(&candidates).ok_or_else(|| match cordoned {
+        let placed = place(&candidates).ok_or_else(|| match cordoned {
             0 => ApiError::invalid(format!("region: there is no host in region {region}")),
             _ => ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("could not reserve resource for machine: every host of region {region} is cordoned"),
             )
             .coded("insufficient_capacity"),
-        })
+        })?;
+        let reservation = self.reservations.reserve(placed.host, app.id);
+        Ok((placed, Some(reservation)))
     }
 
     /// The hosts of a region that take new machines, and how many there are that do not.

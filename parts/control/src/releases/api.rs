@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use mayfly_appconfig::AppConfig;
 use mayfly_control_store::{By, NewRelease, Release, ReleaseStatus, StoreError};
-use mayfly_types::{EventSeq, ImageRef, ReleaseId};
+use mayfly_types::{EventSeq, ImageRef, Region, ReleaseId};
 use mayfly_wire::{CreateRelease, RollbackRelease};
 use serde_json::{Value, json};
 
@@ -58,7 +58,10 @@ pub(crate) async fn create(
     let before = cloud.store.complete_release(access.app.id, None).await?;
     let config = configuration(&request, before.as_ref())?;
     let parsed = config.as_ref().map(app_config).transpose()?;
-    let options = Options::of(&request, parsed.as_ref())?;
+    let options = Options {
+        regions: regions(&cloud, &request)?,
+        ..Options::of(&request, parsed.as_ref())?
+    };
     let image = match image(&request, parsed.as_ref())? {
         Some(image) => Some(cloud.pin_image(&access.app, &image, "image").await?),
         None => before.and_then(|before| before.image),
@@ -208,6 +211,36 @@ pub(super) fn app_config(value: &Value) -> Result<AppConfig, ApiError> {
     })
 }
 
+/// The regions named, each once.
+fn regions(cloud: &Cloud, request: &CreateRelease) -> Result<Vec<Region>, ApiError> {
+    let named = request.regions.iter().flatten();
+    let mut regions: Vec<Region> = Vec::new();
+    for code in named.filter(|code| !code.is_empty()) {
+        let found = cloud.regions().find(code);
+        let region = found.map_err(|text| ApiError::invalid(format!("regions: {text}")))?;
+        if !regions.contains(&region) {
+            regions.push(region);
+        }
+    }
+    let only_changes = [
+        (request.update_only == Some(true), "update_only"),
+        (request.keep_config == Some(true), "keep_config"),
+        (
+            request.only_machines.iter().flatten().next().is_some(),
+            "only_machines",
+        ),
+    ];
+    match only_changes
+        .iter()
+        .find(|(is_so, _)| *is_so && !regions.is_empty())
+    {
+        Some((_, field)) => Err(ApiError::invalid(format!(
+            "regions makes machines, {field} makes none: give one of them"
+        ))),
+        None => Ok(regions),
+    }
+}
+
 fn image(
     request: &CreateRelease,
     config: Option<&AppConfig>,
@@ -257,6 +290,7 @@ impl Cloud {
             // What is gone back to is what it was, not what it changed.
             inherits: false,
             keep_config: target.config.is_none(),
+            regions: Vec::new(),
             scale: Vec::new(),
             guest: None,
             ..options

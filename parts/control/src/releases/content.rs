@@ -21,6 +21,8 @@ pub(super) const CANARY: &str = "fly_canary";
 pub(super) const BLUE_GREEN: &str = "fly_bluegreen_deployment_tag";
 /// The release that made the machine.
 pub(super) const MADE_BY: &str = "mayfly_made_by_release";
+/// Which of its group's first machines it is, from 0.
+pub(super) const NUMBER: &str = "mayfly_number";
 /// The machine that a blue-green release replaces by this one.
 pub(super) const REPLACES: &str = "mayfly_replaces";
 /// The machine that this one tests, and which of its checks that is, from 0.
@@ -108,8 +110,22 @@ impl Content<'_> {
         Ok(next)
     }
 
+    /// The `number`-th of the first machines of a group.
+    pub(super) fn first(&self, group: &str, number: usize) -> Result<MachineConfig, ContentError> {
+        let mut next = self.fresh(group)?;
+        self.note(&mut next, NUMBER, number.to_string());
+        Ok(next)
+    }
+
+    /// The first machine in another region of the group of `like`.
+    pub(super) fn settler(&self, like: &Machine) -> Result<MachineConfig, ContentError> {
+        let mut next = self.changed(like)?;
+        self.note(&mut next, MADE_BY, self.release.number.to_string());
+        Ok(next)
+    }
+
     /// A machine of a group that has none yet.
-    pub(super) fn fresh(&self, group: &str) -> Result<MachineConfig, ContentError> {
+    fn fresh(&self, group: &str) -> Result<MachineConfig, ContentError> {
         let config = self.config.cloned().unwrap_or_default();
         let mut next = config.machine_config(group, None)?;
         next.guest

@@ -194,7 +194,9 @@ impl<'a> Deployment<'a> {
             checks.judge(&mut fleet, &progress.told).await?;
         }
         self.follow(&fleet, &mut progress.told).await?;
-        let groups = fleet.groups(&self.content(), &self.options);
+        let content = self.content();
+        let home = || self.cloud.region_of(&content, None);
+        let groups = fleet.groups(&content, &self.options, home)?;
         let turn = next(&self.options.rules(), &groups, &fleet.members, stage);
         if let Turn::Act(steps) = &turn
             && stage == Stage::Switch
@@ -261,13 +263,30 @@ impl<'a> Deployment<'a> {
     async fn take(&self, step: &Step, fleet: &Fleet) -> Result<(), StepError> {
         let content = self.content();
         match step {
-            Step::Create { group, number } => {
-                self.say(&format!("Creating machine {} of group {group}", number + 1))
-                    .await?;
-                let config = written(&content.fresh(group)?);
-                let region = self.cloud.region_of(&content, None)?;
-                self.make(config, format!("{group}-{number}"), region, false)
+            Step::Create {
+                group,
+                region,
+                number,
+            } => {
+                let number_said = number + 1;
+                self.say(&format!(
+                    "Creating machine {number_said} of group {group} in {region}"
+                ))
+                .await?;
+                let config = written(&content.first(group, *number)?);
+                self.make(config, format!("{group}-{number}"), region.clone(), false)
                     .await
+            }
+            Step::Settle { group, region } => {
+                let Some(like) = fleet.like(group, region) else {
+                    return Ok(());
+                };
+                self.say(&format!("Creating a machine of group {group} in {region}"))
+                    .await?;
+                let config = written(&content.settler(like)?);
+                let closed = self.options.strategy() == Strategy::BlueGreen;
+                let key = format!("settle-{group}-{region}");
+                self.make(config, key, region.clone(), closed).await
             }
             Step::Add {
                 group,
@@ -289,7 +308,7 @@ impl<'a> Deployment<'a> {
                 self.say(&format!("Creating a standby for machine {of}"))
                     .await?;
                 let config = written(&content.standby(group, *of)?);
-                let region = self.cloud.region_of(&content, None)?;
+                let region = fleet.machines[of].region.clone();
                 self.make(config, format!("{group}-standby"), region, false)
                     .await
             }
@@ -364,9 +383,18 @@ impl<'a> Deployment<'a> {
         region: Region,
         cordoned: bool,
     ) -> Result<(), StepError> {
-        self.cloud
+        let machine = self
+            .cloud
             .make(&self.app, self.release, config, key, region, cordoned)
-            .await
+            .await?;
+        match machine.destroyed_at {
+            None => Ok(()),
+            // It is not made again under its key.
+            Some(_) => Err(StepError::Refused(format!(
+                "machine {} was destroyed before it was up",
+                machine.id
+            ))),
+        }
     }
 
     async fn cordon(&self, machine: &Machine, cordoned: bool) -> Result<(), StepError> {
@@ -391,7 +419,7 @@ impl<'a> Deployment<'a> {
         warn!(app = %self.app.name, release = self.release.number, reason, "release failed");
         let fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
         let by = self.cloud.by_platform();
-        for machine in fleet.extra() {
+        for machine in fleet.extra(self.options.strategy()) {
             self.cloud.destroy_machine(machine, true, &by).await?;
         }
         clear(self.cloud, self.release).await?;

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use mayfly_control_store::Release;
 use mayfly_runtime::{Backoff, LoopHandle, LoopStatus, Stop, TaskSet, report};
-use mayfly_types::AppId;
-use tokio::sync::Notify;
+use mayfly_types::{AppId, EventSeq};
+use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
 use super::deployment::{Deployment, Progress};
 use super::machine_checks::clear;
 use crate::cloud::Cloud;
 
-/// A release under way is looked at so often: checks change without an event of the log.
+/// A release under way is looked at so often without news: checks change without an event of the log.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// And not more often than this, whatever goes on in the cloud.
+const BREATH: Duration = Duration::from_millis(15);
 
 /// Another process may have recorded a release in the same database.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -98,26 +101,51 @@ fn first_of_each_app(mut open: Vec<Release>) -> Vec<Release> {
     open
 }
 
+/// Between two turns of a release.
+enum Pause {
+    /// Until something changed, or might have without a word.
+    UntilNews,
+    For(Duration),
+}
+
+impl Pause {
+    async fn over(self, news: &mut watch::Receiver<EventSeq>) {
+        match self {
+            Pause::For(time) => tokio::time::sleep(time).await,
+            Pause::UntilNews => {
+                tokio::time::sleep(BREATH).await;
+                // A store that is closed says nothing any more.
+                let waited = tokio::time::timeout(EVERY, news.changed()).await;
+                if matches!(waited, Ok(Err(_))) {
+                    tokio::time::sleep(EVERY).await;
+                }
+            }
+        }
+    }
+}
+
 /// Takes one turn after the other until the release is at its end or the process is.
 async fn carry_out(cloud: &Arc<Cloud>, mut release: Release, stop: Stop) {
     let mut progress = Progress::default();
     let mut failures = 0;
+    let mut news = cloud.store.watch();
     while release.is_open() {
+        news.borrow_and_update();
         let pause = match Box::pin(Deployment::turn(cloud, &release, &mut progress)).await {
             Ok(()) => {
                 failures = 0;
-                EVERY
+                Pause::UntilNews
             }
             Err(error) => {
                 let error = report(&error);
                 warn!(app = %release.app_name, release = release.number, error, "a step of a release waits");
                 failures += 1;
-                RETRY.pause(failures)
+                Pause::For(RETRY.pause(failures))
             }
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = pause.over(&mut news) => {}
         }
         match cloud.store.release(release.app_id, release.number).await {
             Ok(found) => release = found,

@@ -1,14 +1,18 @@
 //! An app's machines as a deployment sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mayfly_control_store::{App, Machine, MachineEvent, Release};
-use mayfly_deploy::{CheckNow, Counted, Group, Member, Readiness, Rules, Seen, readiness};
+use mayfly_deploy::{
+    CheckNow, Counted, Group, Member, Readiness, Rules, Seen, Strategy, readiness,
+};
 use mayfly_host_api::CheckStatus;
 use mayfly_machine::MachineState;
 use mayfly_types::{MachineId, Region, Timestamp};
 
-use super::content::{CANARY, Content, GROUP, MADE_BY, MANAGED, RELEASE_ID, REPLACES, group_of};
+use super::content::{
+    CANARY, Content, GROUP, MADE_BY, MANAGED, NUMBER, RELEASE_ID, REPLACES, group_of,
+};
 use super::error::StepError;
 use super::options::Options;
 use crate::cloud::Cloud;
@@ -21,6 +25,8 @@ const HISTORY: u32 = 20;
 pub(super) struct Fleet {
     pub(super) machines: BTreeMap<MachineId, Machine>,
     pub(super) members: Vec<Member>,
+    /// Where machines are that the release is not for, by group.
+    others: BTreeSet<(String, Region)>,
 }
 
 impl Fleet {
@@ -42,6 +48,7 @@ impl Fleet {
         let mut fleet = Fleet {
             machines: BTreeMap::new(),
             members: Vec::new(),
+            others: BTreeSet::new(),
         };
         for machine in machines {
             if !is_managed(&machine) {
@@ -50,6 +57,7 @@ impl Fleet {
             let group = group_of(&machine);
             let made = is_made_by(&machine, release);
             if !made && !options.concerns(machine.id.as_str(), machine.region.as_str(), &group) {
+                fleet.others.insert((group, machine.region));
                 continue;
             }
             let history = events.remove(&machine.id).unwrap_or_default();
@@ -59,7 +67,12 @@ impl Fleet {
             fleet.members.push(Member {
                 id: machine.id,
                 release: has_release.then(|| judge(&machine, &history, &checks, &rules, now)),
+                region: machine.region.clone(),
                 made,
+                number: metadata
+                    .get(NUMBER)
+                    .filter(|_| made)
+                    .and_then(|number| number.parse().ok()),
                 replaces: metadata
                     .get(REPLACES)
                     .filter(|_| made)
@@ -78,8 +91,16 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// The groups of the release.
-    pub(super) fn groups(&self, content: &Content<'_>, options: &Options) -> Vec<Group> {
+    /// The groups of the release; their first machines go to its regions, or to `home` if it names none.
+    ///
+    /// # Errors
+    /// That of `home`, if it is needed.
+    pub(super) fn groups(
+        &self,
+        content: &Content<'_>,
+        options: &Options,
+        home: impl Fn() -> Result<Region, StepError>,
+    ) -> Result<Vec<Group>, StepError> {
         let Some(config) = content.config else {
             // Nothing is known but what is there.
             let mut names: Vec<&str> = self
@@ -91,13 +112,26 @@ impl Fleet {
             names.dedup();
             let group = |name: &str| Group {
                 name: name.to_owned(),
-                machines_at_first: 0,
+                first_machines: Vec::new(),
                 standby_at_first: false,
+                regions: Vec::new(),
             };
-            return names.into_iter().map(group).collect();
+            return Ok(names.into_iter().map(group).collect());
         };
         let group = |name: &str| {
-            let (count, standby) = if !options.fills(name) {
+            let others: Vec<&Region> = self
+                .others
+                .iter()
+                .filter(|(group, _)| group == name)
+                .map(|(_, region)| region)
+                .collect();
+            let fills = options.fills(name);
+            let regions = options.regions.iter().filter(|_| fills);
+            let has_some = self
+                .members
+                .iter()
+                .any(|one| one.group == name && !one.made);
+            let (count, standby) = if !fills || has_some || !others.is_empty() {
                 (0, false)
             } else if config.mount(name).is_some() || options.no_ha {
                 (1, false)
@@ -106,11 +140,23 @@ impl Fleet {
             } else {
                 (1, true)
             };
-            Group {
+            let first_machines = match (count, options.regions.as_slice()) {
+                (0, _) => Vec::new(),
+                (count, []) => vec![home()?; count],
+                (count, regions) => {
+                    let count = count.max(regions.len());
+                    regions.iter().cycle().take(count).cloned().collect()
+                }
+            };
+            Ok(Group {
                 name: name.to_owned(),
-                machines_at_first: count,
+                first_machines,
                 standby_at_first: standby,
-            }
+                regions: regions
+                    .filter(|region| !others.contains(region))
+                    .cloned()
+                    .collect(),
+            })
         };
         config.groups().into_iter().map(group).collect()
     }
@@ -153,10 +199,14 @@ impl Fleet {
     }
 
     /// What a release that failed takes away again: machines that stand beside the old ones.
-    pub(super) fn extra(&self) -> impl Iterator<Item = &Machine> {
+    pub(super) fn extra(&self, strategy: Strategy) -> impl Iterator<Item = &Machine> {
+        let is_beside = move |group: &str| {
+            let mut of_group = self.members.iter().filter(|member| member.group == group);
+            strategy == Strategy::BlueGreen && of_group.any(|member| !member.made)
+        };
         let members = self.members.iter();
         members
-            .filter(|member| member.made && (member.canary || member.replaces.is_some()))
+            .filter(move |member| member.made && (member.canary || is_beside(&member.group)))
             .map(|member| &self.machines[&member.id])
     }
 }

@@ -62,7 +62,7 @@ impl Cloud {
         key: String,
         region: Region,
         cordoned: bool,
-    ) -> Result<(), StepError> {
+    ) -> Result<Machine, StepError> {
         let order = Order {
             app: app.clone(),
             config: Some(config),
@@ -83,7 +83,7 @@ impl Cloud {
             id: None,
             by: self.by_platform(),
         };
-        order.carry_out(self.clone()).await?;
-        Ok(())
+        let (machine, _) = order.carry_out(self.clone()).await?;
+        Ok(machine)
     }
 }

@@ -5,6 +5,7 @@ use mayfly_appconfig::AppConfig;
 use mayfly_control_store::Release;
 use mayfly_deploy::{Rules, Strategy, Target, Unavailable};
 use mayfly_machine::{CpuKind, GuestSize};
+use mayfly_types::Region;
 use mayfly_wire::{CreateRelease, MachineConfig};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) inherits: bool,
     /// Go back to the last complete release if this one fails.
     pub(crate) auto_rollback: bool,
+    /// Where groups are to have a machine at least.
+    pub(crate) regions: Vec<Region>,
     pub(crate) only_regions: Vec<String>,
     pub(crate) exclude_regions: Vec<String>,
     pub(crate) only_machines: Vec<String>,
@@ -85,9 +88,13 @@ impl Options {
     }
 
     /// Whether a release of these contains what an earlier one asked for: new secrets contain those before them, a whole
-    /// deployment also an earlier deployment. What scales stands for itself.
+    /// deployment also an earlier deployment to no other regions. What scales stands for itself.
     pub(crate) fn contain(&self, earlier: &Options) -> bool {
-        !self.scales() && !earlier.scales() && (!self.inherits || earlier.inherits)
+        let places = |region: &Region| self.regions.contains(region);
+        !self.scales()
+            && !earlier.scales()
+            && (!self.inherits || earlier.inherits)
+            && earlier.regions.iter().all(places)
     }
 
     pub(crate) fn of_release(release: &Release) -> Options {
@@ -210,8 +217,6 @@ fn millis(field: &str, wanted: Option<Duration>) -> Result<u64, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use mayfly_types::Region;
-
     use super::*;
 
     #[test]
@@ -231,7 +236,14 @@ mod tests {
             }],
             ..Options::of_scaling()
         };
+        let further = Options {
+            regions: vec!["lhr".parse().expect("a code of a region")],
+            ..Options::default()
+        };
         for (newer, earlier, contained) in [
+            (&deploy, &further, false),
+            (&further, &further, true),
+            (&further, &deploy, true),
             (&deploy, &deploy, true),
             (&deploy, &secrets, true),
             (&deploy, &scale, false),
