@@ -1,9 +1,55 @@
 //! From sources to a running app by what `launch` wrote and said.
 
 use std::fs;
+use std::process::Command;
 
-use mayfly_conformance::Stage;
+use mayfly_conformance::{Stage, tool};
 use mayfly_testing::wait_until;
+
+#[test]
+fn the_workflows_of_a_launch_are_what_github_runs() {
+    let stage = Stage::set();
+    let cli = stage.cloud.cli();
+    let sources = cli.home().join("shop");
+    fs::create_dir_all(sources.join(".git")).unwrap();
+    // Where the sources are on GitHub, as git writes it.
+    fs::write(
+        sources.join(".git/config"),
+        "[remote \"origin\"]\n\turl = git@github.com:example/shop.git\n",
+    )
+    .unwrap();
+    fs::write(sources.join("Dockerfile"), "FROM hello:latest\n").unwrap();
+    let path = sources.to_str().expect("a plain path");
+    let launch =
+        "launch --path HERE --name shop --yes --internal-port 8080 --no-deploy --preview-workflow";
+    let launched = cli.run(launch.split(' ').map(|word| word.replace("HERE", path)));
+    launched.ok();
+    let workflows = sources.join(".github/workflows");
+    let files: Vec<_> = fs::read_dir(&workflows)
+        .unwrap_or_else(|error| panic!("{error}: {launched:?}"))
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(files.len(), 2, "{files:?} {launched:?}");
+    let lint = || {
+        // Other programs that it would ask are not everywhere.
+        let lint = Command::new(tool("actionlint"))
+            .args(["-no-color", "-shellcheck=", "-pyflakes="])
+            .current_dir(&sources)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&lint.stdout).into_owned();
+        (lint.status.success(), said)
+    };
+    let (fine, said) = lint();
+    assert!(fine, "{said}");
+    // It looks into our action: an input that it does not have is a mistake.
+    let deploy = workflows.join("fly-deploy.yml");
+    let text = fs::read_to_string(&deploy).unwrap();
+    assert!(text.contains("program:"), "{text}");
+    fs::write(&deploy, text.replace("program:", "programme:")).unwrap();
+    let (fine, said) = lint();
+    assert!(!fine && said.contains("programme"), "{said}");
+}
 
 #[test]
 fn what_a_launch_says_comes_next_runs_the_app() {
