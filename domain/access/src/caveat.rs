@@ -1,4 +1,5 @@
 use crate::action::Action;
+use crate::kind;
 use crate::macaroon::InvalidMacaroon;
 use crate::msgpack::{Reader, Writer};
 use crate::resources::Resources;
@@ -64,30 +65,7 @@ pub struct AllowedCommand {
     pub exact: bool,
 }
 
-/// Numbers of caveats and the names they have in JSON.
-pub(crate) const KINDS: [(u64, &str); 19] = [
-    (0, "Organization"),
-    (2, "Volumes"),
-    (3, "Apps"),
-    (4, "ValidityWindow"),
-    (5, "FeatureSet"),
-    (6, "Mutations"),
-    (7, "Machines"),
-    (10, "IsUser"),
-    (11, "3P"),
-    (12, "BindToParentToken"),
-    (13, "IfPresent"),
-    (14, "MachineFeatureSet"),
-    (15, "FromMachineSource"),
-    (22, "IsMember"),
-    (26, "Action"),
-    (27, "Commands"),
-    (28, "AppFeatureSet"),
-    (30, "AllowedRoles"),
-    (23, "FlyioUserID"),
-];
-
-const ATTESTATIONS: std::ops::RangeInclusive<u64> = 23..=25;
+const ATTESTATIONS: std::ops::RangeInclusive<u64> = kind::USER_ID..=25;
 
 /// Nested [`IfPresent`]s deeper than anybody writes them.
 const DEPTH_MAX: u32 = 4;
@@ -95,24 +73,24 @@ const DEPTH_MAX: u32 = 4;
 impl Caveat {
     pub(crate) fn kind(&self) -> u64 {
         match self {
-            Caveat::Organization { .. } => 0,
-            Caveat::Volumes(_) => 2,
-            Caveat::Apps(_) => 3,
-            Caveat::ValidityWindow { .. } => 4,
-            Caveat::FeatureSet(_) => 5,
-            Caveat::Mutations(_) => 6,
-            Caveat::Machines(_) => 7,
-            Caveat::IsUser(_) => 10,
-            Caveat::ThirdParty(_) => 11,
-            Caveat::BindToParentToken(_) => 12,
-            Caveat::IfPresent(_) => 13,
-            Caveat::MachineFeatureSet(_) => 14,
-            Caveat::FromMachine(_) => 15,
-            Caveat::IsMember => 22,
-            Caveat::Action(_) => 26,
-            Caveat::Commands(_) => 27,
-            Caveat::AppFeatureSet(_) => 28,
-            Caveat::AllowedRoles(_) => 30,
+            Caveat::Organization { .. } => kind::ORGANIZATION,
+            Caveat::Volumes(_) => kind::VOLUMES,
+            Caveat::Apps(_) => kind::APPS,
+            Caveat::ValidityWindow { .. } => kind::VALIDITY_WINDOW,
+            Caveat::FeatureSet(_) => kind::FEATURE_SET,
+            Caveat::Mutations(_) => kind::MUTATIONS,
+            Caveat::Machines(_) => kind::MACHINES,
+            Caveat::IsUser(_) => kind::IS_USER,
+            Caveat::ThirdParty(_) => kind::THIRD_PARTY,
+            Caveat::BindToParentToken(_) => kind::BIND_TO_PARENT_TOKEN,
+            Caveat::IfPresent(_) => kind::IF_PRESENT,
+            Caveat::MachineFeatureSet(_) => kind::MACHINE_FEATURE_SET,
+            Caveat::FromMachine(_) => kind::FROM_MACHINE,
+            Caveat::IsMember => kind::IS_MEMBER,
+            Caveat::Action(_) => kind::ACTION,
+            Caveat::Commands(_) => kind::COMMANDS,
+            Caveat::AppFeatureSet(_) => kind::APP_FEATURE_SET,
+            Caveat::AllowedRoles(_) => kind::ALLOWED_ROLES,
             Caveat::Attestation { kind, .. } | Caveat::Unknown { kind, .. } => *kind,
         }
     }
@@ -185,54 +163,56 @@ impl Caveat {
     pub(crate) fn read(kind: u64, body: &[u8], depth: u32) -> Result<Caveat, InvalidMacaroon> {
         let mut from = Reader::new(body);
         let caveat = match kind {
-            0 => {
+            kind::ORGANIZATION => {
                 from.fields(2)?;
                 Caveat::Organization {
                     id: from.uint()?,
                     mask: read_action(&mut from)?,
                 }
             }
-            2 => Caveat::Volumes(read_resources(&mut from, read_text)?),
-            3 => Caveat::Apps(read_resources(&mut from, Reader::uint)?),
-            4 => {
+            kind::VOLUMES => Caveat::Volumes(read_resources(&mut from, read_text)?),
+            kind::APPS => Caveat::Apps(read_resources(&mut from, Reader::uint)?),
+            kind::VALIDITY_WINDOW => {
                 from.fields(2)?;
                 Caveat::ValidityWindow {
                     not_before: read_seconds(&mut from)?,
                     not_after: read_seconds(&mut from)?,
                 }
             }
-            5 => Caveat::FeatureSet(read_resources(&mut from, read_text)?),
-            6 => {
+            kind::FEATURE_SET => Caveat::FeatureSet(read_resources(&mut from, read_text)?),
+            kind::MUTATIONS => {
                 from.fields(1)?;
                 Caveat::Mutations(read_texts(&mut from)?)
             }
-            7 => Caveat::Machines(read_resources(&mut from, read_text)?),
-            10 => {
+            kind::MACHINES => Caveat::Machines(read_resources(&mut from, read_text)?),
+            kind::IS_USER => {
                 from.fields(1)?;
                 Caveat::IsUser(from.uint()?)
             }
-            11 => Caveat::ThirdParty(ThirdParty::read(&mut from)?),
-            12 => Caveat::BindToParentToken(from.bin()?.to_owned()),
-            13 => {
+            kind::THIRD_PARTY => Caveat::ThirdParty(ThirdParty::read(&mut from)?),
+            kind::BIND_TO_PARENT_TOKEN => Caveat::BindToParentToken(from.bin()?.to_owned()),
+            kind::IF_PRESENT => {
                 from.fields(2)?;
                 Caveat::IfPresent(IfPresent {
                     ifs: read_all(&mut from, depth)?,
                     otherwise: read_action(&mut from)?,
                 })
             }
-            14 => Caveat::MachineFeatureSet(read_resources(&mut from, read_text)?),
-            15 => {
+            kind::MACHINE_FEATURE_SET => {
+                Caveat::MachineFeatureSet(read_resources(&mut from, read_text)?)
+            }
+            kind::FROM_MACHINE => {
                 from.fields(1)?;
                 Caveat::FromMachine(read_text(&mut from)?)
             }
-            22 => {
+            kind::IS_MEMBER => {
                 from.fields(0)?;
                 Caveat::IsMember
             }
-            26 => Caveat::Action(read_action(&mut from)?),
-            27 => Caveat::Commands(read_commands(&mut from)?),
-            28 => Caveat::AppFeatureSet(read_resources(&mut from, read_text)?),
-            30 => {
+            kind::ACTION => Caveat::Action(read_action(&mut from)?),
+            kind::COMMANDS => Caveat::Commands(read_commands(&mut from)?),
+            kind::APP_FEATURE_SET => Caveat::AppFeatureSet(read_resources(&mut from, read_text)?),
+            kind::ALLOWED_ROLES => {
                 let roles = u32::try_from(from.uint()?);
                 Caveat::AllowedRoles(Roles(
                     roles.map_err(|_| InvalidMacaroon::Malformed("roles"))?,

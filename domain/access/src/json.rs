@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::action::Action;
-use crate::caveat::{AllowedCommand, Caveat, IfPresent, KINDS};
+use crate::caveat::{AllowedCommand, Caveat, IfPresent};
+use crate::kind;
 use crate::resources::Resources;
 use crate::role::Roles;
 
@@ -170,7 +171,7 @@ fn read(at: &At<'_>) -> Result<Caveat, InvalidCaveat> {
             Caveat::AllowedRoles(Roles(roles.map_err(|_| body.wrong("are 32 bits"))?))
         }
         other => {
-            let known: Vec<&str> = KINDS
+            let known: Vec<&str> = kind::ALL
                 .iter()
                 .map(|(_, name)| *name)
                 .filter(|name| !matches!(*name, "3P" | "BindToParentToken" | "FlyioUserID"))
@@ -223,7 +224,7 @@ fn write(caveat: &Caveat) -> Value {
         Caveat::AllowedRoles(roles) => json!(roles.0),
         Caveat::Attestation { .. } | Caveat::Unknown { .. } => Value::Null,
     };
-    let known = KINDS.iter().find(|(kind, _)| *kind == caveat.kind());
+    let known = kind::ALL.iter().find(|(kind, _)| *kind == caveat.kind());
     let kind = known.map_or_else(|| caveat.kind().to_string(), |(_, name)| (*name).to_owned());
     json!({ "type": kind, "body": body })
 }

@@ -11,6 +11,7 @@ mod action;
 mod caveat;
 mod decide;
 mod json;
+mod kind;
 mod macaroon;
 mod msgpack;
 mod profile;
