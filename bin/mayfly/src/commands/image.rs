@@ -6,6 +6,8 @@ mod pull;
 mod show;
 mod update;
 
+use std::process::ExitCode;
+
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -31,15 +33,16 @@ pub(crate) enum ImageCommand {
 }
 
 impl ImageCommand {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
-            ImageCommand::Import(command) => command.run(context).await,
-            ImageCommand::Pull(command) => command.run(context).await,
-            ImageCommand::List(command) => command.run(context).await,
-            ImageCommand::Show(command) => command.run(context).await,
-            ImageCommand::Update(command) => command.run(context).await,
-            ImageCommand::Prune(command) => command.run(context).await,
+            ImageCommand::Import(command) => command.run(context).await?,
+            ImageCommand::Pull(command) => command.run(context).await?,
+            ImageCommand::List(command) => command.run(context).await?,
+            ImageCommand::Show(command) => command.run(context).await?,
+            ImageCommand::Update(command) => return command.run(context).await,
+            ImageCommand::Prune(command) => command.run(context).await?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

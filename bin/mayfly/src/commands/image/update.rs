@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use mayfly_wire::{CreateRelease, GoDuration};
 use serde_json::Value;
 
 use crate::client::{Launch, Machine};
+use crate::commands::deploy::follow;
 use crate::commands::machine::wait_until_started;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
@@ -15,7 +18,8 @@ use super::{short_digest, text};
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Machines are changed one after the other; each must run and pass its checks before the next.\nFor an                         app that is deployed, `deploy --image` makes a release of it that can be rolled back.\n\n                        Examples:\n  image update --app my-db\n  image update --app my-db --image registry.fly.io/my-db:v2                         --yes"
+    after_help = "Machines that deployments look after get the image as a release, which can be followed and rolled back; others\nare changed one after the other, each has to run and pass its checks before the next.\n\nExamples:\n  image update --app my-db\n  \
+                  image update --app my-db --image registry.fly.io/my-db:v2 --yes"
 )]
 pub(crate) struct Update {
     #[command(flatten)]
@@ -23,7 +27,7 @@ pub(crate) struct Update {
     /// Image to run from now on; without it, what the tag of each machine's image stands for now
     #[arg(short, long)]
     image: Option<String>,
-    /// Do not wait for the machines' checks
+    /// Do not wait for the machines' checks; a release changes all machines at once then
     #[arg(long)]
     skip_health_checks: bool,
     /// Seconds each machine may take to run again
@@ -42,7 +46,7 @@ struct Change<'a> {
 }
 
 impl Update {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let app = self.app.require()?;
         let api = context.api()?;
         let machines = api.machines(&app, false).await?;
@@ -83,12 +87,22 @@ impl Update {
         if changes.is_empty() {
             return Ok(context
                 .out
-                .line("Nothing to update: every machine runs the newest image")?);
+                .line("Nothing to update: every machine runs the newest image")
+                .map(|()| ExitCode::SUCCESS)?);
         }
         if !self.yes && !confirm(context, &changes)? {
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
         }
-        for change in &changes {
+        let (deployed, alone): (Vec<&Change<'_>>, Vec<&Change<'_>>) = changes
+            .iter()
+            .partition(|change| is_deployed(change.machine));
+        if !deployed.is_empty() {
+            let end = self.release(context, &app, &deployed).await?;
+            if end != ExitCode::SUCCESS {
+                return Ok(end);
+            }
+        }
+        for change in alone {
             let id = change.machine.id();
             let was_running = change.machine.state() == "started";
             let launch = change.launch(was_running);
@@ -107,8 +121,46 @@ impl Update {
                 .out
                 .line(&format!("Machine {id} runs {}", change.image))?;
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
+
+    /// The new image for all machines that deployments look after.
+    async fn release(
+        &self,
+        context: &Context,
+        app: &str,
+        changes: &[&Change<'_>],
+    ) -> anyhow::Result<ExitCode> {
+        let mut images = changes.iter().map(|change| change.image.as_str());
+        let image = images.next().unwrap_or_default();
+        if let Some(other) = images.find(|other| *other != image) {
+            return Err(Failure::new(format!(
+                "the app's machines run different images, {image} and {other}: a release has one"
+            ))
+            .remedy("Name it with --image.")
+            .into());
+        }
+        let wanted = CreateRelease {
+            image: Some(image.to_owned()),
+            keep_config: Some(true),
+            strategy: self.skip_health_checks.then(|| "immediate".to_owned()),
+            wait_timeout: Some(GoDuration(Duration::from_secs(self.wait_timeout))),
+            description: Some(format!("Image {image}")),
+            ..CreateRelease::default()
+        };
+        let release = context.api()?.create_release(app, &wanted).await?;
+        let version = release.version;
+        context
+            .out
+            .line(&format!("Image {image} is release v{version}"))?;
+        let seen = release.events_after.unwrap_or_default();
+        follow(context, app, version, seen).await
+    }
+}
+
+/// Whether deployments look after the machine; those of commands and tests are their own.
+fn is_deployed(machine: &Machine) -> bool {
+    machine.is_managed() && !machine.process_group().starts_with("fly_app_")
 }
 
 impl Change<'_> {

@@ -94,6 +94,16 @@ fn releases_keep_their_image_and_machines_follow_a_tag_when_told() {
     assert!(said.contains("Nothing to update"), "{said}");
     let pinned = format!("registry.fly.io/stage@{first}");
     must(&["image", "update", "--image", &pinned, "--yes"]);
+    // It is a release like any other.
+    let newest = cli.run(["releases", "--image", "--json"]).json()[0].clone();
+    assert_eq!(newest["description"], format!("Image {pinned}"));
+    assert!(
+        newest["image_ref"]
+            .as_str()
+            .unwrap()
+            .contains(first.as_str()),
+        "{newest}"
+    );
     let json = cli.run(["image", "show", "--json"]).json();
     assert_eq!(json[0]["digest"], first.as_str());
     let id = json[0]["machine_id"].as_str().unwrap();
