@@ -21,6 +21,58 @@ fn check(then: &str) -> String {
 }
 
 #[test]
+fn a_test_machine_is_as_its_check_says() {
+    let shop = Shop::open();
+    shop.stage.import_probe();
+    // Only the other image has this program, and only its own entrypoint makes one text of it.
+    let check = r#"
+[[http_service.machine_checks]]
+image = "probe:latest"
+entrypoint = ["/bin/sh", "-c"]
+command = ["test -x /bin/netprobe && test $FLY_TEST_COMMAND = 1 && test $COLOUR = red"]
+kill_signal = "SIGUSR2"
+kill_timeout = "7s"
+"#;
+    shop.write(&format!("[env]\nCOLOUR = \"red\"\n{APP}{check}"));
+    shop.deploy(&["--ha=false"]).ok();
+    let path = shop.stage.path("?include_deleted=true");
+    let all = shop.stage.cloud.get(&path).expect(200);
+    let group = "fly_app_test_machine_command";
+    let mut tests = all.as_array().unwrap().iter();
+    let test = tests
+        .find(|machine| machine["config"]["metadata"]["fly_process_group"] == group)
+        .unwrap_or_else(|| panic!("{all}"));
+    let config = &test["config"];
+    assert!(
+        config["image"].as_str().unwrap().contains("probe"),
+        "{config}"
+    );
+    assert_eq!(config["stop_config"]["signal"], "SIGUSR2", "{config}");
+    assert_eq!(config["stop_config"]["timeout"], "7s", "{config}");
+    assert_eq!(
+        config["init"]["entrypoint"],
+        serde_json::json!(["/bin/sh", "-c"]),
+        "{config}"
+    );
+    assert!(
+        config["services"].as_array().is_none_or(Vec::is_empty),
+        "{config}"
+    );
+
+    // Values that mean nothing are refused before anything changes.
+    for (key, why) in [
+        ("kill_signal = \"SIGNOTHING\"", "kill_signal"),
+        ("kill_timeout = \"soon\"", "kill_timeout"),
+    ] {
+        shop.write(&format!(
+            "{APP}[[http_service.machine_checks]]\ncommand = [\"/bin/true\"]\n{key}\n"
+        ));
+        let refused = shop.deploy(&[]);
+        assert!(refused.refused().contains(why), "{key}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_release_goes_on_only_where_its_tests_pass() {
     let shop = Shop::open();
     shop.write(&format!("[env]\nROUND = \"1\"\n{APP}{}", check("true")));
