@@ -159,7 +159,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let context = Context::new(cli.access_token, cli.verbose);
     match cli.command {
-        Command::Apps(command) => command.run(&context).await?,
+        Command::Apps(command) => return command.run(&context).await,
         Command::Audit(command) => command.run(&context).await?,
         Command::Auth(command) => command.run(&context).await?,
         Command::Checks(command) => command.run(&context).await?,
@@ -175,7 +175,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Doctor(command) => return command.run(&context).await,
         Command::Events(command) => command.run(&context).await?,
         Command::Hosts(command) => command.run(&context).await?,
-        Command::Image(command) => command.run(&context).await?,
+        Command::Image(command) => return command.run(&context).await,
         Command::Info(command) => command.run(&context).await?,
         Command::Install(args) => cloud::install(&context, args).await?,
         Command::Ips(command) => command.run(&context).await?,

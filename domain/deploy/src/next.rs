@@ -226,7 +226,7 @@ impl<'a> View<'a> {
         let has_standby = there.iter().any(|member| member.standby);
         if group.standby_at_first
             && !has_standby
-            && let Some(first) = regular.first()
+            && let Some(first) = regular.iter().min_by_key(|member| member.number)
         {
             steps.push(Step::CreateStandby {
                 group: group.name.clone(),

@@ -105,6 +105,8 @@ pub struct Rules {
     pub max_unavailable: Unavailable,
     /// How long one machine may take to be up.
     pub wait_timeout: Duration,
+    /// Machines have to pass their checks.
+    pub checks: bool,
     /// Watch machines without checks for a while before they count as up.
     pub smoke_checks: bool,
 }

@@ -14,6 +14,7 @@ fn rules(strategy: Strategy, max_unavailable: Unavailable) -> Rules {
         strategy,
         max_unavailable,
         wait_timeout: Duration::from_secs(300),
+        checks: true,
         smoke_checks: true,
     }
 }
@@ -422,6 +423,16 @@ fn readiness_by_table() {
             "checks pass",
             with(CheckStatus::Passing),
             rolling,
+            2_000,
+            "up",
+        ),
+        (
+            "nobody asks for checks",
+            with(CheckStatus::Critical),
+            Rules {
+                checks: false,
+                ..no_smoke
+            },
             2_000,
             "up",
         ),

@@ -6,6 +6,7 @@ mod stream;
 pub(crate) use audit::audit;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -14,6 +15,7 @@ use http::{HeaderMap, header};
 use mayfly_control_store::{Event, EventFilter};
 use mayfly_types::{AppId, AppName, EventSeq, MachineId};
 use mayfly_wire::{EventPage, LoggedEvent};
+use tokio::time::Instant;
 
 use crate::access::Caller;
 use crate::cloud::Cloud;
@@ -22,6 +24,8 @@ use crate::http::query::Query;
 
 const LIMIT: u32 = 100;
 const LIMIT_MAX: i64 = 1000;
+/// Seconds.
+const WAIT_MAX: i64 = 60;
 
 /// Where and what a reader reads.
 struct Reading {
@@ -30,14 +34,17 @@ struct Reading {
     limit: u32,
 }
 
-/// A page after `after`; as server-sent events when the caller accepts them.
+/// A page after `after`; as server-sent events when the caller accepts them. With `wait` (seconds) an empty page is held
+/// back until there is something to say.
 pub(crate) async fn read(
     State(cloud): State<Arc<Cloud>>,
     caller: Caller,
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, ApiError> {
-    query.only(&["after", "limit", "app", "machine"])?;
+    query.only(&["after", "limit", "app", "machine", "wait"])?;
+    let wait = query.number("wait", 0, WAIT_MAX)?.unwrap_or(0);
+    let deadline = Instant::now() + Duration::from_secs(wait.unsigned_abs());
     let mut reading = reading(&cloud, &caller, &query).await?;
     let wants = |name: &http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if wants(&header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
@@ -52,10 +59,23 @@ pub(crate) async fn read(
         }
         return Ok(stream::stream(cloud, caller, reading).into_response());
     }
-    let events = cloud
-        .store
-        .events_after(reading.after, reading.filter, reading.limit)
-        .await?;
+    let mut newest = cloud.store.watch();
+    let events = loop {
+        newest.borrow_and_update();
+        let filter = reading.filter.clone();
+        let events = cloud
+            .store
+            .events_after(reading.after, filter, reading.limit)
+            .await?;
+        if !events.is_empty() {
+            break events;
+        }
+        tokio::select! {
+            Ok(()) = newest.changed() => {}
+            () = cloud.stop.cancelled() => break events,
+            () = tokio::time::sleep_until(deadline) => break events,
+        }
+    };
     let next = events.last().map_or(reading.after, |event| event.seq);
     let events = events.into_iter().map(|event| view(&caller, event));
     Ok(Json(EventPage {

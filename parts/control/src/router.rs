@@ -60,7 +60,12 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/apps/{app}/builds", get(builds::start))
         .nest("/v1/apps/{app}/releases", release())
         .route("/v1/apps/{app}/scale/count", post(releases::scale_count))
+        .route("/v1/apps/{app}/move", post(releases::move_app))
         .route("/v1/apps/{app}/scale/vm", post(releases::scale_vm))
+        .route(
+            "/v1/apps/{app}/scale/concurrency",
+            post(releases::scale_concurrency),
+        )
         .route(
             "/v1/apps/{app}/secrets",
             get(secrets::list).post(secrets::change),

@@ -10,7 +10,7 @@ use mayfly_edge_api::{AssignedAddress, EgressAddress, Reach};
 use mayfly_types::{AppId, InvalidName, IpRange, NetworkId, OrgId, OrgSlug, Region, Timestamp};
 use serde_json::json;
 
-use crate::app::by_id;
+use crate::app::{App, by_id};
 use crate::event::{NOTHING, Subject, append};
 use crate::organization::words;
 use crate::{By, ControlStore, StoreError, network};
@@ -290,6 +290,55 @@ fn private(network: NetworkId, number: u64) -> IpAddr {
         | (NO_HOST << 48)
         | u128::from(number & 0xffff_ffff_ffff);
     Ipv6Addr::from_bits(bits).into()
+}
+
+/// Gives an app others in place of the private addresses of the network it leaves.
+pub(crate) fn renumber(
+    tx: &mut Tx<'_>,
+    app: &App,
+    network: NetworkId,
+    by: &By,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "{SELECT} WHERE app_address.app_id = $1 AND app_address.network_id = $2 ORDER BY app_address.ip"
+    );
+    let rows = tx.rows(&sql, args![app.id.as_str(), i64::from(app.network_id.0)])?;
+    for row in &rows {
+        let address = from_row(row)?;
+        let IpAddr::V6(old) = address.ip else {
+            continue;
+        };
+        tx.execute(RELEASE, args![app.id.as_str(), address.ip.to_string()])?;
+        let start = old.to_bits() as u64;
+        let numbers = (0..=u64::from(u16::MAX)).map(|more| start.wrapping_add(more));
+        let ip = first_free(
+            tx,
+            numbers.map(|number| private(network, number)),
+            |tx, ip| {
+                let values = args![
+                    ip.to_string(),
+                    app.id.as_str(),
+                    address.kind.as_str(),
+                    address.region.as_ref().map(Region::as_str),
+                    Some(i64::from(network.0)),
+                    address.service_name.as_str(),
+                    by.at,
+                ];
+                Ok(tx.execute(INSERT, values)? > 0)
+            },
+        )?;
+        let subject = Subject::app(app.org_id, app.id, &app.name);
+        let (before, after) = (json!({ "ip": address.ip }), json!({ "ip": ip }));
+        append(
+            tx,
+            by,
+            "address.renumber",
+            &subject,
+            Some(&before),
+            Some(&after),
+        )?;
+    }
+    Ok(())
 }
 
 /// Every address of an app that is deleted.

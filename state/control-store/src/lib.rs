@@ -11,6 +11,7 @@
 mod acme;
 mod address;
 mod app;
+mod app_move;
 mod app_secret;
 mod audit;
 mod bootstrap;

@@ -103,6 +103,8 @@ const INHERIT: &str = "
         SELECT 1 FROM release AS before
          WHERE before.app_id = release.app_id AND before.status = 'complete' AND before.number < release.number)";
 
+const SET_CONFIG: &str = "UPDATE release SET config = $2 WHERE id = $1 AND status = 'queued'";
+
 const FORGET: &str = "DELETE FROM release WHERE app_id = $1";
 
 const SET_STAGE: &str = "UPDATE release SET stage = $2 WHERE id = $1";
@@ -225,26 +227,7 @@ impl ControlStore {
         stage: String,
         by: By,
     ) -> Result<Release, StoreError> {
-        self.write(move |tx| {
-            let before = by_id(tx, id)?;
-            match before.status {
-                ReleaseStatus::Queued => tx.execute(BEGIN, args![id.as_str(), stage, by.at])?,
-                ReleaseStatus::Running => tx.execute(SET_STAGE, args![id.as_str(), stage])?,
-                _ => return Ok(before),
-            };
-            let release = by_id(tx, id)?;
-            let after = json!({ "version": release.number, "stage": release.stage });
-            append(
-                tx,
-                &by,
-                "release.stage",
-                &release.subject(),
-                NOTHING,
-                Some(&after),
-            )?;
-            Ok(release)
-        })
-        .await
+        self.write(move |tx| set_stage(tx, id, stage, &by)).await
     }
 
     /// Gives a release that waits for its turn the image and configuration of the newest complete one before it: those of
@@ -253,6 +236,15 @@ impl ControlStore {
         self.write(move |tx| {
             tx.execute(INHERIT, args![id.as_str()])?;
             by_id(tx, id)
+        })
+        .await
+    }
+
+    /// Gives a release that waits for its turn another configuration; one that has begun keeps its own.
+    pub async fn set_release_config(&self, id: ReleaseId, config: Value) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(SET_CONFIG, args![id.as_str(), config.to_string()])?;
+            Ok(())
         })
         .await
     }
@@ -334,12 +326,37 @@ fn finish(
     )
 }
 
-fn by_id(reader: &mut Reader<'_>, id: ReleaseId) -> Result<Release, StoreError> {
+pub(crate) fn by_id(reader: &mut Reader<'_>, id: ReleaseId) -> Result<Release, StoreError> {
     let row = reader.row(
         &format!("{SELECT} WHERE release.id = $1"),
         args![id.as_str()],
     )?;
     from_row(&row.ok_or_else(|| StoreError::not_found("release", id))?)
+}
+
+pub(crate) fn set_stage(
+    tx: &mut Tx<'_>,
+    id: ReleaseId,
+    stage: String,
+    by: &By,
+) -> Result<Release, StoreError> {
+    let before = by_id(tx, id)?;
+    match before.status {
+        ReleaseStatus::Queued => tx.execute(BEGIN, args![id.as_str(), stage, by.at])?,
+        ReleaseStatus::Running => tx.execute(SET_STAGE, args![id.as_str(), stage])?,
+        _ => return Ok(before),
+    };
+    let release = by_id(tx, id)?;
+    let after = json!({ "version": release.number, "stage": release.stage });
+    append(
+        tx,
+        by,
+        "release.stage",
+        &release.subject(),
+        NOTHING,
+        Some(&after),
+    )?;
+    Ok(release)
 }
 
 fn from_row(row: &Row) -> Result<Release, StoreError> {

@@ -7,6 +7,7 @@
 //! nobody: contents of local files come through [`AppConfig::inline`].
 
 mod compose;
+mod concurrency;
 mod config;
 mod edit;
 mod format;

@@ -59,7 +59,10 @@ pub use network_policy::{
 pub use oidc::CreateOidcToken;
 pub use platform::{RegionInfo, Regions, VmSize};
 pub use read::{InvalidBody, read, read_value};
-pub use release::{CreateRelease, Release, ReleaseUser, RollbackRelease, ScaleCount, ScaleVm};
+pub use release::{
+    CreateRelease, MoveApp, Release, ReleaseUser, RollbackRelease, ScaleConcurrency, ScaleCount,
+    ScaleVm,
+};
 pub use request::{
     CreateMachine, ExecMachine, ExecResult, MetadataPatch, MetadataValue, ReclaimMemory, SetMemory,
     SignalMachine, SignalName, StartResult, StopMachine, UpdateMachine,

@@ -59,6 +59,28 @@ optional_fields! {
         pub plan: bool,
     }
 
+    /// Another organization for an app.
+    pub struct MoveApp {
+        pub org_slug: String,
+        /// Machines count as up once they run.
+        pub skip_health_checks: bool,
+        /// How long each machine may take to be up.
+        pub wait_timeout: GoDuration,
+    }
+
+    /// Other limits of concurrent work for an app's services. What is left out stays.
+    pub struct ScaleConcurrency {
+        /// Above it, other machines are preferred, and further ones started.
+        pub soft_limit: i64,
+        /// Above it, a machine gets nothing more; 0: without end.
+        pub hard_limit: i64,
+        /// What is counted: `connections` or `requests`.
+        #[serde(rename = "type")]
+        pub limit_type: String,
+        /// Only the services of this group.
+        pub process_group: String,
+    }
+
     /// Another size for an app's machines.
     pub struct ScaleVm {
         /// A preset such as `shared-cpu-2x`.

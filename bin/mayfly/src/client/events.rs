@@ -10,6 +10,8 @@ pub(crate) struct EventFilter {
     pub(crate) limit: Option<usize>,
     pub(crate) app: Option<String>,
     pub(crate) machine: Option<String>,
+    /// Seconds to wait for something to read.
+    pub(crate) wait: Option<u64>,
 }
 
 /// The event log as it grows.
@@ -25,6 +27,7 @@ impl EventFilter {
             ("limit", self.limit.map(|limit| limit.to_string())),
             ("app", self.app.clone()),
             ("machine", self.machine.clone()),
+            ("wait", self.wait.map(|seconds| seconds.to_string())),
         ];
         format!("/v1/events{}", query(&pairs))
     }

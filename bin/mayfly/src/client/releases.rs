@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mayfly_wire::{CreateRelease, Release};
+use mayfly_wire::{CreateRelease, MoveApp, Release};
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded};
@@ -44,6 +44,12 @@ impl Api {
             body["version"] = version.into();
         }
         read(self.post(&path).json(body).send().await?, &path)
+    }
+
+    /// Asks for a move to another organization.
+    pub(crate) async fn move_app(&self, app: &str, wanted: &MoveApp) -> Result<Release, ApiError> {
+        let path = format!("/v1/apps/{}/move", encoded(app));
+        read(self.post(&path).json(json!(wanted)).send().await?, &path)
     }
 
     pub(crate) async fn cancel_release(

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mayfly_wire::{Release, ScaleCount, ScaleVm};
+use mayfly_wire::{Release, ScaleConcurrency, ScaleCount, ScaleVm};
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded};
@@ -50,6 +50,19 @@ impl Api {
             _ => Vec::new(),
         };
         Ok((plan, release(&mut answer, &path)?))
+    }
+
+    pub(crate) async fn scale_concurrency(
+        &self,
+        app: &str,
+        wanted: &ScaleConcurrency,
+    ) -> Result<Release, ApiError> {
+        let path = format!("/v1/apps/{}/scale/concurrency", encoded(app));
+        let mut answer = self.post(&path).json(json!(wanted)).send().await?;
+        release(&mut answer, &path)?.ok_or(ApiError::Unexpected {
+            call: path,
+            what: "it holds no release",
+        })
     }
 
     pub(crate) async fn scale_vm(&self, app: &str, wanted: &ScaleVm) -> Result<Release, ApiError> {

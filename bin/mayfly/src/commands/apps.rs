@@ -2,7 +2,10 @@ mod create;
 mod destroy;
 mod list;
 pub(crate) mod open;
+mod relocate;
 mod restart;
+
+use std::process::ExitCode;
 
 use clap::Subcommand;
 
@@ -20,6 +23,8 @@ pub(crate) enum AppsCommand {
     /// Destroy apps and everything they own
     #[command(visible_aliases = ["delete", "remove", "rm"])]
     Destroy(destroy::Destroy),
+    /// Move an app to another organization
+    Move(relocate::Move),
     /// Open an app in the browser
     Open(open::Open),
     /// List the releases of an app
@@ -29,14 +34,16 @@ pub(crate) enum AppsCommand {
 }
 
 impl AppsCommand {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
-            AppsCommand::Create(command) => command.run(context).await,
-            AppsCommand::List(command) => command.run(context).await,
-            AppsCommand::Destroy(command) => command.run(context).await,
-            AppsCommand::Open(command) => command.run(context).await,
-            AppsCommand::Releases(command) => command.run(context).await,
-            AppsCommand::Restart(command) => command.run(context).await,
+            AppsCommand::Create(command) => command.run(context).await?,
+            AppsCommand::List(command) => command.run(context).await?,
+            AppsCommand::Destroy(command) => command.run(context).await?,
+            AppsCommand::Move(command) => return command.run(context).await,
+            AppsCommand::Open(command) => command.run(context).await?,
+            AppsCommand::Releases(command) => command.run(context).await?,
+            AppsCommand::Restart(command) => command.run(context).await?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -320,7 +320,7 @@ async fn newest(context: &Context, app: &str, version: Option<i64>) -> anyhow::R
 }
 
 /// `2m30s`, or a number of seconds.
-fn duration(flag: &str, text: Option<&str>) -> anyhow::Result<Option<GoDuration>> {
+pub(super) fn duration(flag: &str, text: Option<&str>) -> anyhow::Result<Option<GoDuration>> {
     let Some(text) = text else {
         return Ok(None);
     };

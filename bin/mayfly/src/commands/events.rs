@@ -38,6 +38,7 @@ impl Events {
         let mut filter = EventFilter {
             after: self.after,
             limit: None,
+            wait: None,
             app: self.app.clone(),
             machine: self.machine.clone(),
         };

@@ -1,5 +1,6 @@
 //! `scale`: how many machines an app has, and how large they are.
 
+mod concurrency;
 mod count;
 mod show;
 mod vm;
@@ -14,6 +15,8 @@ use crate::context::Context;
 pub(crate) enum ScaleCommand {
     /// Change how many machines an app has
     Count(count::Count),
+    /// Change how much work at once the machines of an app take
+    Concurrency(concurrency::Concurrency),
     /// Show how many machines an app has, and how large they are
     Show(show::Show),
     /// Change the size of an app's machines
@@ -26,6 +29,7 @@ impl ScaleCommand {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
             ScaleCommand::Count(command) => command.run(context).await,
+            ScaleCommand::Concurrency(command) => command.run(context).await,
             ScaleCommand::Show(command) => command.run(context).await.map(|()| ExitCode::SUCCESS),
             ScaleCommand::Vm(command) => command.run(context).await,
             ScaleCommand::Memory(command) => command.run(context).await,

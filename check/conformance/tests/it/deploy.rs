@@ -2,6 +2,7 @@
 
 mod faults;
 mod machine_checks;
+mod moving;
 mod placement;
 mod steady;
 

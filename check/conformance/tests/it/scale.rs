@@ -232,3 +232,78 @@ fn scaling_goes_on_without_its_client_and_after_a_crash() {
     shop.stage.cloud.crash_and_restart();
     wait_until("one machine", || shop.app() == json!({"iad": 1}));
 }
+
+#[test]
+fn limits_of_services_change_by_a_release() {
+    let shop = Shop::deployed("iad");
+    for (words, why) in [
+        (
+            &["concurrency", "soft=many"][..],
+            "'soft=many': must be a number",
+        ),
+        (
+            &["concurrency", "most=3"],
+            "use soft=N, hard=N or type=connections|requests",
+        ),
+        (
+            &["concurrency", "soft=0"],
+            "soft_limit must be a number from 1 to 1000000, got 0",
+        ),
+        (
+            &["concurrency", "type=users"],
+            "type must be one of connections, requests, got \"users\"",
+        ),
+        (
+            &["concurrency", "soft=30", "hard=20"],
+            "http_service.concurrency.soft_limit",
+        ),
+        (
+            &["concurrency", "soft=3", "-g", "worker"],
+            "process_group: no service of group \"worker\"",
+        ),
+    ] {
+        let said = shop.scale(words);
+        assert!(said.refused().contains(why), "{words:?}: {said:?}");
+    }
+    let changed = shop.scale(&["concurrency", "soft=200", "hard=250"]);
+    assert!(changed.ok().contains("is live"), "{changed:?}");
+    assert!(changed.stderr.contains("soft_limit = 200"), "{changed:?}");
+    let limits = |machine: &Value| {
+        let service = &machine["config"]["services"][0]["concurrency"];
+        (service["soft_limit"].clone(), service["hard_limit"].clone())
+    };
+    let all_have = |soft: i64, hard: i64| {
+        let listed = shop.stage.cloud.get(&shop.stage.path("")).expect(200);
+        let machines = listed.as_array().unwrap();
+        assert_eq!(machines.len(), 2);
+        for machine in machines {
+            assert_eq!(limits(machine), (json!(soft), json!(hard)), "{machine}");
+        }
+    };
+    all_have(200, 250);
+    let shown = shop.cli.run(["config", "show", "--app", "stage"]);
+    assert!(shown.ok().contains("250"), "{shown:?}");
+    // It takes image and configuration from whatever is live when its turn comes.
+    let deploy = [
+        "deploy",
+        "--image",
+        "hello:latest",
+        "--env",
+        "A=b",
+        "--detach",
+    ];
+    shop.cli.run(deploy).ok();
+    let json = shop.scale(&["concurrency", "soft=7", "hard=9", "--json"]);
+    let version = json.json()["version"].as_i64().unwrap();
+    wait_until("the change is live", || {
+        let path = format!("/v1/apps/stage/releases/{version}");
+        shop.stage.cloud.get(&path).expect(200)["status"] == "complete"
+    });
+    all_have(7, 9);
+    let listed = shop.stage.cloud.get(&shop.stage.path("")).expect(200);
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(shop.stage.shell(&id, "echo $A"), "b");
+    shop.cli.run(["releases", "rollback"]).ok();
+    let listed = shop.stage.cloud.get(&shop.stage.path("")).expect(200);
+    assert_ne!(limits(&listed[0]), (json!(7), json!(9)));
+}

@@ -136,6 +136,12 @@ pub(crate) async fn cancel(
             release.number, release.status
         )));
     }
+    if Options::of_release(&release).moves_to.is_some() {
+        return Err(ApiError::conflict(format!(
+            "release v{} moves the app: it ends or fails by itself",
+            release.number
+        )));
+    }
     let reason = format!("cancelled by {}", access.caller.name());
     let by = access.caller.by(&cloud);
     let ended = cloud
@@ -293,6 +299,8 @@ impl Cloud {
             regions: Vec::new(),
             scale: Vec::new(),
             guest: None,
+            concurrency: None,
+            moves_to: None,
             ..options
         };
         let new = NewRelease {

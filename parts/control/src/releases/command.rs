@@ -6,6 +6,7 @@ use mayfly_control_store::{App, Machine, MachineFilter, Release};
 
 use super::content::{Content, GROUP, RELEASE_ID, written};
 use super::error::StepError;
+use super::make::Made;
 use super::one_off::{Outcome, outcome};
 use super::options::Options;
 use crate::cloud::Cloud;
@@ -27,7 +28,7 @@ pub(super) async fn look(
         let key = "release-command".to_owned();
         let region = cloud.region_of(content, None)?;
         cloud
-            .make(app, release, written(&config), key, region, false)
+            .make(app, release, written(&config), key, Made::open(region))
             .await?;
         return Ok(Outcome::Running);
     };

@@ -9,6 +9,7 @@ use mayfly_types::MachineId;
 use mayfly_wire::{InvalidBody, MachineConfig, read_value};
 use serde_json::value::to_raw_value;
 
+use super::machines::runs;
 use super::options::GuestChange;
 use crate::machines::prepare::WrittenConfig;
 
@@ -25,6 +26,8 @@ pub(super) const MADE_BY: &str = "mayfly_made_by_release";
 pub(super) const NUMBER: &str = "mayfly_number";
 /// The machine that a blue-green release replaces by this one.
 pub(super) const REPLACES: &str = "mayfly_replaces";
+/// It was made without being started, in the place of one that rested.
+pub(super) const RESTS: &str = "mayfly_rests";
 /// The machine that this one tests, and which of its checks that is, from 0.
 pub(super) const TESTS: &str = "mayfly_tests";
 pub(super) const CHECK_NUMBER: &str = "mayfly_check_number";
@@ -64,6 +67,8 @@ pub(super) struct Content<'a> {
     pub(super) config: Option<&'a AppConfig>,
     pub(super) guest: Option<&'a GuestChange>,
     pub(super) first_guest: Option<GuestSize>,
+    /// Machines are copied as they are, those that no deployment made too.
+    pub(super) copies: bool,
 }
 
 impl Content<'_> {
@@ -165,7 +170,15 @@ impl Content<'_> {
         let mut next = self.changed(blue)?;
         self.note(&mut next, MADE_BY, self.release.number.to_string());
         self.note(&mut next, REPLACES, blue.id.to_string());
-        self.note(&mut next, BLUE_GREEN, self.release.number.to_string());
+        if self.copies {
+            // What its image's tag stands for by now is another matter.
+            next.image = Some(blue.image.to_string());
+            if !runs(blue.state) {
+                self.note(&mut next, RESTS, "true".to_owned());
+            }
+        } else {
+            self.note(&mut next, BLUE_GREEN, self.release.number.to_string());
+        }
         let replaced = |id: &String| {
             let green = id
                 .parse()
@@ -223,10 +236,12 @@ impl Content<'_> {
     }
 
     fn mark(&self, machine: &mut MachineConfig) {
-        if let Some(image) = &self.release.image {
-            machine.image = Some(image.to_string());
+        if !self.copies {
+            if let Some(image) = &self.release.image {
+                machine.image = Some(image.to_string());
+            }
+            self.note(machine, MANAGED.0, MANAGED.1.to_owned());
         }
-        self.note(machine, MANAGED.0, MANAGED.1.to_owned());
         self.note(machine, RELEASE_ID, self.release.id.to_string());
         self.note(machine, RELEASE_VERSION, self.release.number.to_string());
     }

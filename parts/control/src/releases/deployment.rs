@@ -9,8 +9,9 @@ use mayfly_deploy::{Readiness, Stage, Step, Strategy, Turn, next, scale};
 use mayfly_host_api::StopMachine;
 use mayfly_machine::{Actor, MachineState};
 use mayfly_runtime::report;
-use mayfly_types::{MachineId, Region, Timestamp};
+use mayfly_types::{MachineId, Timestamp};
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::api::app_config;
@@ -19,6 +20,7 @@ use super::content::{Content, written};
 use super::error::StepError;
 use super::machine_checks::{MachineChecks, clear};
 use super::machines::{Fleet, runs};
+use super::make::Made;
 use super::one_off::Outcome;
 use super::options::Options;
 use crate::cloud::Cloud;
@@ -42,6 +44,8 @@ pub(super) struct Progress {
     failing_since: Option<Timestamp>,
     /// Since when old machines get nothing new.
     draining_since: Option<Timestamp>,
+    /// How long the last look at the machines took.
+    pub(super) look_took: Duration,
 }
 
 /// One release under way.
@@ -113,6 +117,7 @@ impl<'a> Deployment<'a> {
             config: self.config.as_ref().filter(|_| !self.options.keep_config),
             guest: self.options.guest.as_ref(),
             first_guest: self.options.first_guest,
+            copies: self.options.moves_to.is_some(),
         }
     }
 
@@ -130,8 +135,14 @@ impl<'a> Deployment<'a> {
         match self.release.stage.as_str() {
             "" => {
                 info!(app = %self.app.name, release = self.release.number, "release begins");
+                let store = &self.cloud.store;
                 if self.options.inherits {
-                    self.cloud.store.inherit_content(self.release.id).await?;
+                    let inherited = store.inherit_content(self.release.id).await?;
+                    if let Some(change) = &self.options.concurrency {
+                        let config = inherited.config.as_ref().map(app_config).transpose()?;
+                        let config = change.apply(config.unwrap_or_default())?;
+                        store.set_release_config(self.release.id, config).await?;
+                    }
                 }
                 match self.has_command() && !self.options.skip_release_command {
                     _ if !self.options.scale.is_empty() => self.set_stage(SCALE).await,
@@ -175,6 +186,11 @@ impl<'a> Deployment<'a> {
 
     async fn enter(&self, stage: Stage) -> Result<(), StepError> {
         let word = json!(stage);
+        if let (Stage::Switch, Some(org)) = (stage, self.options.moves_to) {
+            let (id, by) = (self.release.id, self.cloud.by_platform());
+            let word = word.as_str().unwrap_or_default().to_owned();
+            return Ok(self.cloud.store.move_app(id, org, word, by).await?);
+        }
         self.set_stage(word.as_str().unwrap_or_default()).await
     }
 
@@ -188,7 +204,9 @@ impl<'a> Deployment<'a> {
     }
 
     async fn roll(&self, stage: Stage, progress: &mut Progress) -> Result<(), StepError> {
+        let began = Instant::now();
         let mut fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
+        progress.look_took = began.elapsed();
         if stage != Stage::Switch {
             let checks = self.machine_checks();
             checks.judge(&mut fleet, &progress.told).await?;
@@ -274,8 +292,8 @@ impl<'a> Deployment<'a> {
                 ))
                 .await?;
                 let config = written(&content.first(group, *number)?);
-                self.make(config, format!("{group}-{number}"), region.clone(), false)
-                    .await
+                let made = Made::open(region.clone());
+                self.make(config, format!("{group}-{number}"), made).await
             }
             Step::Settle { group, region } => {
                 let Some(like) = fleet.like(group, region) else {
@@ -286,7 +304,11 @@ impl<'a> Deployment<'a> {
                 let config = written(&content.settler(like)?);
                 let closed = self.options.strategy() == Strategy::BlueGreen;
                 let key = format!("settle-{group}-{region}");
-                self.make(config, key, region.clone(), closed).await
+                let made = Made {
+                    cordoned: closed,
+                    ..Made::open(region.clone())
+                };
+                self.make(config, key, made).await
             }
             Step::Add {
                 group,
@@ -302,15 +324,15 @@ impl<'a> Deployment<'a> {
                 let like = fleet.like(group, region);
                 let config = written(&content.further(group, like, &self.options.scale_env)?);
                 let key = format!("scale-{group}-{region}-{number}");
-                self.make(config, key, region.clone(), false).await
+                self.make(config, key, Made::open(region.clone())).await
             }
             Step::CreateStandby { group, of } => {
                 self.say(&format!("Creating a standby for machine {of}"))
                     .await?;
                 let config = written(&content.standby(group, *of)?);
                 let region = fleet.machines[of].region.clone();
-                self.make(config, format!("{group}-standby"), region, false)
-                    .await
+                let made = Made::open(region);
+                self.make(config, format!("{group}-standby"), made).await
             }
             Step::CreateCanary { group } => {
                 let like = fleet
@@ -324,17 +346,22 @@ impl<'a> Deployment<'a> {
                     .await?;
                 let config = written(&content.canary(like)?);
                 let region = self.cloud.region_of(&content, Some(like))?;
-                self.make(config, format!("{group}-canary"), region, false)
-                    .await
+                let made = Made::open(region);
+                self.make(config, format!("{group}-canary"), made).await
             }
             Step::CreateGreen { blue } => {
                 let blue = &fleet.machines[blue];
                 self.say(&format!("Creating the machine that replaces {}", blue.id))
                     .await?;
+                let rests = self.options.moves_to.is_some() && !runs(blue.state);
                 let config = written(&content.green(blue, &fleet.greens())?);
                 let region = self.cloud.region_of(&content, Some(blue))?;
-                self.make(config, format!("green-{}", blue.id), region, true)
-                    .await
+                let made = Made {
+                    region,
+                    cordoned: true,
+                    rests,
+                };
+                self.make(config, format!("green-{}", blue.id), made).await
             }
             Step::Update(id) => {
                 let machine = &fleet.machines[id];
@@ -365,6 +392,7 @@ impl<'a> Deployment<'a> {
                 self.cloud.host_of(machine)?.stop(*id, request).await?;
                 Ok(())
             }
+            Step::Destroy(id) if fleet.machines[id].state == MachineState::Destroying => Ok(()),
             Step::Destroy(id) => {
                 self.say(&format!("Destroying machine {id}")).await?;
                 let by = self.cloud.by_platform();
@@ -376,16 +404,15 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    async fn make(
-        &self,
-        config: WrittenConfig,
-        key: String,
-        region: Region,
-        cordoned: bool,
-    ) -> Result<(), StepError> {
+    async fn make(&self, config: WrittenConfig, key: String, made: Made) -> Result<(), StepError> {
+        let by = self.cloud.by_platform();
+        let app = match self.options.moves_to {
+            Some(org) => &self.cloud.store.app_in(self.app.clone(), org, by).await?,
+            None => &self.app,
+        };
         let machine = self
             .cloud
-            .make(&self.app, self.release, config, key, region, cordoned)
+            .make(app, self.release, config, key, made)
             .await?;
         match machine.destroyed_at {
             None => Ok(()),

@@ -15,8 +15,9 @@ use crate::cloud::Cloud;
 /// A release under way is looked at so often without news: checks change without an event of the log.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// And not more often than this, whatever goes on in the cloud.
-const BREATH: Duration = Duration::from_millis(15);
+/// And, whatever goes on in the cloud, so long after a look at least, or for as long as the look took: a large app is not
+/// looked at without end.
+const BREATH: Duration = Duration::from_millis(2);
 
 /// Another process may have recorded a release in the same database.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -103,8 +104,8 @@ fn first_of_each_app(mut open: Vec<Release>) -> Vec<Release> {
 
 /// Between two turns of a release.
 enum Pause {
-    /// Until something changed, or might have without a word.
-    UntilNews,
+    /// Until something changed since a look that took so long, or might have without a word.
+    UntilNews(Duration),
     For(Duration),
 }
 
@@ -112,8 +113,8 @@ impl Pause {
     async fn over(self, news: &mut watch::Receiver<EventSeq>) {
         match self {
             Pause::For(time) => tokio::time::sleep(time).await,
-            Pause::UntilNews => {
-                tokio::time::sleep(BREATH).await;
+            Pause::UntilNews(look) => {
+                tokio::time::sleep(look.clamp(BREATH, EVERY)).await;
                 // A store that is closed says nothing any more.
                 let waited = tokio::time::timeout(EVERY, news.changed()).await;
                 if matches!(waited, Ok(Err(_))) {
@@ -134,7 +135,7 @@ async fn carry_out(cloud: &Arc<Cloud>, mut release: Release, stop: Stop) {
         let pause = match Box::pin(Deployment::turn(cloud, &release, &mut progress)).await {
             Ok(()) => {
                 failures = 0;
-                Pause::UntilNews
+                Pause::UntilNews(progress.look_took)
             }
             Err(error) => {
                 let error = report(&error);

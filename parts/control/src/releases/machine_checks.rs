@@ -10,6 +10,7 @@ use mayfly_types::MachineId;
 use super::content::{CHECK_NUMBER, Content, RELEASE_ID, TESTS, written};
 use super::error::StepError;
 use super::machines::Fleet;
+use super::make::Made;
 use super::one_off::{Outcome, outcome};
 use super::options::Options;
 use crate::cloud::Cloud;
@@ -90,8 +91,7 @@ impl MachineChecks<'_> {
                         self.release,
                         config,
                         key,
-                        tested.region.clone(),
-                        false,
+                        Made::open(tested.region.clone()),
                     )
                     .await?;
                 return Ok(Readiness::Waiting);

@@ -11,7 +11,7 @@ use mayfly_machine::MachineState;
 use mayfly_types::{MachineId, Region, Timestamp};
 
 use super::content::{
-    CANARY, Content, GROUP, MADE_BY, MANAGED, NUMBER, RELEASE_ID, REPLACES, group_of,
+    CANARY, Content, GROUP, MADE_BY, MANAGED, NUMBER, RELEASE_ID, REPLACES, RESTS, group_of,
 };
 use super::error::StepError;
 use super::options::Options;
@@ -51,7 +51,8 @@ impl Fleet {
             others: BTreeSet::new(),
         };
         for machine in machines {
-            if !is_managed(&machine) {
+            let copied = options.moves_to.is_some() && !is_one_off(&machine);
+            if !is_managed(&machine) && !copied {
                 continue;
             }
             let group = group_of(&machine);
@@ -215,10 +216,12 @@ impl Fleet {
 pub(super) fn is_managed(machine: &Machine) -> bool {
     let metadata = &machine.spec.metadata;
     let managed = metadata.get(MANAGED.0).map(String::as_str) == Some(MANAGED.1);
-    let one_off = metadata
-        .get(GROUP)
-        .is_some_and(|group| group.starts_with("fly_app_"));
-    managed && !one_off
+    managed && !is_one_off(machine)
+}
+
+fn is_one_off(machine: &Machine) -> bool {
+    let group = machine.spec.metadata.get(GROUP);
+    group.is_some_and(|group| group.starts_with("fly_app_"))
 }
 
 fn is_made_by(machine: &Machine, release: &Release) -> bool {
@@ -261,7 +264,9 @@ fn judge(
     let rests = !ran
         && match machine.state {
             MachineState::Stopped | MachineState::Suspended => true,
-            MachineState::Created => !machine.spec.standbys.is_empty(),
+            MachineState::Created => {
+                !machine.spec.standbys.is_empty() || machine.spec.metadata.contains_key(RESTS)
+            }
             _ => false,
         };
     let checks = checks.of(machine).into_iter().map(|check| CheckNow {

@@ -18,6 +18,26 @@ use crate::secrets::SecretsWish;
 /// Longer than any release takes.
 const KEY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How a machine of a release comes to be.
+pub(super) struct Made {
+    pub(super) region: Region,
+    /// Without requests at first.
+    pub(super) cordoned: bool,
+    /// It is not started.
+    pub(super) rests: bool,
+}
+
+impl Made {
+    /// One that is started and takes requests as soon as it can.
+    pub(super) fn open(region: Region) -> Self {
+        Self {
+            region,
+            cordoned: false,
+            rests: false,
+        }
+    }
+}
+
 impl Cloud {
     pub(super) fn secrets_of(&self, release: &Release) -> SecretsWish {
         SecretsWish {
@@ -60,16 +80,15 @@ impl Cloud {
         release: &Release,
         config: WrittenConfig,
         key: String,
-        region: Region,
-        cordoned: bool,
+        made: Made,
     ) -> Result<Machine, StepError> {
         let order = Order {
             app: app.clone(),
             config: Some(config),
             name: None,
-            region,
-            skip_launch: false,
-            cordoned,
+            region: made.region,
+            skip_launch: made.rests,
+            cordoned: made.cordoned,
             secrets: self.secrets_of(release),
             lease_ttl: None,
             owner: release.owner.clone(),

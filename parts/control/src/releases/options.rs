@@ -5,10 +5,12 @@ use mayfly_appconfig::AppConfig;
 use mayfly_control_store::Release;
 use mayfly_deploy::{Rules, Strategy, Target, Unavailable};
 use mayfly_machine::{CpuKind, GuestSize};
-use mayfly_types::Region;
-use mayfly_wire::{CreateRelease, MachineConfig};
+use mayfly_types::{OrgId, Region};
+use mayfly_wire::{CreateRelease, MachineConfig, ServiceConcurrency};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::api::app_config;
 use crate::error::ApiError;
 
 /// How long one machine may take, unless the release says otherwise: as documented for `wait_timeout`.
@@ -48,6 +50,40 @@ pub(crate) struct Options {
     pub(crate) scale_env: BTreeMap<String, String>,
     /// The size machines get, with `keep_config`.
     pub(crate) guest: Option<GuestChange>,
+    /// What changes about the configuration that is inherited.
+    pub(crate) concurrency: Option<ConcurrencyChange>,
+    /// The organization to which the app goes with copies of its machines as they are.
+    pub(crate) moves_to: Option<OrgId>,
+    pub(crate) skip_checks: bool,
+}
+
+/// Other limits for an app's services.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ConcurrencyChange {
+    pub(crate) limits: ServiceConcurrency,
+    /// Only the services of this process group.
+    pub(crate) group: Option<String>,
+}
+
+impl ConcurrencyChange {
+    /// The configuration with the change.
+    ///
+    /// # Errors
+    /// 422 if no service is meant, or for limits that contradict each other.
+    pub(crate) fn apply(&self, mut config: AppConfig) -> Result<Value, ApiError> {
+        let group = self.group.as_deref();
+        if config.set_concurrency(group, &self.limits) == 0 {
+            let what = match group {
+                Some(group) => format!("process_group: no service of group \"{group}\""),
+                None => "the app has no service".to_owned(),
+            };
+            return Err(ApiError::invalid(format!("{what} has limits to change")));
+        }
+        let value = config.to_value();
+        app_config(&value)?;
+        Ok(value)
+    }
 }
 
 /// What changes about the size of machines; the rest of it stays.
@@ -82,17 +118,22 @@ impl Options {
         }
     }
 
-    /// Whether numbers or sizes of machines are all it changes.
+    /// Whether numbers, sizes or the owner of machines are all it changes.
     pub(crate) fn scales(&self) -> bool {
-        !self.scale.is_empty() || self.guest.is_some()
+        !self.scale.is_empty() || self.guest.is_some() || self.moves_to.is_some()
+    }
+
+    /// Whether it is a change of what the release before it leaves, and of nothing else.
+    fn stands_for_itself(&self) -> bool {
+        self.scales() || self.concurrency.is_some()
     }
 
     /// Whether a release of these contains what an earlier one asked for: new secrets contain those before them, a whole
     /// deployment also an earlier deployment to no other regions. What scales stands for itself.
     pub(crate) fn contain(&self, earlier: &Options) -> bool {
         let places = |region: &Region| self.regions.contains(region);
-        !self.scales()
-            && !earlier.scales()
+        !self.stands_for_itself()
+            && !earlier.stands_for_itself()
             && (!self.inherits || earlier.inherits)
             && earlier.regions.iter().all(places)
     }
@@ -176,6 +217,7 @@ impl Options {
             strategy: self.strategy(),
             max_unavailable: share.and_then(Result::ok).unwrap_or_default(),
             wait_timeout: Duration::from_millis(self.wait_timeout_ms),
+            checks: !self.skip_checks,
             smoke_checks: !self.skip_smoke_checks,
         }
     }
@@ -204,7 +246,7 @@ impl Options {
     }
 }
 
-fn millis(field: &str, wanted: Option<Duration>) -> Result<u64, ApiError> {
+pub(super) fn millis(field: &str, wanted: Option<Duration>) -> Result<u64, ApiError> {
     let wanted = wanted.filter(|wanted| !wanted.is_zero()).unwrap_or(WAIT);
     if wanted > WAIT_MAX {
         return Err(ApiError::invalid(format!(

@@ -11,13 +11,13 @@ use mayfly_control_store::{Machine, NewRelease, Release};
 use mayfly_deploy::{Target, spread};
 use mayfly_machine::GuestSize;
 use mayfly_types::{Region, ReleaseId};
-use mayfly_wire::{ScaleCount, ScaleVm};
+use mayfly_wire::{ScaleConcurrency, ScaleCount, ScaleVm, ServiceConcurrency};
 use serde_json::{Value, json};
 
 use super::api::{app_config, created};
 use super::content::group_of;
 use super::machines::is_managed;
-use super::options::{GuestChange, Options};
+use super::options::{ConcurrencyChange, GuestChange, Options};
 use crate::access::AppAccess;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
@@ -25,6 +25,10 @@ use crate::http::body::JsonBody;
 
 /// More machines of one group than anybody means.
 const COUNT_MAX: usize = 1000;
+
+/// Of concurrent connections or requests.
+const LIMIT_MAX: i64 = 1_000_000;
+const LIMIT_TYPES: [&str; 2] = ["connections", "requests"];
 
 /// Longer ones say the same more tediously.
 const DESCRIPTION_LETTERS: usize = 200;
@@ -144,6 +148,69 @@ pub(crate) async fn vm(
         ..Options::of_scaling()
     };
     let description = format!("Scale {whose}to {size}");
+    let release = record(&cloud, &access, &before, options, description).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "release": release }))))
+}
+
+/// `POST …/scale/concurrency`: other limits for the app's services, or those of a group, as a rolling release. They become
+/// part of the app's configuration.
+pub(crate) async fn concurrency(
+    State(cloud): State<Arc<Cloud>>,
+    access: AppAccess,
+    JsonBody(request): JsonBody<ScaleConcurrency>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let before = newest(&cloud, &access).await?;
+    let limits = ServiceConcurrency {
+        soft_limit: request.soft_limit,
+        hard_limit: request.hard_limit,
+        limit_type: request.limit_type.filter(|kind| !kind.is_empty()),
+    };
+    for (field, limit, least) in [
+        ("soft_limit", limits.soft_limit, 1),
+        ("hard_limit", limits.hard_limit, 0),
+    ] {
+        if limit.is_some_and(|limit| !(least..=LIMIT_MAX).contains(&limit)) {
+            return Err(ApiError::invalid(format!(
+                "{field} must be a number from {least} to {LIMIT_MAX}, got {}",
+                limit.unwrap_or_default()
+            )));
+        }
+    }
+    let kind = limits.limit_type.as_deref();
+    if let Some(kind) = kind.filter(|kind| !LIMIT_TYPES.contains(kind)) {
+        return Err(ApiError::invalid(format!(
+            "type must be one of {}, got \"{kind}\"",
+            LIMIT_TYPES.join(", ")
+        )));
+    }
+    let words = [
+        limits.soft_limit.map(|limit| format!("soft limit {limit}")),
+        limits.hard_limit.map(|limit| format!("hard limit {limit}")),
+        limits.limit_type.clone(),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() {
+        return Err(ApiError::invalid(
+            "soft_limit, hard_limit or type is required",
+        ));
+    }
+    let change = ConcurrencyChange {
+        limits,
+        group: request.process_group.filter(|group| !group.is_empty()),
+    };
+    let config = before.config.as_ref().map(app_config).transpose()?;
+    let config = change.apply(config.unwrap_or_default())?;
+    let description = format!("Concurrency: {}", words.join(", "));
+    let options = Options {
+        concurrency: Some(change),
+        keep_config: false,
+        update_only: true,
+        ..Options::of_scaling()
+    };
+    let before = Release {
+        config: Some(config),
+        ..before
+    };
     let release = record(&cloud, &access, &before, options, description).await?;
     Ok((StatusCode::CREATED, Json(json!({ "release": release }))))
 }

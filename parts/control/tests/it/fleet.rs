@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::fake_host::FakeHost;
@@ -120,11 +121,11 @@ async fn the_regions_say_what_they_have_and_placements_where_things_go() {
         })
         .collect();
     assert_eq!(told, [("iad", 16), ("fra", 32)]);
-    for _ in 0..4 {
-        let asked = json!({"region": "fra", "config": sleeper()});
-        stage.post(MACHINES, asked).await.expect(200);
+    // Machines of one app are spread over the hosts of a region, also those asked for at the same time.
+    let asked = (0..4).map(|_| json!({"region": "fra", "config": sleeper()}));
+    for made in join_all(asked.map(|body| stage.post(MACHINES, body))).await {
+        made.expect(200);
     }
-    // Machines of one app are spread over the hosts of a region.
     assert_eq!(
         others
             .iter()

@@ -8,8 +8,14 @@ use crate::client::EventFilter;
 use crate::context::Context;
 use crate::output::Progress;
 
-/// Between two looks; the log tells everything that happened meanwhile.
+/// Between two attempts to reach the cloud.
 const EVERY: Duration = Duration::from_millis(300);
+
+/// Between two pages of news at least.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// How long one question waits for news, in seconds.
+const WAIT: u64 = 5;
 
 /// Events read at once.
 const PAGE: usize = 200;
@@ -30,6 +36,7 @@ pub(crate) async fn follow(
         limit: Some(PAGE),
         app: Some(app.to_owned()),
         machine: None,
+        wait: None,
     };
     let mut progress = Progress::start(&context.out, &format!("Deploying v{version}"));
     let mut silent = Duration::ZERO;
@@ -53,21 +60,22 @@ pub(crate) async fn follow(
             }
             Err(error) => return Err(error.into()),
         };
-        let full = events.len() == PAGE;
         for event in &events {
             if let Some(line) = line(event, version) {
                 progress.say(&line);
             }
         }
         filter.after = next.or(filter.after);
-        if full {
-            continue;
+        // One that is at its end still gets the rest of its events told.
+        match release.finished_at.is_some() {
+            true if events.len() < PAGE => {
+                drop(progress);
+                return end(context, app, &release);
+            }
+            true => filter.wait = None,
+            false => filter.wait = Some(WAIT),
         }
-        if release.finished_at.is_some() {
-            drop(progress);
-            return end(context, app, &release);
-        }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(BREATH).await;
     }
 }
 

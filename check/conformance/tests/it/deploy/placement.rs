@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mayfly_conformance::Stage;
-use mayfly_testing::CloudOptions;
+use mayfly_testing::{CloudOptions, wait_until};
 use serde_json::Value;
 
 use super::{CHECKED, Shop, id};
@@ -105,5 +105,7 @@ fn a_release_that_fails_leaves_nothing_in_further_regions() {
     ));
     let failed = shop.deploy(&["--region", "lhr", "--strategy", "bluegreen"]);
     assert!(failed.refused().contains("exit"), "{failed:?}");
-    assert_eq!(places(&shop, "app"), counts(&[("iad", 1), ("ord", 1)]));
+    wait_until("the new machines are gone", || {
+        places(&shop, "app") == counts(&[("iad", 1), ("ord", 1)])
+    });
 }
