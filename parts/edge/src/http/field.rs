@@ -236,6 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_differs_in_one_byte_is_another() {
+        let may_stand_in_a_name =
+            |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let bytes: Vec<u8> = (0..=u8::MAX).filter(may_stand_in_a_name).collect();
+        for (known, _) in (0..64).flat_map(by_length) {
+            for place in 0..known.len() {
+                for byte in &bytes {
+                    let mut name = known.as_bytes().to_vec();
+                    name[place] = *byte;
+                    let same = name.eq_ignore_ascii_case(known.as_bytes());
+                    assert_eq!(
+                        is_known(&name, known.as_bytes()),
+                        same,
+                        "{known} {place} {byte}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn numbers_are_digits() {
         assert_eq!(decimal(b"0042"), Some(42));
         assert_eq!(
