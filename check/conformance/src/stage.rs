@@ -58,7 +58,13 @@ impl Stage {
     /// If `./dev setup` did not make it, or for another version of its recipe.
     #[track_caller]
     pub fn import_builder(&self) {
-        self.upload(&tool("builder.tar"), "");
+        self.import_all(&tool("builder.tar"));
+    }
+
+    /// Gives an archive to the cloud, with the names that its images have in it.
+    #[track_caller]
+    pub fn import_all(&self, archive: &Path) {
+        self.upload(archive, "");
     }
 
     /// Gives an archive to the cloud under a name.

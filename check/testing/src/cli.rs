@@ -90,7 +90,7 @@ impl CliRunner {
 }
 
 /// Longer than any command of a test may take; what hangs is a defect and must not hang the tests.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(150);
+const COMMAND_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Collects what the command says; kills it when it hangs.
 fn wait_with_limit(child: Child, shown: &str) -> Output {

@@ -27,6 +27,7 @@ mod network_soak;
 mod one_server;
 mod outage;
 mod outward;
+mod quickstarts;
 mod regions;
 mod registry;
 mod replay;

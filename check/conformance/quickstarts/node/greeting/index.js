@@ -1,0 +1,1 @@
+module.exports = (who) => `hello from ${who}, the first time\n`;

@@ -1,0 +1,202 @@
+//! The quick starts people know, on the sources in `quickstarts/`: from `launch` to `apps destroy`, with our Dockerfiles on
+//! the base images that `quickstarts/make-images` made of packages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use mayfly_conformance::{Stage, tool};
+use mayfly_testing::{CliAnswer, CliRunner, wait_until};
+
+/// Sources of an app, and what is expected of them.
+struct QuickStart {
+    /// The folder in `quickstarts/`, and the app's name.
+    name: &'static str,
+    /// What `launch` calls them.
+    kind: &'static str,
+    /// Where it says `the first time`.
+    greets: &'static str,
+    /// Lines of the Dockerfile that is built.
+    dockerfile: &'static [&'static str],
+}
+
+const QUICK_STARTS: [QuickStart; 6] = [
+    QuickStart {
+        name: "node",
+        kind: "NodeJS",
+        greets: "greeting/index.js",
+        dockerfile: &["ARG NODE_VERSION=22", "RUN npm ci --include=dev"],
+    },
+    QuickStart {
+        name: "python",
+        kind: "Flask",
+        greets: "app.py",
+        dockerfile: &["ARG PYTHON_VERSION=3.11", "RUN pip install gunicorn"],
+    },
+    QuickStart {
+        name: "go",
+        kind: "Go",
+        greets: "greeting.txt",
+        dockerfile: &["ARG GO_VERSION=1.19", "FROM debian:bookworm-slim"],
+    },
+    QuickStart {
+        name: "rust",
+        kind: "Rust",
+        greets: "src/main.rs",
+        dockerfile: &["FROM rust:${RUST_VERSION}-bookworm AS build"],
+    },
+    QuickStart {
+        name: "static",
+        kind: "Static",
+        greets: "index.html",
+        dockerfile: &["FROM nginx:alpine"],
+    },
+    QuickStart {
+        name: "dockerfile",
+        kind: "Dockerfile",
+        greets: "greeting.txt",
+        dockerfile: &["EXPOSE 8123"],
+    },
+];
+
+/// A quick start in a user's home.
+struct Replay<'a> {
+    stage: &'a Stage,
+    start: &'a QuickStart,
+    cli: CliRunner,
+    path: PathBuf,
+}
+
+impl<'a> Replay<'a> {
+    fn new(stage: &'a Stage, start: &'a QuickStart) -> Self {
+        let cli = stage.cloud.cli();
+        let path = cli.home().join(start.name);
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("quickstarts");
+        copy(&sources.join(start.name), &path);
+        Self {
+            stage,
+            start,
+            cli,
+            path,
+        }
+    }
+
+    /// The words of a line, `HERE` for the sources and `APP` for the app.
+    #[track_caller]
+    fn run(&self, line: &str) -> CliAnswer {
+        let path = self.path.to_str().expect("a plain path");
+        let words = line.split(' ');
+        self.cli
+            .run(words.map(|word| word.replace("HERE", path).replace("APP", self.start.name)))
+    }
+
+    #[track_caller]
+    fn answers(&self, what: &str) {
+        let app = self.start.name;
+        wait_until(&format!("{app} says `{what}`"), || {
+            self.page().is_some_and(|page| page.contains(what))
+        });
+    }
+
+    /// What a browser gets: a launched app wants HTTPS.
+    fn page(&self) -> Option<String> {
+        let edge = self.stage.cloud.edge_tls();
+        let (ip, port) = (edge.ip(), edge.port());
+        let name = format!("{}.mayfly.localhost", self.start.name);
+        let output = Command::new("curl")
+            .args(["--silent", "--fail", "--insecure", "--max-time", "10"])
+            .args(["--resolve", &format!("{name}:{port}:{ip}")])
+            .arg(format!("https://{name}:{port}/"))
+            .output()
+            .expect("curl is there");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    }
+
+    fn machines(&self) -> usize {
+        let machines = self
+            .stage
+            .cloud
+            .get(&format!("/v1/apps/{}/machines", self.start.name));
+        machines.json().as_array().map_or(0, Vec::len)
+    }
+
+    fn replay(&self) {
+        let start = self.start;
+        let launched = self.run("launch --path HERE --name APP --yes --ha=false");
+        let said = launched.ok();
+        assert!(
+            said.contains(&format!("= {}\n", start.kind)),
+            "{launched:?}"
+        );
+        assert!(
+            said.contains(&format!("v1 of {} is live", start.name)),
+            "{launched:?}"
+        );
+        let dockerfile = fs::read_to_string(self.path.join("Dockerfile")).unwrap();
+        for line in start.dockerfile {
+            assert!(
+                dockerfile.lines().any(|found| found == *line),
+                "{line}: {dockerfile}"
+            );
+        }
+        self.run("config validate --strict --config HERE").ok();
+        self.answers("the first time");
+
+        let file = self.path.join(start.greets);
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("the first time", "once more")).unwrap();
+        let deployed = self.run("deploy HERE");
+        assert!(
+            deployed
+                .ok()
+                .contains(&format!("v2 of {} is live", start.name)),
+            "{deployed:?}"
+        );
+        self.answers("once more");
+
+        let back = self.run("releases rollback --app APP --yes");
+        assert!(
+            back.ok().contains(&format!("v3 of {} is live", start.name)),
+            "{back:?}"
+        );
+        self.answers("the first time");
+
+        self.run("scale count 2 --app APP --yes").ok();
+        wait_until("there are two machines", || self.machines() == 2);
+        self.answers("the first time");
+        self.run("apps destroy APP --yes").ok();
+        assert!(!self.run("apps list").ok().contains(start.name));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// In one cloud, three at a time: much of a deployment is watching whether the app stays up.
+#[test]
+fn known_quick_starts_are_replayed_from_launch_to_destroy() {
+    let stage = Stage::set();
+    stage.import_builder();
+    stage.import_all(&tool("quickstarts.tar"));
+    thread::scope(|scope| {
+        for starts in QUICK_STARTS.chunks(2) {
+            let stage = &stage;
+            scope.spawn(move || {
+                for start in starts {
+                    Replay::new(stage, start).replay();
+                }
+            });
+        }
+    });
+}
