@@ -100,6 +100,9 @@ impl<'a> Python<'a> {
                 "RUN /usr/local/bin/pip install pipenv\nCOPY Pipfile ./\n\
                  RUN pipenv lock && pipenv requirements > requirements.txt && pip install -r requirements.txt"
             }
+            Installer::Requirements if self.has_local_parts() => {
+                "COPY . .\nRUN pip install -r requirements.txt"
+            }
             Installer::Requirements if self.tree.has("requirements.txt") => {
                 "COPY requirements.txt ./\nRUN pip install -r requirements.txt"
             }
@@ -109,6 +112,26 @@ impl<'a> Python<'a> {
             Installer::Project => "COPY . .\nRUN pip install .",
         };
         lines.to_owned()
+    }
+
+    /// Whether `requirements.txt` refers to other files of the project: more lists, wheels, packages.
+    fn has_local_parts(&self) -> bool {
+        const MARKS: [&str; 8] = [
+            "-r",
+            "-c",
+            "-e",
+            "--requirement",
+            "--constraint",
+            "--editable",
+            "--find-links",
+            ".",
+        ];
+        let lines = self.tree.text("requirements.txt").lines().map(str::trim);
+        lines.filter(|line| !line.contains("://")).any(|line| {
+            MARKS.iter().any(|mark| line.starts_with(mark))
+                || line.contains("@ file:")
+                || line.contains(".whl")
+        })
     }
 
     /// Debian packages to build with, and to run with.

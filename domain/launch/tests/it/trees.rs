@@ -506,6 +506,51 @@ pub(crate) const PROJECTS: &[(&str, &str, &[File])] = &[
         ],
     ),
     (
+        "node-workspace",
+        "NodeJS",
+        &[
+            (
+                "package.json",
+                r#"{"workspaces":["packages/*"],"scripts":{"start":"node server.js"}}"#,
+            ),
+            ("package-lock.json", "{}"),
+            ("packages/a/package.json", r#"{"name":"a"}"#),
+            ("server.js", ""),
+        ],
+    ),
+    (
+        "node-patched",
+        "NodeJS",
+        &[
+            (
+                "package.json",
+                r#"{"scripts":{"start":"node server.js","postinstall":"patch-package"}}"#,
+            ),
+            ("patches/a+1.0.0.patch", ""),
+            ("server.js", ""),
+        ],
+    ),
+    (
+        "python-lists",
+        "Python",
+        &[
+            ("requirements.txt", "-r requirements/base.txt\n"),
+            ("requirements/base.txt", "httpx\n"),
+            ("main.py", ""),
+        ],
+    ),
+    (
+        "rust-program",
+        "Rust",
+        &[
+            (
+                "Cargo.toml",
+                "[package]\nname = 'shop'\n[[bin]]\nname = 'server'\npath = 'src/main.rs'\n",
+            ),
+            ("src/main.rs", ""),
+        ],
+    ),
+    (
         "rust-workspace",
         "Actix Web",
         &[

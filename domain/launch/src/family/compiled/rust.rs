@@ -20,6 +20,7 @@ pub(in crate::family) fn rust(tree: &SourceTree) -> Option<Project> {
     }
     let manifest: toml::Table = tree.text("Cargo.toml").parse().unwrap_or_default();
     let (package, manifests) = binary(tree, &manifest);
+    let program = program(manifests.last().unwrap_or(&manifest)).unwrap_or(&package);
     let needs = |name: &str| {
         manifests.iter().any(|manifest| {
             let tables = [
@@ -72,8 +73,10 @@ pub(in crate::family) fn rust(tree: &SourceTree) -> Option<Project> {
         "Dockerfile",
         format!(
             "ARG RUST_VERSION=1\nFROM rust:${{RUST_VERSION}}-bookworm AS build\nWORKDIR /src\nCOPY . .\n\
+             # Cargo compares times, and a file from elsewhere may be older than what was built last.\n\
              RUN --mount=type=cache,target=/usr/local/cargo/registry \\\n    --mount=type=cache,target=/src/target \\\n    \
-             cargo build --release{locked} --package {package} && cp target/release/{package} /run-app\n\n\
+             find . -path ./target -prune -o -type f -exec touch {{}} + && \\\n    \
+             cargo build --release{locked} --package {package} && cp target/release/{program} /run-app\n\n\
              FROM debian:bookworm-slim\nRUN apt-get update -qq && \\\n    apt-get install --no-install-recommends -y {libraries} && \\\n    \
              rm -rf /var/lib/apt/lists/*\nWORKDIR /app\n{assets}COPY --from=build /run-app /usr/local/bin/run-app\n\
              USER nobody\nENV PORT={port}\nEXPOSE {port}\nCMD [\"run-app\"]\n"
@@ -134,4 +137,11 @@ fn binary(tree: &SourceTree, root: &toml::Table) -> (String, Vec<toml::Table>) {
         }
     }
     ("app".to_owned(), manifests)
+}
+
+/// The program's name, where it is not that of its package.
+fn program(manifest: &toml::Table) -> Option<&str> {
+    let default = manifest.get("package")?.get("default-run");
+    let first = || manifest.get("bin")?.as_array()?.first()?.get("name");
+    default.or_else(first)?.as_str()
 }

@@ -41,7 +41,7 @@ fn base(tree: &SourceTree, package: &Package) -> String {
     }
 }
 
-/// Lines that copy what names the dependencies and install them.
+/// Lines that copy what names the dependencies, install them, and copy the rest.
 fn install(tree: &SourceTree, package: &Package) -> String {
     let mut files = vec!["package.json"];
     files.extend(package.lock);
@@ -50,6 +50,16 @@ fn install(tree: &SourceTree, package: &Package) -> String {
             .into_iter()
             .filter(|file| tree.has(file)),
     );
+    let copied = files.join(" ");
+    let (before, after) = if package.has_local_parts(tree) {
+        // Without the project's own packages beside it, a manager installs nothing and calls that success.
+        ("COPY . .\n".to_owned(), "")
+    } else if tree.has_dir("patches") {
+        let patches = "COPY patches ./patches\n";
+        (format!("COPY {copied} ./\n{patches}"), "COPY . .\n")
+    } else {
+        (format!("COPY {copied} ./\n"), "COPY . .\n")
+    };
     let command = match (package.manager, package.lock) {
         (Manager::Npm, Some(_)) => "npm ci --include=dev",
         (Manager::Npm, None) => "npm install --include=dev",
@@ -65,7 +75,7 @@ fn install(tree: &SourceTree, package: &Package) -> String {
     let prisma = prisma.and_then(|path| path.rsplit_once('/')).map_or_else(String::new, |(directory, _)| {
         format!("COPY {directory} ./{directory}\nRUN npx prisma generate --schema {directory}/schema.prisma\n")
     });
-    format!("COPY {} ./\nRUN {command}\n{prisma}", files.join(" "))
+    format!("{before}RUN {command}\n{prisma}{after}")
 }
 
 impl Image {
@@ -127,7 +137,7 @@ impl Image {
             .collect();
         format!(
             "{base}{openssl}WORKDIR /app\nENV NODE_ENV=production\n\n\
-             FROM base AS build\n{tools}{install}COPY . .\n{build}{prune}\n\
+             FROM base AS build\n{tools}{install}{build}{prune}\n\
              FROM base\n{data}{copies}USER {user}\nENV PORT={port}{env}\nEXPOSE {port}\nCMD {cmd}\n",
             base = base(tree, package),
             install = install(tree, package),
@@ -148,7 +158,7 @@ impl Image {
             .as_ref()
             .map_or_else(String::new, |command| format!("RUN {command}\n"));
         format!(
-            "{base}WORKDIR /app\n\nFROM base AS build\n{install}COPY . .\n{build}\n\
+            "{base}WORKDIR /app\n\nFROM base AS build\n{install}{build}\n\
              FROM nginx:alpine\n\
              RUN printf 'server {{\\n  listen {port};\\n  root /usr/share/nginx/html;\\n  gzip on;\\n  gzip_types text/css application/javascript image/svg+xml;\\n  \
              location / {{ try_files $uri $uri/ /index.html; }}\\n}}\\n' > /etc/nginx/conf.d/default.conf\n\

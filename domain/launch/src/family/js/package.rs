@@ -141,6 +141,21 @@ impl Package {
         .any(|name| self.json["devDependencies"].get(name).is_some())
     }
 
+    /// Whether packages of the project itself are installed with its dependencies.
+    pub(super) fn has_local_parts(&self, tree: &SourceTree) -> bool {
+        let is_local = |wanted: &Value| {
+            let wanted = wanted.as_str().unwrap_or_default();
+            ["file:", "link:", "portal:", "workspace:"]
+                .iter()
+                .any(|kind| wanted.starts_with(kind))
+        };
+        let needs_local = ["dependencies", "devDependencies"]
+            .iter()
+            .filter_map(|list| self.json[list].as_object())
+            .any(|list| list.values().any(is_local));
+        self.json.get("workspaces").is_some() || tree.has("pnpm-workspace.yaml") || needs_local
+    }
+
     pub(super) fn has_prisma(&self) -> bool {
         self.needs("prisma") || self.needs("@prisma/client")
     }
