@@ -41,16 +41,16 @@ const QUICK_STARTS: [QuickStart; 6] = [
         dockerfile: &["ARG GO_VERSION=1.19", "FROM debian:bookworm-slim"],
     },
     QuickStart {
-        name: "rust",
-        kind: "Rust",
-        greets: "src/main.rs",
-        dockerfile: &["FROM rust:${RUST_VERSION}-bookworm AS build"],
-    },
-    QuickStart {
         name: "static",
         kind: "Static",
         greets: "index.html",
         dockerfile: &["FROM nginx:alpine"],
+    },
+    QuickStart {
+        name: "rust",
+        kind: "Rust",
+        greets: "src/main.rs",
+        dockerfile: &["FROM rust:${RUST_VERSION}-bookworm AS build"],
     },
     QuickStart {
         name: "dockerfile",

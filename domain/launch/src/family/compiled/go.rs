@@ -78,7 +78,8 @@ pub(in crate::family) fn go(tree: &SourceTree) -> Option<Project> {
         "Dockerfile",
         format!(
             "ARG GO_VERSION={version}\nFROM golang:${{GO_VERSION}}-bookworm AS build\nWORKDIR /src\n{download}COPY . .\n\
-             RUN CGO_ENABLED={cgo} go build -trimpath -ldflags=\"-s -w\" -o /run-app {package}\n\n\
+             RUN --mount=type=cache,target=/root/.cache/go-build \\\n    \
+             CGO_ENABLED={cgo} go build -trimpath -ldflags=\"-s -w\" -o /run-app {package}\n\n\
              FROM debian:bookworm-slim\nRUN apt-get update -qq && \\\n    apt-get install --no-install-recommends -y ca-certificates tzdata && \\\n    \
              rm -rf /var/lib/apt/lists/*\nWORKDIR /app\n{assets}COPY --from=build /run-app /usr/local/bin/run-app\n\
              USER nobody\nENV PORT={port}\nEXPOSE {port}\nCMD [\"run-app\"]\n",
