@@ -160,10 +160,7 @@ impl<'a> Deployment<'a> {
                 }
             }
             SCALE => self.scale(&mut progress.told).await,
-            stage => {
-                let stage: Stage = serde_json::from_value(json!(stage)).unwrap_or(Stage::Machines);
-                self.roll(stage, progress).await
-            }
+            _ => self.roll(self.stage(), progress).await,
         }
     }
 
@@ -175,6 +172,11 @@ impl<'a> Deployment<'a> {
         deploy
             .and_then(|deploy| deploy.release_command.as_deref())
             .is_some_and(|command| !command.trim().is_empty())
+    }
+
+    /// How far the machines are, once it is about them.
+    fn stage(&self) -> Stage {
+        serde_json::from_value(json!(self.release.stage)).unwrap_or(Stage::Machines)
     }
 
     fn first_stage(&self) -> Stage {
@@ -446,8 +448,11 @@ impl<'a> Deployment<'a> {
         warn!(app = %self.app.name, release = self.release.number, reason, "release failed");
         let fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
         let by = self.cloud.by_platform();
-        for machine in fleet.extra(self.options.strategy()) {
-            self.cloud.destroy_machine(machine, true, &by).await?;
+        // Once requests have moved, what stands beside the old machines is what serves.
+        if self.stage() != Stage::Switch {
+            for machine in fleet.extra(self.options.strategy()) {
+                self.cloud.destroy_machine(machine, true, &by).await?;
+            }
         }
         clear(self.cloud, self.release).await?;
         for machine in fleet.machines.values() {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use http::StatusCode;
 use mayfly_control_store::NewRelease;
 use mayfly_deploy::Strategy;
+use mayfly_machine::Rights;
 use mayfly_types::ReleaseId;
 use mayfly_wire::MoveApp;
 use serde_json::json;
@@ -32,6 +33,16 @@ pub(crate) async fn move_app(
         return Err(ApiError::invalid(format!(
             "org_slug: app {} is in organization {} already",
             access.app.name, org.slug
+        )));
+    }
+    let machines = cloud.machines_of(&access.app, false).await?;
+    if machines
+        .iter()
+        .any(|machine| machine.spec.rights != Rights::Ordinary)
+    {
+        return Err(ApiError::invalid(format!(
+            "app {} holds the organization's builder, which stays with it",
+            access.app.name
         )));
     }
     let skip = request.skip_health_checks == Some(true);
