@@ -44,6 +44,7 @@ pub(super) fn deno(tree: &SourceTree) -> Option<Project> {
         "Dockerfile",
         format!(
             "ARG DENO_VERSION=2.1.4\nFROM denoland/deno:${{DENO_VERSION}}\nWORKDIR /app\n\
+             # Deno writes its lock file where there is none.\nRUN chown deno:deno /app\n\
              COPY --chown=deno:deno . .\nUSER deno\nRUN deno cache {entry}\nENV PORT={port}\nEXPOSE {port}\n\
              CMD [\"run\", \"-A\", \"./{entry}\"]\n"
         ),
