@@ -55,6 +55,7 @@ impl Core {
         let mut memory: Option<Box<Memory>> = None;
         let mut stopped = pin!(stop.cancelled());
         let (mut first, mut waited) = (true, Duration::ZERO);
+        let mut requests = 0_u32;
         loop {
             let (idle, head) = self.patience(memory.as_deref());
             pulse.set(idle.saturating_sub(waited));
@@ -79,10 +80,14 @@ impl Core {
             if std::mem::take(&mut first) && greets_in_h2(&mut client.reader, &pulse).await {
                 return Box::pin(self.serve_h2(client, conn, stop)).await;
             }
-            // Only a busy connection holds what requests need.
-            let served = Box::pin(self.serve_busy(&mut client, conn, &pulse, &mut memory, stop));
+            requests = requests.saturating_add(1);
+            // Only a busy connection holds what requests need; with one request it is not known to be.
+            let keeps = requests > 1;
+            let served =
+                Box::pin(self.serve_busy(&mut client, conn, &pulse, &mut memory, keeps, stop));
             match served.await {
-                Next::Request => waited = BUSY_PATIENCE.min(idle),
+                Next::Request if keeps => waited = BUSY_PATIENCE.min(idle),
+                Next::Request => {}
                 Next::Gone => return,
                 Next::Nothing if client.reader.is_quiet().await => {
                     // TLS has a goodbye of its own; a client that does not take it goes without.
@@ -110,13 +115,15 @@ impl Core {
         })
     }
 
-    /// Serves the request whose first byte has come, and those that follow soon: what they need is made once.
+    /// Serves the request whose first byte has come and, with `keeps`, those that follow soon: what they need is made
+    /// once.
     async fn serve_busy<S: ClientStream>(
         &self,
         client: &mut Channel<S>,
         conn: &ConnInfo,
         pulse: &Arc<Pulse>,
         memory: &mut Option<Box<Memory>>,
+        keeps: bool,
         stop: &Stop,
     ) -> Next {
         let (mut head, mut out) = (RequestHead::default(), Vec::new());
@@ -126,7 +133,7 @@ impl Core {
             let next = self
                 .serve_one(client, conn, pulse, memory, working, stop)
                 .await;
-            if !matches!(next, Next::Request) || stop.is_cancelled() {
+            if !matches!(next, Next::Request) || !keeps || stop.is_cancelled() {
                 return next;
             }
             let (idle, head_patience) = self.patience(memory.as_deref());
