@@ -9,6 +9,7 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6, TcpListener};
 use std::os::fd::OwnedFd;
 
+use mayfly_netlink::{ACK, CREATE, Message, Socket};
 use mayfly_sys::make_transparent;
 use mayfly_types::MachineId;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -17,7 +18,6 @@ use tracing::warn;
 use crate::firewall::batch;
 use crate::mesh::{Mesh, blocking};
 use crate::namespace;
-use crate::netlink::{ACK, CREATE, Message, Socket};
 
 const SSH_PORT: u16 = 22;
 /// Where the listener really is. No machine has the address, and nothing has used the port for decades.

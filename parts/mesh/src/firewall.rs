@@ -18,8 +18,9 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
+use mayfly_netlink::{ACK, CREATE, DUMP, EXCL, Message, Socket, attributes};
+
 use crate::address::{API_PORT, Ipv4Pool, machine_prefix, network_prefix};
-use crate::netlink::{ACK, CREATE, DUMP, EXCL, Message, Socket, attributes};
 use crate::traffic::{Address, Guard, Traffic, pieces};
 
 /// Where every host takes connections of other servers' edges to its machines.

@@ -4,12 +4,12 @@ use std::io;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
+use mayfly_netlink::Socket;
 use serde::{Deserialize, Serialize};
 
 use crate::MeshError;
 use crate::address::Ipv4Pool;
 use crate::firewall::{claim_table, delete_table};
-use crate::netlink::Socket;
 use crate::route;
 
 /// What names one daemon's network among others on the same server; chosen once and kept in the data directory.

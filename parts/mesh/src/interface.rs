@@ -3,10 +3,10 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 
+use mayfly_netlink::Socket;
 use mayfly_types::IpRange;
 
 use crate::MeshError;
-use crate::netlink::Socket;
 use crate::route;
 
 /// What the kernel shall know of an interface that somebody else made: a tunnel.
@@ -30,6 +30,22 @@ pub struct InterfaceShape {
 pub fn shape_interface(shape: &InterfaceShape) -> Result<(), MeshError> {
     shape_now(shape).map_err(|source| MeshError::Interface {
         name: shape.name.clone(),
+        source,
+    })
+}
+
+/// What is reached through an interface now. Blocking.
+///
+/// # Errors
+/// As of [`shape_interface`].
+pub fn interface_routes(name: &str) -> Result<BTreeSet<IpRange>, MeshError> {
+    let list = || {
+        let mut socket = Socket::route()?;
+        let link = route::find_link(&mut socket, name)?.ok_or(io::ErrorKind::NotFound)?;
+        route::list_routes(&mut socket, link.index)
+    };
+    list().map_err(|source| MeshError::Interface {
+        name: name.to_owned(),
         source,
     })
 }

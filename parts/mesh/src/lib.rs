@@ -19,7 +19,6 @@ mod interface;
 mod local;
 mod mesh;
 mod namespace;
-mod netlink;
 mod route;
 mod traffic;
 
@@ -27,7 +26,7 @@ pub use address::{API_PORT, Ipv4Pool, private_ip};
 pub use door::Family;
 pub use error::MeshError;
 pub use firewall::{BACKHAUL_PORT, tunnel_name};
-pub use interface::{InterfaceShape, shape_interface};
+pub use interface::{InterfaceShape, interface_routes, shape_interface};
 pub use local::LocalAddresses;
 pub use mesh::{Attachment, Mesh};
 pub use traffic::{Flow, Guard, MachineTraffic, Traffic};

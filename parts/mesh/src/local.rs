@@ -4,10 +4,10 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use mayfly_netlink::Socket;
 use mayfly_types::IpRange;
 
 use crate::MeshError;
-use crate::netlink::Socket;
 use crate::route;
 
 /// The addresses of apps that this host answers for: ranges of IPv4 by a local route to the whole range (AnyIP), IPv6 one

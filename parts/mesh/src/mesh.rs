@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use mayfly_netlink::Socket;
 use mayfly_types::{MachineId, Region};
 use tracing::{info, warn};
 
@@ -16,7 +17,6 @@ use crate::firewall::{self, Admission};
 use crate::forwarding;
 use crate::instance::Instance;
 use crate::namespace;
-use crate::netlink::Socket;
 use crate::route::{self, GATEWAY_V4, GATEWAY_V6, Link, Scope};
 use crate::traffic::Traffic;
 
@@ -124,6 +124,17 @@ impl Mesh {
     /// What the tunnel interface of a region's gateway is called: rules for users' devices go by this name.
     pub fn gateway_interface(&self, region: &Region) -> String {
         format!("{}{GATEWAY_MARK}{region}", self.0.prefix)
+    }
+
+    /// Takes away the WireGuard links that an earlier process of this daemon left in the kernel, but for those in use.
+    ///
+    /// # Errors
+    /// `MeshError::List`; a later call completes it.
+    pub async fn sweep_tunnels(&self, used: BTreeSet<String>) -> Result<(), MeshError> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || inner.remove_tunnels(&used))
+            .await
+            .map_err(MeshError::List)
     }
 
     /// Lets exactly these devices into their networks by a gateway's interface, each named by the first address of its
@@ -367,7 +378,28 @@ impl Inner {
         })
     }
 
+    /// Each may have a table of its own name, which says where it is heard.
+    fn remove_tunnels(&self, used: &BTreeSet<String>) -> io::Result<()> {
+        let gateways = format!("{}{GATEWAY_MARK}", self.prefix);
+        let tunnel = firewall::tunnel_name(&self.instance.tag);
+        let mut routes = Socket::route()?;
+        for link in route::list_links(&mut routes, "m")? {
+            let ours = link.name.starts_with(&gateways) || link.name == tunnel;
+            if !ours || link.kind != "wireguard" || used.contains(&link.name) {
+                continue;
+            }
+            firewall::delete_table(&mut Socket::netfilter()?, &link.name)?;
+            routes.send_one(route::delete_link(link.index))?;
+            info!(
+                interface = link.name,
+                "a tunnel's interface of earlier is gone"
+            );
+        }
+        Ok(())
+    }
+
     fn withdraw(&self) -> io::Result<()> {
+        self.remove_tunnels(&BTreeSet::new())?;
         namespace::remove_directory(&self.run_dir)?;
         self.instance.withdraw()
     }

@@ -6,11 +6,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
 
+use mayfly_netlink::Socket;
 use mayfly_sys::{Namespaces, unshare};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-use crate::netlink::Socket;
 
 /// Magic number of the file system of namespaces, `linux/magic.h`.
 const NSFS_MAGIC: u64 = 0x6e73_6673;

@@ -5,13 +5,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use mayfly_netlink::{ACK, CREATE, DUMP, EXCL, Message, REPLACE, Socket, attributes, link_header};
+pub(crate) use mayfly_netlink::{Link, delete_link, find_link, list_links};
 use mayfly_types::IpRange;
 
-use crate::netlink::{ACK, CREATE, DUMP, EXCL, Message, REPLACE, Socket, attributes};
-
 const NEW_LINK: u16 = 16;
-const DELETE_LINK: u16 = 17;
-const GET_LINK: u16 = 18;
 const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
@@ -23,7 +21,6 @@ const GET_ROUTE: u16 = 26;
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
@@ -36,7 +33,6 @@ const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_MODE_NONE: u8 = 1;
 
-const OPERSTATE_UP: u8 = 6;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const FLAG_UP: u32 = 1;
@@ -49,24 +45,6 @@ const UNICAST: u8 = 1;
 const UNREACHABLE: u8 = 7;
 const TABLE_MAIN: u8 = 254;
 const PROTOCOL_STATIC: u8 = 4;
-
-/// A link as the kernel lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
-    pub(crate) index: i32,
-    pub(crate) name: String,
-    pub(crate) alias: String,
-    /// Up at both ends and able to send.
-    pub(crate) operational: bool,
-}
-
-fn link_header(index: i32, flags: u32) -> [u8; 16] {
-    let mut header = [0; 16];
-    header[4..8].copy_from_slice(&index.to_ne_bytes());
-    header[8..12].copy_from_slice(&flags.to_ne_bytes());
-    header[12..16].copy_from_slice(&flags.to_ne_bytes());
-    header
-}
 
 /// A pair of virtual interfaces: `name` here, `peer` in the namespace. Fails if `name` exists.
 pub(crate) fn new_pair(name: &str, peer: &str, namespace: BorrowedFd<'_>) -> Message {
@@ -120,10 +98,6 @@ pub(crate) fn up(index: i32) -> Message {
 
 pub(crate) fn loopback_up() -> Message {
     up(LOOPBACK)
-}
-
-pub(crate) fn delete_link(index: i32) -> Message {
-    Message::new(DELETE_LINK, ACK, &link_header(index, 0))
 }
 
 /// An address that is usable at once. Setting it again changes nothing.
@@ -280,27 +254,6 @@ fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
     }
 }
 
-/// The link called `name`; `None` if there is none.
-pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<Link>> {
-    let mut found = None;
-    let query = Message::new(GET_LINK, 0, &link_header(0, 0)).text(IFLA_IFNAME, name);
-    match socket.query(query, |_, body| found = parse_link(body)) {
-        Ok(()) => Ok(found),
-        Err(error) if error.raw_os_error() == Some(19) => Ok(None), // ENODEV
-        Err(error) => Err(error),
-    }
-}
-
-/// Every link whose name begins with `prefix`.
-pub(crate) fn list_links(socket: &mut Socket, prefix: &str) -> io::Result<Vec<Link>> {
-    let mut links = Vec::new();
-    let query = Message::new(GET_LINK, DUMP, &link_header(0, 0));
-    socket.query(query, |_, body| {
-        links.extend(parse_link(body).filter(|link| link.name.starts_with(prefix)));
-    })?;
-    Ok(links)
-}
-
 /// The addresses of a link that are valid everywhere, with the lengths of their prefixes.
 pub(crate) fn list_addresses(
     socket: &mut Socket,
@@ -344,29 +297,6 @@ fn address_of(bytes: &[u8]) -> Option<IpAddr> {
         return Some(bytes.into());
     }
     Some(<[u8; 16]>::try_from(bytes).ok()?.into())
-}
-
-fn parse_link(body: &[u8]) -> Option<Link> {
-    let index = i32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
-    let mut link = Link {
-        index,
-        name: String::new(),
-        alias: String::new(),
-        operational: false,
-    };
-    for (kind, value) in attributes(body.get(16..)?) {
-        let text = || {
-            let value = value.strip_suffix(&[0]).unwrap_or(value);
-            String::from_utf8_lossy(value).into_owned()
-        };
-        match kind {
-            IFLA_IFNAME => link.name = text(),
-            IFLA_IFALIAS => link.alias = text(),
-            IFLA_OPERSTATE => link.operational = value == [OPERSTATE_UP],
-            _ => {}
-        }
-    }
-    Some(link)
 }
 
 /// The gateway machines see over IPv6, on every host-side interface.
