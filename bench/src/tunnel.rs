@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use mayfly_mesh::{InterfaceShape, shape_interface};
 use mayfly_runtime::Stop;
-use mayfly_wireguard::{Interface, InterfaceConfig, PeerConfig, PrivateKey};
+use mayfly_wireguard::{EngineChoice, Interface, InterfaceConfig, PeerConfig, PrivateKey};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
@@ -305,6 +305,7 @@ pub(crate) fn serve() -> Result<()> {
             name: name.clone(),
             private_key: key.parse()?,
             listen: (Ipv4Addr::UNSPECIFIED, port.parse::<u16>()?).into(),
+            engine: EngineChoice::Userspace,
         })?;
         let peer_address: IpAddr = peer_address.parse()?;
         shape_interface(&InterfaceShape {
@@ -319,7 +320,7 @@ pub(crate) fn serve() -> Result<()> {
             endpoint: Some(endpoint.parse()?),
             allowed_ips: vec![peer_address.into()],
             keepalive: None,
-        }]);
+        }])?;
         interface.run(Stop::new()).await?;
         Ok(())
     })

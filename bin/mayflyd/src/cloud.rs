@@ -197,6 +197,7 @@ impl Cloud {
             clock: &clock,
             entropy: &entropy,
             tag: driver.tag(),
+            wireguard: config.gateway.wireguard,
         };
         let fleet = match (&ground, config.fleet.listen) {
             (Some(_), None) => None,
@@ -308,6 +309,12 @@ impl Cloud {
 
         let directory_of_traffic = directory.subscribe();
         let gateways = gateways::open(config, &places, &hosts, &driver, &directory).await?;
+        let mut used: BTreeSet<String> = gateways
+            .iter()
+            .map(|one| one.interface().to_owned())
+            .collect();
+        used.extend(fleet.as_ref().and_then(Fleet::tunnel_interface));
+        driver.mesh().sweep_tunnels(used).await?;
 
         let requests = Stop::new();
         let uploads = config.data_dir.join("uploads");

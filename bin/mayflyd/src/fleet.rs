@@ -29,6 +29,7 @@ use mayfly_net::MutualTls;
 use mayfly_runtime::{Clock, Entropy, Stop, TaskSet, report};
 use mayfly_seal::Sealer;
 use mayfly_types::HostId;
+use mayfly_wireguard::EngineChoice;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, warn};
@@ -80,6 +81,8 @@ pub(crate) struct FleetParts<'a> {
     pub(crate) entropy: &'a Arc<dyn Entropy>,
     /// Tells this daemon's things in the kernel from those of others.
     pub(crate) tag: &'a str,
+    /// Whose WireGuard the tunnels use.
+    pub(crate) wireguard: EngineChoice,
 }
 
 /// What the others may ask of this server, and what it tells them.
@@ -222,6 +225,11 @@ impl Fleet {
                 control,
             })),
         })
+    }
+
+    /// The interface of the tunnels, if there is one.
+    pub(crate) fn tunnel_interface(&self) -> Option<String> {
+        self.tunnels.as_ref().map(Tunnels::interface)
     }
 
     /// The domain of the fleet that was joined.
@@ -413,7 +421,8 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn tunnels(parts: &FleetParts<'_>, listen: SocketAddr) -> anyhow::Result<Option<Tunnels>> {
     let own = parts.hosts.iter().map(Host::host_id).collect();
-    Tunnels::open(&parts.data_dir.join(DIRECTORY), parts.tag, listen, own)
+    let directory = parts.data_dir.join(DIRECTORY);
+    Tunnels::open(&directory, parts.tag, listen, parts.wireguard, own)
 }
 
 /// The address behind a name, as tunnels want it.

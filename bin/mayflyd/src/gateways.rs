@@ -8,6 +8,7 @@ use mayfly_driver::ContainerDriver;
 use mayfly_gateway::{Gateway, GatewayConfig, GatewayDeps, GatewayError};
 use mayfly_host::Host;
 use mayfly_types::{HostId, Region};
+use mayfly_wireguard::EngineChoice;
 use serde::Deserialize;
 use tracing::warn;
 
@@ -25,6 +26,7 @@ pub(crate) struct GatewaySection {
     listen: Option<SocketAddr>,
     websocket_listen: Option<SocketAddr>,
     endpoint: Option<String>,
+    wireguard: EngineChoice,
 }
 
 /// Where devices come in.
@@ -36,6 +38,8 @@ pub(crate) struct GatewaySettings {
     /// Of the default region, for WebSockets.
     websocket_listen: SocketAddr,
     endpoint: Option<String>,
+    /// Also of the tunnels between servers.
+    pub(crate) wireguard: EngineChoice,
 }
 
 /// How much a gateway is wanted.
@@ -58,7 +62,12 @@ impl GatewaySettings {
         let wish = match section.enabled {
             Some(false) => Wish::Off,
             Some(true) => Wish::Required,
-            None if said.is_some() || section.websocket_listen.is_some() => Wish::Required,
+            None if said.is_some()
+                || section.websocket_listen.is_some()
+                || section.wireguard == EngineChoice::Kernel =>
+            {
+                Wish::Required
+            }
             None => Wish::IfPossible,
         };
         let listen = said.unwrap_or(SocketAddr::new(edge.ip(), PORT));
@@ -74,6 +83,7 @@ impl GatewaySettings {
             listen,
             websocket_listen: section.websocket_listen.unwrap_or(listen),
             endpoint: section.endpoint,
+            wireguard: section.wireguard,
         })
     }
 }
@@ -94,8 +104,9 @@ pub(crate) async fn open(
     if settings.wish == Wish::Off {
         return Ok(gateways);
     }
+    let wireguard = engine(settings, places.len())?;
     for (index, (place, host)) in places.iter().zip(hosts).enumerate() {
-        let opened = open_one(config, &place.region, index, host.host_id())?;
+        let opened = open_one(config, wireguard, &place.region, index, host.host_id())?;
         let opened = opened.build(GatewayDeps {
             mesh: driver.mesh().clone(),
             directory: directory.subscribe(),
@@ -111,7 +122,10 @@ pub(crate) async fn open(
             }
             Err(error) => {
                 return Err(error).with_context(|| {
-                    format!("open the WireGuard gateway of region {}", place.region)
+                    format!(
+                        "open the WireGuard gateway of region {} (gateway.wireguard is {})",
+                        place.region, settings.wireguard
+                    )
                 });
             }
         }
@@ -119,8 +133,21 @@ pub(crate) async fn open(
     Ok(gateways)
 }
 
+/// The kernel's listens at its port on every address, and the gateways of several regions have the same port.
+fn engine(settings: &GatewaySettings, regions: usize) -> anyhow::Result<EngineChoice> {
+    if regions == 1 || settings.listen.port() == 0 {
+        return Ok(settings.wireguard);
+    }
+    anyhow::ensure!(
+        settings.wireguard != EngineChoice::Kernel,
+        "gateway.wireguard: the kernel's WireGuard takes its port on all addresses, so a server of several regions needs \"auto\" or \"userspace\""
+    );
+    Ok(EngineChoice::Userspace)
+}
+
 fn open_one(
     config: &Config,
+    wireguard: EngineChoice,
     region: &Region,
     index: usize,
     host_id: HostId,
@@ -140,6 +167,7 @@ fn open_one(
         listen,
         websocket_listen: Some(config.edge_of(region, index, settings.websocket_listen)?),
         endpoint,
+        wireguard,
         directory: config.data_dir.join("gateway"),
     })
 }
@@ -150,4 +178,36 @@ fn is_about_this_server(error: &GatewayError) -> bool {
         error,
         GatewayError::Interface(_) | GatewayError::Listen { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_that_share_a_port_are_not_the_kernels() {
+        let engine = |wireguard, port, regions| {
+            let listen = SocketAddr::from(([127, 0, 0, 1], port));
+            let section = GatewaySection {
+                wireguard,
+                ..GatewaySection::default()
+            };
+            let settings = GatewaySettings::check(section, Some(listen), listen).unwrap();
+            engine(&settings, regions)
+        };
+        use EngineChoice::{Auto, Kernel, Userspace};
+        for (wished, port, regions, expected) in [
+            (Auto, PORT, 1, Auto),
+            (Kernel, PORT, 1, Kernel),
+            (Auto, PORT, 2, Userspace),
+            (Userspace, PORT, 2, Userspace),
+            (Auto, 0, 2, Auto),
+            (Kernel, 0, 2, Kernel),
+        ] {
+            let found = engine(wished, port, regions).unwrap();
+            assert_eq!(found, expected, "{wished} {port} {regions}");
+        }
+        let refused = engine(Kernel, PORT, 2).unwrap_err().to_string();
+        assert!(refused.starts_with("gateway.wireguard: "), "{refused}");
+    }
 }

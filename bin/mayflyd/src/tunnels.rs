@@ -13,11 +13,11 @@ use std::time::Duration;
 use anyhow::Context;
 use mayfly_fleet_api::{Roster, RosterServer};
 use mayfly_host_api::{Catalog, host_address};
-use mayfly_mesh::{InterfaceShape, shape_interface, tunnel_name};
+use mayfly_mesh::{InterfaceShape, interface_routes, shape_interface, tunnel_name};
 use mayfly_runtime::{Stop, TaskSet, report};
 use mayfly_seal::write_private;
 use mayfly_types::{HostId, IpRange, NetworkId};
-use mayfly_wireguard::{Interface, InterfaceConfig, PeerConfig, PrivateKey};
+use mayfly_wireguard::{EngineChoice, Interface, InterfaceConfig, PeerConfig, PrivateKey};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -43,6 +43,7 @@ impl Tunnels {
         directory: &Path,
         tag: &str,
         listen: SocketAddr,
+        engine: EngineChoice,
         own: Vec<HostId>,
     ) -> anyhow::Result<Option<Self>> {
         let name = tunnel_name(tag);
@@ -51,6 +52,7 @@ impl Tunnels {
             name: name.clone(),
             private_key,
             listen,
+            engine,
         };
         let interface = match Interface::open(config) {
             Ok(interface) => interface,
@@ -70,10 +72,23 @@ impl Tunnels {
             server: own[0],
             own,
         };
-        // The addresses first: the backhaul listens on them.
-        shape_interface(&tunnels.shape(BTreeSet::new())).context("prepare the tunnels")?;
-        info!(interface = name, address = %tunnels.interface.address(), "tunnels ready");
+        // The addresses first: the backhaul listens on them. What a tunnel of an earlier process carries goes on.
+        interface_routes(&name)
+            .and_then(|routes| shape_interface(&tunnels.shape(routes)))
+            .context("prepare the tunnels")?;
+        let interface = &tunnels.interface;
+        info!(
+            interface = name,
+            address = %interface.address(),
+            wireguard = %interface.engine(),
+            "tunnels ready"
+        );
         Ok(Some(tunnels))
+    }
+
+    /// The interface's name.
+    pub(crate) fn interface(&self) -> String {
+        self.interface.name().to_owned()
     }
 
     /// In base64.
@@ -110,12 +125,21 @@ impl Tunnels {
             if is_new || !shaped {
                 let routes = peers.iter().flat_map(|peer| peer.allowed_ips.clone());
                 let shape = self.shape(routes.collect());
-                self.interface.set_peers(&peers);
+                let told = self
+                    .interface
+                    .set_peers(&peers)
+                    .context("tell WireGuard its peers");
                 let done = tokio::task::spawn_blocking(move || shape_interface(&shape)).await;
-                shaped = match done.expect("netlink does not panic") {
+                let done = done
+                    .expect("netlink does not panic")
+                    .context("shape their interface");
+                shaped = match told.and(done) {
                     Ok(()) => true,
                     Err(problem) => {
-                        warn!(error = report(&problem), "tunnels not as they should be");
+                        warn!(
+                            error = format!("{problem:#}"),
+                            "tunnels not as they should be"
+                        );
                         false
                     }
                 };

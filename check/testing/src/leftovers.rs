@@ -72,8 +72,8 @@ impl Leftovers {
         });
     }
 
-    /// Names what the cloud of `data_dir`, not a single machine, has in the kernel: its nftables table, its address, the
-    /// claims of its pools, its cgroups and the place of its network namespaces. All of it is gone after a halt.
+    /// Names what the cloud of `data_dir`, not a single machine, has in the kernel: its nftables tables, its tunnels, its
+    /// address, the claims of its pools, its cgroups and the place of its network namespaces. All of it is gone after a halt.
     pub fn of_cloud(data_dir: &Path) -> Vec<String> {
         let Some(network) = Network::read(data_dir) else {
             return Vec::new();
@@ -93,7 +93,8 @@ impl Leftovers {
         let named = [
             network.table(),
             network.address(),
-            format!("mf{}", network.tag),
+            network.interfaces(),
+            network.tunnel(),
         ];
         let named = named.into_iter().chain(network.claims());
         let mut left: Vec<String> = named.filter(|name| kernel.contains(name)).collect();
@@ -248,6 +249,30 @@ impl Network {
         format!("fdaa::{}:3/128", self.tag.trim_start_matches('0'))
     }
 
+    /// What the names of its interfaces begin with.
+    fn interfaces(&self) -> String {
+        format!("mf{}", self.tag)
+    }
+
+    /// The interface to other servers.
+    fn tunnel(&self) -> String {
+        format!("mt{}", self.tag)
+    }
+
+    /// The WireGuard links of the kernel that are its, each with a table of the same name where it needs one.
+    fn wireguard_links(&self) -> Vec<String> {
+        let listed = Command::new("ip")
+            .args(["-brief", "link", "show", "type", "wireguard"])
+            .output();
+        let text = String::from_utf8_lossy(&listed.map(|output| output.stdout).unwrap_or_default())
+            .into_owned();
+        text.lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| name.starts_with(&self.interfaces()) || *name == self.tunnel())
+            .map(str::to_owned)
+            .collect()
+    }
+
     fn claims(&self) -> impl Iterator<Item = String> + '_ {
         let pools = self.pools.iter();
         pools.map(|first| format!("{first}/{POOL_PREFIX}"))
@@ -277,14 +302,23 @@ fn dismantle_network(data_dir: &Path) {
         };
         ip(&[kind, &[range.as_str(), "dev", "lo"]].concat());
     }
-    Command::new("nft")
-        .args(["delete", "table", "inet", &network.table()])
-        .stderr(Stdio::null())
-        .status()
-        .ok();
+    for link in network.wireguard_links() {
+        delete_table(&link);
+        ip(&["link", "del", &link]);
+    }
+    delete_table(&network.table());
     let namespaces = network.namespaces();
     unmount(&namespaces, UnmountFlags::DETACH).ok();
     fs::remove_dir(&namespaces).ok();
+}
+
+/// As [`ip`].
+fn delete_table(name: &str) {
+    Command::new("nft")
+        .args(["delete", "table", "inet", name])
+        .stderr(Stdio::null())
+        .status()
+        .ok();
 }
 
 /// What is gone already is fine.

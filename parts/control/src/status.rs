@@ -16,11 +16,22 @@ pub(crate) async fn status(
 ) -> Result<Json<Value>, ApiError> {
     let apps = cloud.store.apps(AppFilter::default()).await?;
     let hosts = cloud.hosts.status().await;
+    let gateways = cloud.gateways.iter().map(|gateway| gateway.info());
+    let gateways = gateways.map(|gateway| {
+        json!({
+            "region": gateway.region,
+            "endpoint": gateway.endpoint,
+            "port": gateway.port,
+            "websocket_port": gateway.websocket_port,
+            "wireguard": gateway.wireguard,
+        })
+    });
     Ok(Json(json!({
         "version": cloud.settings.version,
         "host": hosts.first(),
         "hosts": hosts,
         "edges": cloud.settings.edges,
+        "gateways": gateways.collect::<Vec<_>>(),
         "loops": cloud.loops.read(),
         "apps": apps.len(),
         "machines": cloud.store.count_machines().await?,

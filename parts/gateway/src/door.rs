@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mayfly_net::TlsServer;
 use mayfly_runtime::{Stop, TaskSet, report};
-use mayfly_wireguard::{Interface, Receiver, Relay};
+use mayfly_wireguard::{Interface, InterfaceError, Inward, Outward};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -48,6 +48,8 @@ enum Ended {
     Io(#[from] io::Error),
     #[error("no request in time")]
     Late(#[from] tokio::time::error::Elapsed),
+    #[error("reach the tunnel")]
+    Unreached(#[from] InterfaceError),
     #[error("read a WebSocket")]
     Violation(#[from] crate::message::Violation),
     #[error("read a tunnel")]
@@ -100,11 +102,11 @@ async fn serve(
         return Ok(());
     };
     let (reader, writer) = tokio::io::split(stream);
-    let (relay, datagrams) = Relay::new(from.ip().to_canonical());
+    let (inward, outward) = interface.relay(from.ip().to_canonical()).await?;
     let (asked, requests) = mpsc::channel(4);
     tokio::select! {
-        ended = from_device(reader, early, &interface, &relay, asked) => ended,
-        ended = to_device(writer, datagrams, requests) => ended.map_err(Ended::from),
+        ended = from_device(reader, early, inward, asked) => ended,
+        ended = to_device(writer, outward, requests) => ended.map_err(Ended::from),
     }
 }
 
@@ -138,21 +140,17 @@ async fn upgrade(
 async fn from_device(
     mut stream: impl AsyncRead + Unpin,
     mut early: Vec<u8>,
-    interface: &Interface,
-    relay: &Relay,
+    mut inward: Inward,
     asked: mpsc::Sender<Control>,
 ) -> Result<(), Ended> {
     let (mut frames, mut tunnel) = (Frames::default(), Unframer::default());
-    let mut receiver = Receiver::default();
     let mut buffer = vec![0; READ_BYTES];
     let mut bytes = early.as_mut_slice();
     loop {
         let mut broken = Ok(());
         let requests = frames.take(bytes, |data| {
             if broken.is_ok() {
-                broken = tunnel.take(data, |datagram| {
-                    interface.deliver(&mut receiver, datagram, relay);
-                });
+                broken = tunnel.take(data, |datagram| inward.deliver(datagram));
             }
         })?;
         broken?;
@@ -176,7 +174,7 @@ async fn from_device(
 /// Writes datagrams and answers to pings until told to close.
 async fn to_device(
     mut stream: impl AsyncWrite + Unpin,
-    mut datagrams: mpsc::Receiver<Vec<u8>>,
+    mut outward: Outward,
     mut requests: mpsc::Receiver<Control>,
 ) -> io::Result<()> {
     let (mut out, mut content) = (Vec::new(), Vec::new());
@@ -184,11 +182,11 @@ async fn to_device(
         out.clear();
         let mut closing = false;
         tokio::select! {
-            Some(datagram) = datagrams.recv() => {
+            Some(datagram) = outward.recv() => {
                 content.clear();
                 frame(&datagram, &mut content);
                 while content.len() < WRITE_BYTES
-                    && let Ok(datagram) = datagrams.try_recv()
+                    && let Some(datagram) = outward.try_recv()
                 {
                     frame(&datagram, &mut content);
                 }

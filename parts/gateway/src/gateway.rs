@@ -9,7 +9,9 @@ use mayfly_mesh::{InterfaceShape, Mesh, MeshError, shape_interface};
 use mayfly_net::TlsServer;
 use mayfly_runtime::{Backoff, Stop, TaskSet, report};
 use mayfly_types::{HostId, IpRange, PeerKey, Region};
-use mayfly_wireguard::{Interface, InterfaceConfig, PeerConfig, PeerStatus};
+use mayfly_wireguard::{
+    Engine, EngineChoice, Interface, InterfaceConfig, InterfaceError, PeerConfig, PeerStatus,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -41,6 +43,8 @@ pub struct GatewayConfig {
     pub websocket_listen: Option<SocketAddr>,
     /// What devices are told to connect to.
     pub endpoint: String,
+    /// Whose WireGuard it uses.
+    pub wireguard: EngineChoice,
     /// Holds the key and what is remembered.
     pub directory: PathBuf,
 }
@@ -72,6 +76,7 @@ impl GatewayConfig {
             name: deps.mesh.gateway_interface(&self.region),
             private_key: key,
             listen: self.listen,
+            engine: self.wireguard,
         })?;
         let door = match self.websocket_listen {
             None => None,
@@ -85,9 +90,11 @@ impl GatewayConfig {
             endpoint: self.endpoint,
             port: interface.address().port(),
             websocket_port,
+            wireguard: interface.engine().to_string(),
         };
         info!(
             region = %info.region,
+            wireguard = info.wireguard,
             address = %interface.address(),
             websocket_port,
             "gateway for users' devices"
@@ -126,6 +133,15 @@ async fn open_door(
     Ok((door, port))
 }
 
+/// Why devices could not be let in or cut off.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error("tell WireGuard its peers")]
+    Wireguard(#[from] InterfaceError),
+    #[error("open the way into the network")]
+    Mesh(#[from] MeshError),
+}
+
 /// What others ask of a gateway.
 struct Handle {
     info: GatewayInfo,
@@ -162,6 +178,11 @@ fn peer_report(status: PeerStatus) -> PeerReport {
 }
 
 impl Gateway {
+    /// The name of its interface.
+    pub fn interface(&self) -> &str {
+        self.interface.name()
+    }
+
     pub fn handle(&self) -> Arc<dyn GatewayApi> {
         Arc::new(Handle {
             info: self.info.clone(),
@@ -188,8 +209,10 @@ impl Gateway {
         self.follow(&stop).await;
         tasks.shut_down(PATIENCE).await;
         self.remember();
-        // A device that was let in must not find the way open when nobody decrypts for it.
-        if let Err(failure) = self.admit(&[]).await {
+        // A device that was let in must not find the way open when nobody decrypts for it. The kernel does without us.
+        if self.interface.engine() == Engine::Userspace
+            && let Err(failure) = self.admit(&[]).await
+        {
             warn!(error = report(&failure), "users' devices stay admitted");
         }
     }
@@ -245,9 +268,9 @@ impl Gateway {
     }
 
     /// Lets exactly these devices in. Who is not named any more is cut off first.
-    async fn admit(&self, peers: &[Arc<DirectoryPeer>]) -> Result<(), MeshError> {
+    async fn admit(&self, peers: &[Arc<DirectoryPeer>]) -> Result<(), Closed> {
         let wanted: Vec<PeerConfig> = peers.iter().map(|peer| self.wanted(peer)).collect();
-        self.interface.set_peers(&wanted);
+        self.interface.set_peers(&wanted)?;
         let first: BTreeSet<Ipv6Addr> = peers
             .iter()
             .map(|peer| Ipv6Addr::from_bits(peer.ip.to_bits() & !0xff))
@@ -263,9 +286,8 @@ impl Gateway {
                 .map(|peer| peer_range(peer.ip))
                 .collect::<BTreeSet<IpRange>>(),
         };
-        tokio::task::spawn_blocking(move || shape_interface(&shape))
-            .await
-            .expect("shaping an interface does not panic")
+        let shaped = tokio::task::spawn_blocking(move || shape_interface(&shape)).await;
+        Ok(shaped.expect("shaping an interface does not panic")?)
     }
 
     fn wanted(&self, peer: &DirectoryPeer) -> PeerConfig {

@@ -10,6 +10,14 @@ pub enum InterfaceError {
         #[source]
         source: io::Error,
     },
+    #[error("use the kernel's WireGuard as {name}")]
+    Kernel {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("open a socket for datagrams that are carried to the kernel's WireGuard")]
+    Relay(#[source] io::Error),
     #[error("listen for WireGuard at {address}")]
     Listen {
         address: SocketAddr,

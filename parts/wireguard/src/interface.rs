@@ -1,28 +1,17 @@
-use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
 
-use boringtun::noise::rate_limiter::RateLimiter;
-use boringtun::noise::{Tunn, TunnResult};
-use boringtun::x25519::{PublicKey, StaticSecret};
-use mayfly_runtime::{Stop, TaskSet};
-use mayfly_sys::open_tun;
+use mayfly_runtime::{Stop, report};
 use mayfly_types::PeerKey;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use serde::Deserialize;
+use tracing::info;
 
 use crate::error::InterfaceError;
+use crate::kernel::{self, Kernel};
 use crate::key::PrivateKey;
-use crate::peer::{Peer, PeerConfig, PeerStatus};
-use crate::receive::Receiver;
-use crate::relay::Relay;
-use crate::table::Table;
-use crate::timers::MESSAGE_BYTES;
-use crate::transport::{Udp, Way};
+use crate::peer::{PeerConfig, PeerStatus};
+use crate::relay::{Inward, Outward};
+use crate::userspace::Userspace;
 
 /// What an interface is from its opening to its end.
 #[derive(Clone, Debug)]
@@ -32,211 +21,177 @@ pub struct InterfaceConfig {
     pub private_key: PrivateKey,
     /// Where datagrams are received and sent from. `[::]` takes IPv4 as well; port 0 chooses one.
     pub listen: SocketAddr,
+    pub engine: EngineChoice,
 }
 
-/// Both directions end at their next wait.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Handshakes a second beyond which a caller must prove that it is where it says, by a cookie.
-const HANDSHAKES_UNDER_LOAD: u64 = 64;
-/// Slots have 24 bits.
-const SLOT_MASK: u32 = 0x00ff_ffff;
+/// Whose WireGuard an interface shall use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// The kernel's where it has one that can be had, this process's otherwise.
+    #[default]
+    Auto,
+    Kernel,
+    Userspace,
+}
 
-/// A WireGuard interface of this process; cheap to clone. It is gone from the kernel when the last clone is.
+/// Whose WireGuard an interface uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The interface outlives this process.
+    Kernel,
+    /// The interface is gone when its last clone is.
+    Userspace,
+}
+
+/// A WireGuard interface; cheap to clone.
 #[derive(Clone)]
-pub struct Interface(pub(crate) Arc<Inner>);
+pub struct Interface(Implementation);
 
-pub(crate) struct Inner {
-    pub(crate) name: String,
-    pub(crate) secret: StaticSecret,
-    pub(crate) public: PublicKey,
-    pub(crate) tun: AsyncFd<OwnedFd>,
-    pub(crate) udp: Udp,
-    table: RwLock<Arc<Table>>,
-    /// Held while peers are changed, so that two changes cannot lose one another's.
-    changing: Mutex<()>,
-    next_slot: AtomicU32,
-    /// Decides whether a handshake is looked at; peers' own never refuses, it would count everything twice.
-    pub(crate) limiter: RateLimiter,
-    unlimited: Arc<RateLimiter>,
+#[derive(Clone)]
+enum Implementation {
+    Kernel(Kernel),
+    Userspace(Userspace),
 }
 
 impl Interface {
-    /// Makes the kernel's interface and binds the socket; nothing is moved before [`Interface::run`]. Call it inside a
-    /// runtime.
+    /// Makes the interface and binds its port, or takes over what an earlier process left in the kernel under this name,
+    /// with its sessions. Call it inside a runtime; it blocks for a moment.
     ///
     /// # Errors
     /// `InterfaceError::Tun` without `/dev/net/tun`, without the right to make interfaces, or if the name is taken;
-    /// `InterfaceError::Listen` if the address is.
+    /// `InterfaceError::Kernel` if the kernel's WireGuard was asked for and cannot be had; `InterfaceError::Listen` if the
+    /// address is taken.
     pub fn open(config: InterfaceConfig) -> Result<Interface, InterfaceError> {
-        let InterfaceConfig {
-            name,
-            private_key,
-            listen,
-        } = config;
-        // Deprecated for types whose descriptor may change under it; an `OwnedFd` keeps its own.
-        #[allow(deprecated)]
-        let tun = open_tun(&name).and_then(AsyncFd::new);
-        let tun = tun.map_err(|source| InterfaceError::Tun {
-            name: name.clone(),
-            source,
-        })?;
-        let udp = Udp::bind(listen).map_err(|source| InterfaceError::Listen {
-            address: listen,
-            source,
-        })?;
-        let secret = private_key.secret();
-        let public = PublicKey::from(&secret);
-        Ok(Interface(Arc::new(Inner {
-            name,
-            secret,
-            public,
-            tun,
-            udp,
-            table: RwLock::default(),
-            changing: Mutex::default(),
-            next_slot: AtomicU32::new(0),
-            limiter: RateLimiter::new(&public, HANDSHAKES_UNDER_LOAD),
-            unlimited: Arc::new(RateLimiter::new(&public, u64::MAX)),
-        })))
+        let name = config.name.clone();
+        match config.engine {
+            EngineChoice::Kernel => return Kernel::open(config).map(Interface::of_kernel),
+            EngineChoice::Userspace => {}
+            EngineChoice::Auto => match Kernel::open(config.clone()) {
+                Ok(kernel) => return Ok(Interface::of_kernel(kernel)),
+                Err(problem) => info!(
+                    interface = name,
+                    reason = report(&problem),
+                    "WireGuard runs in this process, not in the kernel"
+                ),
+            },
+        }
+        kernel::remove(&name)?;
+        Userspace::open(config).map(|userspace| Interface(Implementation::Userspace(userspace)))
+    }
+
+    fn of_kernel(kernel: Kernel) -> Interface {
+        Interface(Implementation::Kernel(kernel))
+    }
+
+    pub fn engine(&self) -> Engine {
+        match &self.0 {
+            Implementation::Kernel(_) => Engine::Kernel,
+            Implementation::Userspace(_) => Engine::Userspace,
+        }
     }
 
     pub fn name(&self) -> &str {
-        &self.0.name
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.name(),
+            Implementation::Userspace(userspace) => userspace.name(),
+        }
     }
 
     /// Where it listens, with the port it got.
     pub fn address(&self) -> SocketAddr {
-        self.0.udp.address()
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.address(),
+            Implementation::Userspace(userspace) => userspace.address(),
+        }
     }
 
     pub fn public_key(&self) -> PeerKey {
-        PeerKey::from_bytes(self.0.public.to_bytes())
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.public_key(),
+            Implementation::Userspace(userspace) => userspace.public_key(),
+        }
     }
 
     /// Makes `wanted` the peers. Who stays with the same keys keeps sessions, counters and the place it was heard from;
     /// who is not named loses access at once.
-    pub fn set_peers(&self, wanted: &[PeerConfig]) {
-        let _changing = self
-            .0
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let old = self.0.table();
-        let mut new = Table::default();
-        for config in wanted {
-            let peer = old
-                .by_key
-                .get(&config.public_key)
-                .filter(|peer| peer.preshared_key == config.preshared_key)
-                .cloned()
-                .unwrap_or_else(|| Arc::new(self.0.new_peer(config, &old, &new)));
-            let way = config
-                .endpoint
-                .map(|endpoint| Way::Udp(self.0.udp.way_to(endpoint)));
-            peer.reconcile(config, way);
-            for range in &config.allowed_ips {
-                new.by_address.insert(*range, Arc::clone(&peer));
+    ///
+    /// # Errors
+    /// The kernel refused, for instance because the interface is gone. A part may be done; a later call completes it.
+    pub fn set_peers(&self, wanted: &[PeerConfig]) -> Result<(), InterfaceError> {
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.set_peers(wanted),
+            Implementation::Userspace(userspace) => {
+                userspace.set_peers(wanted);
+                Ok(())
             }
-            new.by_slot.insert(peer.slot, Arc::clone(&peer));
-            new.by_key.insert(peer.key, peer);
         }
-        *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     }
 
-    /// Every peer's state, in the order of their keys.
+    /// Every peer's state, in the order of their keys; none if the kernel does not have the interface any more.
     pub fn status(&self) -> Vec<PeerStatus> {
-        let now = Instant::now();
-        let table = self.0.table();
-        let mut all: Vec<PeerStatus> = table.by_key.values().map(|peer| peer.status(now)).collect();
-        all.sort_by_key(|status| status.public_key);
-        all
-    }
-
-    /// Takes a datagram that did not come by UDP. If it is authentic, its sender is answered by `relay` from now on.
-    pub fn deliver(&self, receiver: &mut Receiver, datagram: &[u8], relay: &Relay) {
-        let table = self.0.table();
-        receiver.take(&self.0, &table, datagram, &Way::Relay(relay.clone()));
-        receiver.flush(&self.0);
-    }
-
-    /// Asks a peer for new keys now, where it was heard last. Nothing happens if it is unknown or was never heard.
-    pub fn call(&self, peer: &PeerKey) {
-        let table = self.0.table();
-        let Some((peer, way)) = table
-            .by_key
-            .get(peer)
-            .and_then(|peer| Some((peer, peer.way()?)))
-        else {
-            return;
-        };
-        let mut message = [0; MESSAGE_BYTES];
-        let made = peer
-            .tunnel()
-            .format_handshake_initiation(&mut message, true);
-        if let TunnResult::WriteToNetwork(datagram) = made {
-            self.0.send_datagram(peer, &way, datagram);
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.status(),
+            Implementation::Userspace(userspace) => userspace.status(),
         }
     }
 
-    /// Moves packets until told to stop, or until the interface or the socket fails. One call per interface.
+    /// Opens a way to a peer whose datagrams do not come by UDP, for somebody at `from` who carries them. The way is shut
+    /// when both ends are dropped.
+    ///
+    /// # Errors
+    /// `InterfaceError::Relay` if the kernel has no socket for it.
+    pub async fn relay(&self, from: IpAddr) -> Result<(Inward, Outward), InterfaceError> {
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.relay(from).await,
+            Implementation::Userspace(userspace) => Ok(Inward::to_userspace(userspace, from)),
+        }
+    }
+
+    /// Asks a peer for new keys now if there are none in use, where it was heard last. Nothing happens if it is unknown or
+    /// was never heard.
+    pub fn call(&self, peer: &PeerKey) {
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.call(peer),
+            Implementation::Userspace(userspace) => userspace.call(peer),
+        }
+    }
+
+    /// Moves packets until told to stop, or until the interface or the socket fails. The kernel moves them without; then
+    /// it is watched that the interface is there. One call per interface.
     pub async fn run(&self, stop: Stop) -> Result<(), InterfaceError> {
-        // Each direction is a task, so that two cores may share the work.
-        let tasks = TaskSet::under(&stop);
-        let (report, mut failure) = mpsc::channel(1);
-        let (sender, failed) = (Arc::clone(&self.0), report.clone());
-        tasks
-            .spawn("wireguard.send", |stop| async move {
-                let sent = stop.run_until_cancelled(sender.send_packets()).await;
-                let _ = failed.try_send(sent.unwrap_or(Ok(())));
-            })
-            .await;
-        let receiver = Arc::clone(&self.0);
-        tasks
-            .spawn("wireguard.receive", |stop| async move {
-                let received = stop.run_until_cancelled(receiver.receive_datagrams()).await;
-                let _ = report.try_send(received.unwrap_or(Ok(())));
-            })
-            .await;
-        let ended = tokio::select! {
-            ended = failure.recv() => ended.unwrap_or(Ok(())),
-            () = self.0.keep_time() => Ok(()),
-        };
-        tasks.shut_down(PATIENCE).await;
-        ended
+        match &self.0 {
+            Implementation::Kernel(kernel) => kernel.run(stop).await,
+            Implementation::Userspace(userspace) => userspace.run(stop).await,
+        }
     }
 }
 
-impl Inner {
-    pub(crate) fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineChoice::Auto => "auto",
+            EngineChoice::Kernel => "kernel",
+            EngineChoice::Userspace => "userspace",
+        })
     }
+}
 
-    fn new_peer(&self, config: &PeerConfig, old: &Table, new: &Table) -> Peer {
-        let taken = |slots: &HashMap<u32, Arc<Peer>>, slot| slots.contains_key(&slot);
-        let slot = loop {
-            let slot = self.next_slot.fetch_add(1, Ordering::Relaxed) & SLOT_MASK;
-            if !taken(&old.by_slot, slot) && !taken(&new.by_slot, slot) {
-                break slot;
-            }
-        };
-        let tunnel = Tunn::new(
-            self.secret.clone(),
-            PublicKey::from(*config.public_key.as_bytes()),
-            config.preshared_key.as_ref().map(|key| key.bytes()),
-            None,
-            slot,
-            Some(Arc::clone(&self.unlimited)),
-        );
-        Peer::new(config, slot, tunnel)
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Kernel => "kernel",
+            Engine::Userspace => "userspace",
+        })
     }
 }
 
 impl fmt::Debug for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Interface")
-            .field("name", &self.0.name)
+            .field("name", &self.name())
+            .field("engine", &self.engine())
             .field("address", &self.address())
-            .field("peers", &self.0.table().by_key.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -37,6 +37,10 @@ impl PrivateKey {
         STANDARD.encode(self.0.as_bytes())
     }
 
+    pub(crate) fn bytes(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
     pub(crate) fn secret(&self) -> StaticSecret {
         self.0.clone()
     }

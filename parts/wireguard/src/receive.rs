@@ -11,11 +11,11 @@ use mayfly_types::PeerKey;
 use quinn_udp::RecvMeta;
 
 use crate::error::InterfaceError;
-use crate::interface::Inner;
 use crate::join::Joiner;
 use crate::peer::Peer;
 use crate::table::Table;
 use crate::transport::{UdpWay, Way};
+use crate::userspace::Inner;
 
 /// Receives per call; each takes up to 64 datagrams that the kernel put together.
 const BUFFERS: usize = 4;
@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 65_535;
 
 /// The scratch space of one receiving task.
 #[derive(Debug)]
-pub struct Receiver {
+pub(crate) struct Receiver {
     scratch: Vec<u8>,
     joiner: Joiner,
 }

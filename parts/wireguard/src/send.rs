@@ -8,11 +8,11 @@ use tracing::debug;
 
 use crate::batch::Batch;
 use crate::error::InterfaceError;
-use crate::interface::Inner;
 use crate::offload::{PACKET_MAX, cut};
 use crate::peer::Peer;
 use crate::table::Table;
 use crate::transport::Way;
+use crate::userspace::Inner;
 
 /// Reads before other tasks get their turn; one may hold as much as 64 KiB.
 const TURN: usize = 32;

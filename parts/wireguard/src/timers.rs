@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use boringtun::noise::TunnResult;
 
-use crate::interface::Inner;
 use crate::peer::Peer;
+use crate::userspace::Inner;
 
 /// The precision of all times, as in other implementations in user space.
 const PERIOD: Duration = Duration::from_millis(250);

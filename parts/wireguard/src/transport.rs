@@ -8,7 +8,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::relay::Relay;
+use crate::carrier::Relay;
 
 /// Where a peer was heard last.
 #[derive(Clone, Debug, PartialEq)]

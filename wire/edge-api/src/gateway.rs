@@ -21,6 +21,8 @@ pub struct GatewayInfo {
     pub port: u16,
     /// Of TCP with TLS, where WebSockets carry the tunnel; `None` if there is none.
     pub websocket_port: Option<u16>,
+    /// Whose WireGuard it uses: `kernel` or `userspace`.
+    pub wireguard: String,
 }
 
 /// A device as its gateway sees it.

@@ -63,6 +63,7 @@ pub(crate) async fn run(context: &Context, json: JsonFlag) -> anyhow::Result<()>
         ("CPUs", &text("/host/cpus")),
         ("Memory", &memory),
         ("Cgroups", &text("/host/cgroups")),
+        ("WireGuard", &text("/gateways/0/wireguard")),
         ("Apps", &text("/apps")),
         ("Machines", &machines),
     ];

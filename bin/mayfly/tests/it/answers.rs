@@ -132,12 +132,13 @@ fn the_cloud_s_own_status_without_an_app() {
             "version": "0.1.0", "apps": 1, "machines": 3,
             "host": { "host_id": "h1", "region": "iad", "machines": 3, "running": 2, "cgroups": "v2",
                 "memory_mib": 2048, "cpus": 2 },
+            "gateways": [{ "region": "iad", "endpoint": "192.0.2.1", "port": 51820, "wireguard": "kernel" }],
             "loops": { "pump": { "ran_at": "2026-11-21T08:00:00Z", "waiting": 0, "last_error": null } },
         }),
     );
     let user = User::of(&server);
     let status = user.run("status");
-    for part in ["0.1.0", "3 (2 running)", "2048 MB", "pump"] {
+    for part in ["0.1.0", "3 (2 running)", "2048 MB", "kernel", "pump"] {
         assert!(status.ok().contains(part), "{part}: {status:?}");
     }
     assert_eq!(user.run("status --json").json()["apps"], 1);

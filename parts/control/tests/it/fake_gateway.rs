@@ -39,6 +39,7 @@ impl GatewayApi for FakeGateway {
             endpoint: "192.0.2.9".to_owned(),
             port: 51820,
             websocket_port: Some(443),
+            wireguard: "userspace".to_owned(),
         }
     }
 

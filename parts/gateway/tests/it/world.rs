@@ -15,7 +15,7 @@ use mayfly_gateway::{GatewayConfig, GatewayDeps};
 use mayfly_mesh::{Attachment, InterfaceShape, Mesh, private_ip, shape_interface};
 use mayfly_runtime::TaskSet;
 use mayfly_types::{HostId, MachineId, NetworkId, OrgId, PeerKey};
-use mayfly_wireguard::{Interface, InterfaceConfig, PeerConfig, PrivateKey};
+use mayfly_wireguard::{EngineChoice, Interface, InterfaceConfig, PeerConfig, PrivateKey};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -151,6 +151,7 @@ impl World {
             listen: (self.host_ip, port.unwrap_or(0)).into(),
             websocket_listen: Some((self.host_ip, 0).into()),
             endpoint: self.host_ip.to_string(),
+            wireguard: EngineChoice::Auto,
             directory: self.folder().join("gateway"),
         };
         let gateway = config
@@ -240,6 +241,7 @@ impl Device {
             name: "wg0".to_owned(),
             private_key: key.clone(),
             listen: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            engine: EngineChoice::Userspace,
         };
         let runtime = Handle::current();
         let interface = inside(&world.namespace, || {
@@ -255,14 +257,16 @@ impl Device {
             interface
         });
         assert!(peer_range(ip).contains(ip.into()) && !peer_range(ip).contains(prefix.into()));
-        interface.set_peers(&[PeerConfig {
-            public_key: gateway.public_key,
-            preshared_key: None,
-            endpoint: Some(endpoint),
-            // More than it is let into: the gateway decides.
-            allowed_ips: vec!["fdaa::/16".parse().unwrap()],
-            keepalive: None,
-        }]);
+        interface
+            .set_peers(&[PeerConfig {
+                public_key: gateway.public_key,
+                preshared_key: None,
+                endpoint: Some(endpoint),
+                // More than it is let into: the gateway decides.
+                allowed_ips: vec!["fdaa::/16".parse().unwrap()],
+                keepalive: None,
+            }])
+            .unwrap();
         world.run(&interface);
         Device {
             key,

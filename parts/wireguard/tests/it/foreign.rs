@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use mayfly_runtime::TaskSet;
 use mayfly_types::PeerKey;
-use mayfly_wireguard::{PeerConfig, PrivateKey};
+use mayfly_wireguard::{Engine, PeerConfig, PrivateKey};
 
 use crate::world::{PATIENCE, Place, Wire, ranges, run, unique, wait_until};
 
@@ -57,7 +57,9 @@ async fn wireguard_go_and_wg_get_along_with_it() {
     let wire = Wire::new();
     let interface = format!("wf{:x}", unique());
     let foreign = Foreign::start(&wire.right, &interface);
-    let ours = wire.left.open("wgl", OURS, &["fdaa:0:2::/48"]);
+    let ours = wire
+        .left
+        .open(Engine::Userspace, "wgl", OURS, &["fdaa:0:2::/48"]);
     let key = PrivateKey::generate();
     let config = format!(
         "[Interface]\nPrivateKey = {}\nListenPort = 51820\n[Peer]\nPublicKey = {}\nAllowedIPs = {OURS}/128\n",
@@ -79,7 +81,8 @@ async fn wireguard_go_and_wg_get_along_with_it() {
         endpoint: Some((wire.right.ip, 51820).into()),
         allowed_ips: ranges(&["fdaa:0:2::2/128"]),
         keepalive: None,
-    }]);
+    }])
+    .unwrap();
     let tasks = TaskSet::new();
     run(&tasks, &ours).await;
     let there = wire.right.listener(THEIRS);

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use mayfly_mesh::{InterfaceShape, shape_interface};
 use mayfly_runtime::TaskSet;
 use mayfly_types::IpRange;
-use mayfly_wireguard::{Interface, InterfaceConfig, PeerConfig, PrivateKey};
+use mayfly_wireguard::{
+    Engine, EngineChoice, Interface, InterfaceConfig, Inward, Outward, PeerConfig, PrivateKey,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::runtime::Handle;
 
@@ -66,12 +68,35 @@ impl Place {
     }
 
     /// An interface of ours here, listening on some port, up, with this private address and these routes.
-    pub(crate) fn open(&self, name: &str, own: Ipv6Addr, routes: &[&str]) -> Interface {
+    pub(crate) fn open(
+        &self,
+        engine: Engine,
+        name: &str,
+        own: Ipv6Addr,
+        routes: &[&str],
+    ) -> Interface {
+        let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        self.open_as(engine, name, PrivateKey::generate(), any, own, routes)
+    }
+
+    pub(crate) fn open_as(
+        &self,
+        engine: Engine,
+        name: &str,
+        private_key: PrivateKey,
+        listen: SocketAddr,
+        own: Ipv6Addr,
+        routes: &[&str],
+    ) -> Interface {
         let runtime = Handle::current();
         let config = InterfaceConfig {
             name: name.to_owned(),
-            private_key: PrivateKey::generate(),
-            listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            private_key,
+            listen,
+            engine: match engine {
+                Engine::Kernel => EngineChoice::Kernel,
+                Engine::Userspace => EngineChoice::Userspace,
+            },
         };
         self.inside(|| {
             let _runtime = runtime.enter();
@@ -85,6 +110,12 @@ impl Place {
             .unwrap();
             interface
         })
+    }
+
+    /// A relay into an interface of this place.
+    pub(crate) fn relay(&self, interface: &Interface, caller: IpAddr) -> (Inward, Outward) {
+        let runtime = Handle::current();
+        self.inside(|| runtime.block_on(interface.relay(caller)).unwrap())
     }
 
     /// Where an interface of this place is reached.
@@ -115,6 +146,30 @@ impl Place {
         }
         false
     }
+}
+
+/// Whether this kernel has WireGuard; said if it has not.
+pub(crate) fn has(engine: Engine) -> bool {
+    if engine == Engine::Userspace {
+        return true;
+    }
+    let wire = Wire::new();
+    let tried = Command::new("ip")
+        .args([
+            "-n",
+            &wire.left.name,
+            "link",
+            "add",
+            "try",
+            "type",
+            "wireguard",
+        ])
+        .output();
+    let has = tried.is_ok_and(|output| output.status.success());
+    if !has {
+        eprintln!("skipped: this kernel has no WireGuard");
+    }
+    has
 }
 
 /// Two places on one wire; gone when dropped.
