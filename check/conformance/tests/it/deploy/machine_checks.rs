@@ -96,9 +96,11 @@ fn a_release_goes_on_only_where_its_tests_pass() {
     assert!(why.contains("exited with code 7"), "{why}");
     assert!(why.contains("it is not as it should be"), "{why}");
     assert_eq!(shop.newest()["status"], "failed");
-    let after = shop.machines("app");
-    assert!(after.iter().map(id).eq(before.iter().map(id)), "{after:?}");
-    for machine in &after {
+    wait_until("only the old machines are there", || {
+        let after = shop.machines("app");
+        after.iter().map(id).eq(before.iter().map(id))
+    });
+    for machine in &shop.machines("app") {
         assert_eq!(shop.env(id(machine), "ROUND"), "1");
     }
 
