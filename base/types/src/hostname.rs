@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::text::serde_as_text;
 
 /// A host name of the public DNS in lower case, without a dot at the end: `www.example.com`, or `*.example.com` for
 /// every name one label below.
@@ -107,18 +107,7 @@ impl fmt::Debug for Hostname {
     }
 }
 
-impl Serialize for Hostname {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hostname {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serde_as_text!(Hostname);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ mod ip_range;
 mod name;
 mod peer_key;
 mod secret;
+mod text;
 mod timestamp;
 
 pub use digest::{Digest, InvalidDigest};
