@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::{Arc, RwLock};
 
+use mayfly_tls::{OwnJudgement, Shown};
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -84,10 +85,19 @@ pub async fn connect_by_fingerprint(
     is_authority: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
 ) -> io::Result<(MutualStream, Vec<u8>)> {
     let provider = provider();
-    let verifier = ByFingerprint {
-        is_authority: Box::new(is_authority),
-        provider: provider.clone(),
-    };
+    let webpki = provider.clone();
+    // The last certificate of a chain is believed if the caller says so, and the first as signed by that one.
+    let verifier = OwnJudgement::new(provider.clone(), move |shown: &Shown<'_>| {
+        let root = shown.others.last().filter(|root| is_authority(root));
+        let root = root.ok_or_else(|| {
+            rustls::Error::General("it is not of the fleet that the token is for".to_owned())
+        })?;
+        WebPkiServerVerifier::builder_with_provider(roots(root.clone())?, webpki.clone())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?
+            .verify_server_cert(shown.leaf, shown.others, shown.name, shown.ocsp, shown.now)
+            .map(|_| ())
+    });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
@@ -159,64 +169,4 @@ fn roots(root: CertificateDer<'_>) -> Result<Arc<RootCertStore>, rustls::Error> 
     let mut roots = RootCertStore::empty();
     roots.add(root.into_owned())?;
     Ok(Arc::new(roots))
-}
-
-type IsAuthority = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
-
-/// Believes the last certificate of a chain if its owner says so, and the first as signed by that one.
-struct ByFingerprint {
-    is_authority: IsAuthority,
-    provider: Arc<CryptoProvider>,
-}
-
-impl std::fmt::Debug for ByFingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ByFingerprint")
-    }
-}
-
-impl ServerCertVerifier for ByFingerprint {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let root = others.last().filter(|root| (self.is_authority)(root));
-        let root = root.ok_or_else(|| {
-            rustls::Error::General("it is not of the fleet that the token is for".to_owned())
-        })?;
-        WebPkiServerVerifier::builder_with_provider(roots(root.clone())?, self.provider.clone())
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?
-            .verify_server_cert(leaf, others, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
