@@ -23,6 +23,7 @@ use clap::Subcommand;
 
 use crate::context::Context;
 
+pub(crate) use restart::restart;
 pub(crate) use wait::wait_until_started;
 
 #[derive(Subcommand, Debug)]

@@ -1,9 +1,8 @@
 use clap::Args;
 
 use crate::client::Stop;
-use crate::commands::machine::wait_until_started;
+use crate::commands::machine::restart;
 use crate::context::{AppFlags, Context};
-use crate::output::Progress;
 
 #[derive(Args, Debug)]
 pub(crate) struct Restart {
@@ -38,24 +37,17 @@ impl Restart {
                 .line(&format!("No machine of app {name} is running"))?);
         }
         for machine in &running {
-            let id = machine.id();
-            let mut progress = Progress::start(&context.out, &format!("Restarting machine {id}"));
-            api.restart_machine(&name, id, &Stop::default(), self.force_stop)
-                .await?;
-            let patience = std::time::Duration::from_secs(300);
-            wait_until_started(
+            let (stop, checks) = (Stop::default(), !self.skip_health_checks);
+            restart(
+                context,
                 &api,
                 &name,
                 machine,
-                patience,
-                !self.skip_health_checks,
-                &mut progress,
+                &stop,
+                self.force_stop,
+                checks,
             )
             .await?;
-            drop(progress);
-            context
-                .out
-                .line(&format!("Machine {id} restarted successfully!"))?;
         }
         Ok(())
     }
