@@ -8,8 +8,8 @@ use mayfly_types::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, Decision, EventKind, Happening, MachineSpec, MachineState, Persist, Phase, RunChange,
-    Schedule, Tries,
+    Actor, Decision, EventKind, Happening, MachineSpec, MachineState, Persist, Phase, Rights,
+    RunChange, Schedule, Tries,
 };
 
 /// One machine as its host keeps it.
@@ -176,7 +176,10 @@ impl Machine {
         match self.version.spec.rootfs.persist {
             Persist::Never => false,
             Persist::Restart => by_itself && self.rootfs_of == self.images(),
-            Persist::Always => self.rootfs_of == self.images(),
+            // A builder's disk is its cache, and its images write nowhere else.
+            Persist::Always => {
+                self.version.spec.rights == Rights::Builder || self.rootfs_of == self.images()
+            }
         }
     }
 

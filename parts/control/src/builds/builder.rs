@@ -16,6 +16,8 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::given_name::given_name;
 use crate::machines::create::Order;
+use crate::machines::prepare::WrittenConfig;
+use crate::machines::update::Change;
 use crate::secrets::SecretsWish;
 
 /// Marks the app that holds an organization's builder.
@@ -65,16 +67,21 @@ impl Cloud {
         let app = self.builder_app(org, by).await?;
         let mut found = None;
         for machine in self.machines_of(&app, false).await? {
-            let is_current = machine.spec.rights == Rights::Builder
-                && machine.image.digest() == Some(image.digest);
-            match is_current && found.is_none() {
+            match machine.spec.rights == Rights::Builder && found.is_none() {
                 true => found = Some(machine),
-                // Of an earlier version; its cache goes with it.
+                // Somebody made it, or changed what it runs.
                 false => self.destroy_machine(&machine, true, by).await.map(drop)?,
             }
         }
         let machine = match found {
-            Some(machine) => machine,
+            Some(machine) if machine.image.digest() == Some(image.digest) => machine,
+            Some(machine) => {
+                say(format!(
+                    "Bringing builder machine {} to the newest version",
+                    machine.id
+                ));
+                self.renew_builder(&app, machine, &image, by).await?
+            }
             None => {
                 say(format!("Making builder machine of {}", app.name));
                 self.make_builder(&app, &image, by).await?
@@ -158,22 +165,9 @@ impl Cloud {
         image: &ImageInfo,
         by: &By,
     ) -> Result<Machine, BuilderError> {
-        let settings = &self.settings.builder;
-        let config = json!({
-            "image": image.image.to_string(),
-            "guest": {
-                "cpu_kind": "performance",
-                "cpus": settings.cpus,
-                "memory_mb": settings.memory_mib,
-            },
-            "rootfs": { "persist": "always", "size_gb": settings.disk_gib },
-            "restart": { "policy": "no" },
-            "env": { "BUILDER_IDLE_SECONDS": settings.idle.as_secs().to_string() },
-        });
-        let letter = to_raw_value(&config).expect("a value is JSON");
         let order = Order {
             app: app.clone(),
-            config: Some((config, letter)),
+            config: Some(self.builder_config(image)),
             name: None,
             region: self.regions().default_region().clone(),
             skip_launch: false,
@@ -190,6 +184,46 @@ impl Cloud {
         // To its end also if nobody waits any more: it is found again.
         let made = self.finish(Box::pin(order.carry_out(cloud))).await?;
         Ok(made.0)
+    }
+
+    /// Has a builder of another version run this one, on the same disk: its cache stays.
+    async fn renew_builder(
+        self: &Arc<Self>,
+        app: &App,
+        machine: Machine,
+        image: &ImageInfo,
+        by: &By,
+    ) -> Result<Machine, BuilderError> {
+        let change = Change {
+            app: app.clone(),
+            expected: Some(machine.instance_id),
+            machine,
+            config: Some(self.builder_config(image)),
+            secrets: SecretsWish::default(),
+            nonce: None,
+            skip_launch: false,
+            rights: Rights::Builder,
+            by: by.clone(),
+        };
+        let cloud = self.clone();
+        Ok(self.finish(Box::pin(change.carry_out(cloud))).await?)
+    }
+
+    fn builder_config(&self, image: &ImageInfo) -> WrittenConfig {
+        let settings = &self.settings.builder;
+        let config = json!({
+            "image": image.image.to_string(),
+            "guest": {
+                "cpu_kind": "performance",
+                "cpus": settings.cpus,
+                "memory_mb": settings.memory_mib,
+            },
+            "rootfs": { "persist": "always", "size_gb": settings.disk_gib },
+            "restart": { "policy": "no" },
+            "env": { "BUILDER_IDLE_SECONDS": settings.idle.as_secs().to_string() },
+        });
+        let letter = to_raw_value(&config).expect("a value is JSON");
+        (config, letter)
     }
 
     /// The image of builders; made of this server's packages if it is not there.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use mayfly_control_store::{App, By, Machine, NewLease};
 use mayfly_host_api::{HostError, UpdateMachine as HostUpdate};
-use mayfly_machine::{Actor, Launch};
+use mayfly_machine::{Actor, Launch, Rights};
 use mayfly_types::InstanceId;
 use mayfly_wire::UpdateMachine;
 
@@ -54,6 +54,8 @@ pub(crate) struct Change {
     pub(crate) expected: Option<InstanceId>,
     pub(crate) nonce: Option<String>,
     pub(crate) skip_launch: bool,
+    /// What the version may do; a user's are always ordinary.
+    pub(crate) rights: Rights,
     pub(crate) by: By,
 }
 
@@ -83,15 +85,17 @@ impl Change {
             expected,
             nonce: access.nonce,
             skip_launch: request.skip_launch == Some(true),
+            rights: Rights::Ordinary,
         })
     }
 
     /// Records the version, then asks the host for it.
     pub(crate) async fn carry_out(self, cloud: Arc<Cloud>) -> Result<Machine, ApiError> {
         let host = cloud.host_of(&self.machine)?;
-        let prepared = cloud
+        let mut prepared = cloud
             .prepare(&self.app, host.as_ref(), self.config, self.secrets)
             .await?;
+        prepared.version.spec.rights = self.rights;
         let machine = cloud
             .store
             .update_machine(

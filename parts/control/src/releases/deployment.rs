@@ -7,7 +7,7 @@ use mayfly_appconfig::AppConfig;
 use mayfly_control_store::{App, Machine, Release, ReleaseStatus};
 use mayfly_deploy::{Readiness, Stage, Step, Strategy, Turn, next, scale};
 use mayfly_host_api::StopMachine;
-use mayfly_machine::{Actor, MachineState};
+use mayfly_machine::{Actor, MachineState, Rights};
 use mayfly_runtime::report;
 use mayfly_types::{MachineId, Timestamp};
 use serde_json::json;
@@ -378,6 +378,7 @@ impl<'a> Deployment<'a> {
                     expected: Some(machine.instance_id),
                     nonce: Some(self.cloud.release_nonce(self.release)),
                     skip_launch: !runs(machine.state),
+                    rights: Rights::Ordinary,
                     by: self.cloud.by_platform(),
                 }
                 .carry_out(self.cloud.clone())

@@ -1,8 +1,9 @@
 //! Builds that fail, are called off, meet each other, or lose their daemon.
 
-use std::process::{Child, Stdio};
+use std::fs;
+use std::process::{Child, Command, Stdio};
 
-use mayfly_conformance::{Stage, is_alive};
+use mayfly_conformance::{Stage, is_alive, tool};
 use mayfly_testing::{CloudOptions, wait_until};
 
 use super::{Project, builder};
@@ -115,4 +116,49 @@ fn builds_are_called_off_and_survive_each_other_and_the_daemon() {
     let said = short.build(&[]);
     assert!(said.contains("Using cache"), "{said}");
     assert_eq!(builder(&stage), (app, id));
+}
+
+#[test]
+fn a_new_version_of_the_builder_keeps_the_cache() {
+    let stage = Stage::set();
+    stage.import_builder();
+    let project = Project::of_app(&stage, "kept", "RUN echo once\n");
+    let first = project.build(&[]);
+    assert!(!first.contains("Using cache"), "{first}");
+    let (app, id) = builder(&stage);
+    let image = || {
+        let machine = stage.cloud.get(&format!("/v1/apps/{app}/machines/{id}"));
+        machine.json()["image_ref"]["digest"].to_string()
+    };
+    let before = image();
+
+    // The same programs with another configuration are another image of that name.
+    let place = tempfile::tempdir().unwrap();
+    let tar = |arguments: &[&str]| {
+        let mut command = Command::new("tar");
+        let command = command.arg("-C").arg(place.path()).args(arguments);
+        assert!(command.status().unwrap().success(), "tar {arguments:?}");
+    };
+    let archive = tool("builder.tar");
+    tar(&["-xf", archive.to_str().unwrap()]);
+    let config = place.path().join("config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("\"Cmd\":", "\"Labels\":{\"version\":\"next\"},\"Cmd\":");
+    fs::write(&config, text).unwrap();
+    tar(&[
+        "-cf",
+        "next.tar",
+        "manifest.json",
+        "config.json",
+        "layer.tar",
+    ]);
+    let next = place.path().join("next.tar");
+    let next = next.to_str().unwrap();
+    project.cli.run(["image", "import", next]).ok();
+
+    let said = project.build(&[]);
+    assert!(said.contains("to the newest version"), "{said}");
+    assert!(said.contains("Using cache"), "{said}");
+    assert_eq!(builder(&stage), (app.clone(), id.clone()));
+    assert_ne!(image(), before);
 }

@@ -210,6 +210,7 @@ impl Relocation<'_> {
                 },
                 nonce: None,
                 skip_launch: true,
+                rights: Rights::Ordinary,
                 by: cloud.by_platform(),
             }
             .carry_out(cloud.clone())
