@@ -18,5 +18,6 @@ pub mod workflow;
 pub use context_rules::{ContextRules, InvalidContextRule, Judgement};
 pub use dockerfile::exposed as exposed_ports;
 pub use family::detect;
+pub use ignore::dockerignore_of_gitignores;
 pub use project::{Backing, Check, GeneratedFile, Mount, Project, SecretSource, WantedSecret};
 pub use tree::{MARKS, SourceTree, is_skipped, is_wanted};

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use mayfly_launch::{GeneratedFile, Project, detect, exposed_ports};
+use mayfly_launch::{GeneratedFile, Project, detect, dockerignore_of_gitignores, exposed_ports};
 
 use super::Launch;
 use crate::context::LocalConfig;
@@ -52,12 +52,12 @@ pub(super) fn find(
     };
     if flags.dockerignore_from_gitignore
         && !directory.join(".dockerignore").exists()
-        && let Ok(text) = fs::read_to_string(directory.join(".gitignore"))
+        && let Some(content) = dockerignore_of_gitignores(&tree)
     {
         project.files.retain(|file| file.path != ".dockerignore");
         project.files.push(GeneratedFile {
             path: ".dockerignore".to_owned(),
-            content: format!("# From .gitignore.\n.git\n{text}"),
+            content,
             executable: false,
         });
     }
