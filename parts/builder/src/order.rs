@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mayfly_host_api::ExecRequest;
 use mayfly_types::Secret;
-use mayfly_wire::StartBuild;
+use mayfly_wire::{Compression, StartBuild};
 
 /// Where the cloud's registry is inside a builder machine.
 pub const REGISTRY_AT_DOOR: &str = "127.0.0.1:5000";
@@ -17,6 +17,7 @@ const VALUES_MAX: usize = 256;
 const ARGUMENTS_MAX: usize = 96 << 10;
 const SECRET_MAX: usize = 512 << 10;
 const TAG_MAX: usize = 128;
+const LEVEL_MAX: u8 = 9;
 
 /// A build that cannot be asked for: the field at fault and its rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +90,19 @@ impl Order {
             file(&secret_file(number), secret.reveal());
         }
         let login = STANDARD.encode(format!("build:{}", ticket.reveal()));
-        writeln!(preamble, "auth {login}\ncontext").expect("memory");
+        writeln!(preamble, "auth {login}").expect("memory");
+        if let Some(compression) = wanted.compression {
+            // Layers in zstd are of OCI's manifests only.
+            let format = match compression {
+                Compression::Gzip => "gzip",
+                Compression::Zstd => "zstd --format oci",
+            };
+            writeln!(preamble, "push --compression-format {format}").expect("memory");
+        }
+        if let Some(level) = wanted.compression_level {
+            writeln!(preamble, "push --compression-level {level}").expect("memory");
+        }
+        preamble.push_str("context\n");
         Ok(Order {
             exec: ExecRequest {
                 argv,
@@ -146,6 +159,12 @@ fn check(wanted: &StartBuild) -> Result<(), InvalidBuild> {
         && (stage.is_empty() || stage.starts_with('-') || stage.contains(char::is_whitespace))
     {
         return refuse("target", "name or number of a stage".to_owned());
+    }
+    if wanted
+        .compression_level
+        .is_some_and(|level| level > LEVEL_MAX)
+    {
+        return refuse("compression_level", format!("from 0 to {LEVEL_MAX}"));
     }
     if let Some(tag) = &wanted.tag {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -221,14 +240,23 @@ mod tests {
                 STANDARD.encode("build:ticket")
             )
         );
-        let order = Order::new("b1", "web", &wanted(), None, &ticket).unwrap();
+        build.compression = Some(Compression::Zstd);
+        build.compression_level = Some(3);
+        let order = Order::new("b1", "web", &build, None, &ticket).unwrap();
         assert_eq!(order.exec.argv[2], "-");
+        let preamble = String::from_utf8(order.preamble).unwrap();
+        assert!(
+            preamble.ends_with(
+                "\npush --compression-format zstd --format oci\npush --compression-level 3\ncontext\n"
+            ),
+            "{preamble}"
+        );
     }
 
     #[test]
     fn what_cannot_be_built_is_named() {
         type Change = fn(&mut StartBuild);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 10] = [
             (|build| build.dockerfile = " \n".into(), "dockerfile"),
             (
                 |build| build.dockerfile = "x".repeat(DOCKERFILE_MAX + 1),
@@ -253,6 +281,10 @@ mod tests {
             (|build| build.target = Some("--privileged".into()), "target"),
             (|build| build.tag = Some("a/b".into()), "tag"),
             (|build| build.tag = Some(String::new()), "tag"),
+            (
+                |build| build.compression_level = Some(LEVEL_MAX + 1),
+                "compression_level",
+            ),
         ];
         for (change, field) in cases {
             let mut build = wanted();

@@ -19,6 +19,20 @@ pub struct StartBuild {
     pub no_cache: bool,
     /// What the image is tagged with in the app's repository; `None` leaves it in the builder.
     pub tag: Option<String>,
+    /// How the pushed layers are compressed; `None` is gzip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// From 0 to 9; what the compression usually has without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression_level: Option<u8>,
+}
+
+/// Of an image's layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    Gzip,
+    Zstd,
 }
 
 /// What a builder says, as text messages; the output of the build comes as binary ones in between.

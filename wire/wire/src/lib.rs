@@ -31,7 +31,7 @@ mod suggest;
 mod wireguard;
 
 pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization};
-pub use build::{BuildEvent, BuildFailure, BuiltImage, StartBuild};
+pub use build::{BuildEvent, BuildFailure, BuiltImage, Compression, StartBuild};
 pub use certificate::{
     AcmeChallengeRecord, CertificateDetail, CertificatePage, CertificateSummary,
     CertificateValidation, DnsRecords, DnsRequirements, HeldCertificate, ImportCertificate,

@@ -35,9 +35,20 @@ pub(super) async fn build(
         .and_then(|config| config.build.clone())
         .unwrap_or_default();
     flags.refuse_others(&section)?;
+    if flags.dockerignore_from_gitignore
+        && let Some(path) = sources::write_dockerignore(directory)?
+    {
+        let path = path.display();
+        context
+            .out
+            .note(&format!("Wrote {path} from .gitignore files"));
+    }
     let Some(sources) = Sources::find(flags, &section, directory)? else {
         return Ok(None);
     };
+    for note in flags.notes() {
+        context.out.note(&note);
+    }
     let order = flags.order(&section, sources.dockerfile_text()?)?;
     context
         .out

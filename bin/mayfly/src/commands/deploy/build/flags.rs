@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use mayfly_appconfig::Build;
 use mayfly_types::Secret;
-use mayfly_wire::StartBuild;
+use mayfly_wire::{Compression, StartBuild};
 
 use super::local_engine::Engine;
 use crate::failure::Failure;
@@ -20,6 +20,9 @@ pub(crate) struct BuildFlags {
     /// The file that says what to leave out, instead of .dockerignore
     #[arg(long, value_name = "PATH")]
     pub(super) ignorefile: Option<PathBuf>,
+    /// Where there is no .dockerignore, write one with the rules of all .gitignore files
+    #[arg(long)]
+    pub(super) dockerignore_from_gitignore: bool,
     /// Set an argument of the Dockerfile; a name alone takes its value from the environment. May be given more than once
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) build_arg: Vec<String>,
@@ -35,6 +38,12 @@ pub(crate) struct BuildFlags {
     /// Run every step again
     #[arg(long)]
     pub(super) no_cache: bool,
+    /// How the pushed layers are compressed: gzip, as without this, or zstd
+    #[arg(long, value_name = "KIND", value_parser = ["gzip", "zstd"])]
+    pub(super) compression: Option<String>,
+    /// From 0 to 9: more is smaller and slower
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub(super) compression_level: Option<u8>,
     /// The tag of the image in the app's repository
     #[arg(long, value_name = "TAG")]
     pub(super) image_label: Option<String>,
@@ -66,8 +75,28 @@ pub(crate) struct BuildFlags {
     pub(super) wg: Option<Option<String>>,
     #[arg(long, hide = true)]
     pub(super) buildkit: bool,
+    /// A server with an engine of one's own, which this cloud does not ask
+    #[arg(
+        long,
+        hide = true,
+        value_name = "ADDRESS",
+        env = "BUILDKIT_ADDR",
+        hide_env = true
+    )]
+    pub(super) buildkit_addr: Option<String>,
+    #[arg(long, hide = true, value_name = "IMAGE")]
+    pub(super) buildkit_image: Option<String>,
+    #[arg(long, hide = true, value_name = "SCOPE")]
+    pub(super) depot_scope: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true)]
+    pub(super) builder_pool: Option<Option<String>>,
+    /// Make the builder anew, which loses its cache
     #[arg(long, hide = true)]
     pub(super) recreate_builder: bool,
+    #[arg(long, hide = true, value_name = "HOST")]
+    pub(super) buildpacks_docker_host: Option<String>,
+    #[arg(long, hide = true, value_name = "VOLUME")]
+    pub(super) buildpacks_volume: Vec<String>,
 }
 
 impl BuildFlags {
@@ -87,7 +116,9 @@ impl BuildFlags {
                 .as_ref()
                 .is_some_and(|list| !list.is_empty())
             || self.builder.is_some()
-            || !self.buildpack.is_empty();
+            || !self.buildpack.is_empty()
+            || self.buildpacks_docker_host.is_some()
+            || !self.buildpacks_volume.is_empty();
         let has_dockerfile = section.dockerfile.is_some() || self.dockerfile.is_some();
         let what = match (
             self.nixpacks,
@@ -108,6 +139,44 @@ impl BuildFlags {
                 )
                 .into(),
         )
+    }
+
+    /// What was asked for and makes no difference here, and why.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let chosen = |value: &Option<Option<String>>| match value {
+            None => false,
+            Some(choice) => choice.as_deref() != Some("false"),
+        };
+        let others = [
+            ("--depot", chosen(&self.depot)),
+            ("--depot-scope", self.depot_scope.is_some()),
+            ("--buildkit", self.buildkit),
+            ("--buildkit-addr", self.buildkit_addr.is_some()),
+            ("--buildkit-image", self.buildkit_image.is_some()),
+            ("--builder-pool", chosen(&self.builder_pool)),
+            ("--wg", chosen(&self.wg)),
+        ];
+        let mut notes: Vec<String> = others
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| {
+                format!("Note: {flag} makes no difference: images are built in the organization's builder machine.")
+            })
+            .collect();
+        if self.recreate_builder {
+            notes.push(
+                "Note: --recreate-builder makes no difference. `apps list` shows the organization's builder; after `apps \
+                 destroy` of it the next build makes another, without its cache."
+                    .to_owned(),
+            );
+        }
+        if self.local_only && (self.compression.is_some() || self.compression_level.is_some()) {
+            notes.push(
+                "Note: --compression makes no difference with --local-only: the engine of this computer decides."
+                    .to_owned(),
+            );
+        }
+        notes
     }
 
     /// The engine of this computer, if it was asked for.
@@ -149,6 +218,22 @@ impl BuildFlags {
             labels: pairs("--label", &self.label)?,
             no_cache: self.no_cache,
             tag: Some(tag).filter(|_| pushed),
+            compression: self.compression(section),
+            compression_level: self.compression_level.or_else(|| {
+                let level = section.compression_level?;
+                u8::try_from(level).ok()
+            }),
+        })
+    }
+}
+
+impl BuildFlags {
+    /// Both places were checked for what is allowed.
+    fn compression(&self, section: &Build) -> Option<Compression> {
+        let named = self.compression.as_ref().or(section.compression.as_ref());
+        named.map(|name| match name.as_str() {
+            "zstd" => Compression::Zstd,
+            _ => Compression::Gzip,
         })
     }
 }
@@ -193,6 +278,7 @@ mod tests {
             build_arg: vec!["A=1=2".into(), "MAYFLY_NOT_SET_ANYWHERE".into()],
             build_secret: vec!["npm=top=secret".into()],
             image_label: Some("v42".into()),
+            compression: Some("zstd".into()),
             ..BuildFlags::default()
         };
         let section = Build {
@@ -201,6 +287,8 @@ mod tests {
                 ("B".to_owned(), "3".to_owned()),
             ])),
             build_target: Some("run".into()),
+            compression: Some("gzip".into()),
+            compression_level: Some(3),
             ..Build::default()
         };
         let order = flags.order(&section, "FROM x".into()).unwrap();
@@ -213,6 +301,8 @@ mod tests {
         assert_eq!(order.secrets["npm"].reveal(), "top=secret");
         assert_eq!(order.target.as_deref(), Some("run"));
         assert_eq!(order.tag.as_deref(), Some("v42"));
+        assert_eq!(order.compression, Some(Compression::Zstd));
+        assert_eq!(order.compression_level, Some(3));
         let only = BuildFlags {
             build_only: true,
             ..BuildFlags::default()
@@ -245,6 +335,20 @@ mod tests {
             ..BuildFlags::default()
         };
         assert!(refused(nixpacks, Build::default()));
+    }
+
+    #[test]
+    fn what_makes_no_difference_is_said() {
+        let flags = BuildFlags {
+            depot: Some(Some("false".into())),
+            wg: Some(None),
+            recreate_builder: true,
+            ..BuildFlags::default()
+        };
+        let notes = flags.notes();
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes[0].contains("--wg") && notes[1].contains("apps destroy"));
+        assert!(BuildFlags::default().notes().is_empty());
     }
 
     #[test]

@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mayfly_appconfig::Build;
-use mayfly_launch::ContextRules;
+use mayfly_launch::{ContextRules, dockerignore_of_gitignores};
 
 use super::flags::BuildFlags;
 use crate::failure::Failure;
+use crate::sources::read_sources;
 
 const DOCKERFILES: [&str; 2] = ["Dockerfile", "dockerfile"];
 const IGNORE: &str = ".dockerignore";
@@ -104,6 +105,19 @@ impl Sources {
             .unwrap_or(&self.dockerfile);
         path.display().to_string()
     }
+}
+
+/// Writes a `.dockerignore` with the rules of all `.gitignore` files, unless there is one or there are none; returns its path.
+pub(super) fn write_dockerignore(directory: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let path = directory.join(IGNORE);
+    if path.exists() {
+        return Ok(None);
+    }
+    let Some(text) = dockerignore_of_gitignores(&read_sources(directory)) else {
+        return Ok(None);
+    };
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    Ok(Some(path))
 }
 
 #[cfg(test)]
