@@ -30,28 +30,31 @@ enum Kind {
 }
 
 impl Engine {
-    /// The first that is there.
+    /// The first that works.
     pub(super) fn find() -> anyhow::Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut problems = Vec::new();
         for (name, kind) in [("docker", Kind::Docker), ("podman", Kind::Podman)] {
             let found = std::env::split_paths(&path).map(|place| place.join(name));
             if let Some(program) = found.into_iter().find(|program| program.is_file()) {
-                let answers = Command::new(&program)
-                    .arg("info")
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .status();
-                if answers.is_ok_and(|status| status.success()) {
-                    return Ok(Self { program, kind });
+                match problem_of(&program) {
+                    None => return Ok(Self { program, kind }),
+                    Some(problem) => problems.push(format!("{name} does not work: {problem}")),
                 }
             }
         }
-        Err(
-            Failure::new("--local-only: neither docker nor podman works on this computer")
-                .remedy("Start one of them, or leave --local-only away: the cloud builds, too.")
-                .into(),
-        )
+        let (problem, remedy) = match problems.is_empty() {
+            true => (
+                "there is neither docker nor podman on this computer".to_owned(),
+                "Install one of them",
+            ),
+            false => (problems.join("; "), "Start one of them"),
+        };
+        Err(Failure::new(format!("--local-only: {problem}"))
+            .remedy(format!(
+                "{remedy}, or leave --local-only away: the cloud builds, too."
+            ))
+            .into())
     }
 
     fn run(&self, arguments: &[OsString], attempt: &str) -> anyhow::Result<()> {
@@ -66,6 +69,23 @@ impl Engine {
             Some(code) => Err(Failure::new(format!("{attempt} failed with code {code}")).into()),
             None => Err(Failure::new(format!("{attempt} was ended")).into()),
         }
+    }
+}
+
+/// Why an engine answers no questions, if it does not; the last line of what it complains of says it.
+fn problem_of(program: &Path) -> Option<String> {
+    let output = Command::new(program)
+        .arg("info")
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let last = errors.lines().rfind(|line| !line.trim().is_empty());
+            Some(last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned()))
+        }
+        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -120,6 +140,10 @@ pub(super) fn build(
             );
         }
         _ => {}
+    }
+    if engine.kind == Kind::Podman {
+        // As docker writes images: others have no health checks and shells.
+        option("--format", "docker".into());
     }
     if order.no_cache {
         arguments.push("--no-cache".into());
