@@ -14,6 +14,7 @@ mod memory;
 mod names;
 mod network;
 mod peer;
+mod rebuild;
 mod registry;
 mod routes;
 mod rows;
@@ -88,6 +89,11 @@ const ALL: [Measurement; 14] = [
         "registry",
         "layers pushed and pulled, and CPU time of that, beside Debian's docker-registry",
         registry::run,
+    ),
+    (
+        "rebuild",
+        "a build with nothing changed, beside podman build",
+        rebuild::run,
     ),
     (
         "tunnel",
