@@ -1,6 +1,9 @@
 //! From a Dockerfile to running machines, in the organization's builder machine.
 
+mod faults;
+mod fleet;
 mod isolation;
+mod local;
 mod trouble;
 
 use std::fs;

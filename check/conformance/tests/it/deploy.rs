@@ -91,7 +91,7 @@ impl Shop {
 }
 
 /// How many rounds a test goes: `usual`, unless `MAYFLY_DEPLOY_ROUNDS` says otherwise.
-fn rounds(usual: usize) -> usize {
+pub(crate) fn rounds(usual: usize) -> usize {
     let asked = std::env::var("MAYFLY_DEPLOY_ROUNDS").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }

@@ -136,7 +136,7 @@ fn a_new_version_of_the_builder_keeps_the_cache() {
     let place = tempfile::tempdir().unwrap();
     let tar = |arguments: &[&str]| {
         let mut command = Command::new("tar");
-        let command = command.arg("-C").arg(place.path()).args(arguments);
+        let command = command.current_dir(place.path()).args(arguments);
         assert!(command.status().unwrap().success(), "tar {arguments:?}");
     };
     let archive = tool("builder.tar");
