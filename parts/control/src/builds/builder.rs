@@ -235,7 +235,10 @@ impl Cloud {
         let stores: Vec<_> = self.hosts.image_stores().into_iter().collect();
         for member in stores.iter().filter(|member| member.is_local) {
             let images = member.api.images().await?;
-            if let Some(found) = images.into_iter().find(|info| is_of(info, &wanted)) {
+            // One that had the name before shows it still: the host knows which has it now.
+            if images.iter().any(|info| is_of(info, &wanted))
+                && let Ok(found) = member.api.resolve_image(&wanted, None).await
+            {
                 return Ok(found);
             }
         }
