@@ -29,7 +29,7 @@ use anyhow::{Result, bail};
 
 type Measurement = (&'static str, &'static str, fn() -> Result<()>);
 
-const ALL: [Measurement; 14] = [
+const ALL: [Measurement; 15] = [
     (
         "start",
         "start of a stopped machine beside crun",
