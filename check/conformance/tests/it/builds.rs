@@ -200,6 +200,10 @@ fn a_build_is_given_what_it_shall_have_and_no_more() {
             "v42",
             "--label",
             "by=us",
+            "--compression",
+            "zstd",
+            "--compression-level",
+            "3",
         ],
     ]
     .concat();
