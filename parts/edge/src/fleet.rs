@@ -43,7 +43,6 @@ use gate::{Attempt, Verdict};
 
 pub(crate) use admission::Admission;
 pub(crate) use app::{App, Service};
-pub(crate) use backend::Backend;
 pub(crate) use connect::{ConnectError, dial_for_others};
 pub use keeper::Keeper;
 pub use latency::Latency;

@@ -11,7 +11,6 @@
 
 mod backhaul;
 mod compress;
-#[allow(dead_code, unused_imports)] // TCP, replay and the headers take up the rest of it
 mod fleet;
 mod http;
 mod http2;

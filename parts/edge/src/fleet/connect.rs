@@ -43,19 +43,6 @@ pub(crate) struct ConnectError {
     pub(crate) source: io::Error,
 }
 
-impl ConnectError {
-    /// <https://fly.io/docs/monitoring/error-codes/#connection-errors>.
-    pub(crate) fn code(&self) -> &'static str {
-        match self.source.kind() {
-            io::ErrorKind::ConnectionRefused => "PC01",
-            io::ErrorKind::ConnectionReset => "PC03",
-            io::ErrorKind::ConnectionAborted => "PC04",
-            io::ErrorKind::TimedOut => "PC05",
-            _ => "PC06",
-        }
-    }
-}
-
 impl Admission {
     /// Waits for the turn to open a connection to the machine.
     ///

@@ -1,6 +1,6 @@
 use mayfly_machine::MachineState;
 use mayfly_routing::{Candidate, Out, Standing, Waiting};
-use mayfly_types::{ErrorKind, MachineId};
+use mayfly_types::MachineId;
 
 use super::app::Service;
 use super::waker::WakeFailure;
@@ -59,14 +59,6 @@ impl Refusal {
             Refusal::UnknownMachine { .. } => 404,
             Refusal::StartTimeout { .. } => 504,
             _ => 503,
-        }
-    }
-
-    pub(crate) fn kind(&self) -> ErrorKind {
-        match self {
-            Refusal::UnknownMachine { .. } => ErrorKind::NotFound,
-            Refusal::Full { .. } => ErrorKind::Exhausted,
-            _ => ErrorKind::Unavailable,
         }
     }
 
