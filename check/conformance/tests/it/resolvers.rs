@@ -58,6 +58,16 @@ fn with_program(mut image: TestImage, program: &Path, at: &str) -> TestImage {
     image
 }
 
+/// Node itself; what is called so may be the script of a version manager.
+fn node() -> Option<PathBuf> {
+    let output = Command::new("node")
+        .args(["-p", "process.execPath"])
+        .output()
+        .ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| PathBuf::from(path.trim()))
+}
+
 #[test]
 fn every_resolver_finds_machines_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,7 +107,7 @@ fn every_resolver_finds_machines_by_name() {
     } else {
         eprintln!("skipped: musl; ./dev setup installs musl-tools");
     }
-    if let Some(node) = find("node") {
+    if let Some(node) = node() {
         image = with_program(image, &node, "/bin/node").file("/resolve.js", 0o644, RESOLVE_NODE);
         for (name, way) in [("c-ares", "ares"), ("Node", "system")] {
             resolvers.push(Resolver {
