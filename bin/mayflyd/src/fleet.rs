@@ -2,12 +2,12 @@
 
 mod late_door;
 mod lead;
+mod member;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -16,23 +16,22 @@ use mayfly_control::{DirectoryFeed, FleetDeps, HostDialer};
 use mayfly_edge_api::Directory;
 use mayfly_fleet::{
     FleetImages, Follower, LedApi, LedRegistry, Link, Listener, ListenerDeps, Membership, Passage,
-    Peers, Published, Standing,
+    Peers, Published,
 };
 use mayfly_fleet_api::{
     CONTROL_NAME, Call, ControlDoor, Hello, Roster, RosterHost, RosterServer, TunnelEnd,
     server_name,
 };
 use mayfly_host::Host;
-use mayfly_host_api::{Actor, Catalog, HostApi};
+use mayfly_host_api::{Catalog, HostApi};
 use mayfly_image::ImageStore;
 use mayfly_net::MutualTls;
-use mayfly_runtime::{Clock, Entropy, Stop, TaskSet, report};
+use mayfly_runtime::{Clock, Entropy, TaskSet};
 use mayfly_seal::Sealer;
 use mayfly_types::HostId;
 use mayfly_wireguard::EngineChoice;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tracing::{error, warn};
 
 use crate::control_plane::LateControl;
 use crate::fleet_config::FleetSettings;
@@ -40,11 +39,11 @@ use crate::led_doors::LedDoors;
 use crate::tunnels::Tunnels;
 use late_door::LateDoor;
 use lead::{Lead, keep_roster, kept_roster};
+use member::{join, obey_removal};
 
 /// Below the data directory.
 const DIRECTORY: &str = "fleet";
 const ROSTER: &str = "roster.json";
-const JOIN_AGAIN: Duration = Duration::from_secs(2);
 /// Images of this server's hosts that are fetched at once, and users that push here.
 const REGISTRY_CONNECTIONS_MAX: usize = 256;
 
@@ -455,56 +454,5 @@ async fn hello(parts: &FleetParts<'_>, port: u16) -> Hello {
         port,
         tunnel_key: None,
         tunnel_endpoint: advertise.and_then(|address| address.parse().ok()).or(own),
-    }
-}
-
-/// Joins; a fleet that is not reached yet is asked again, one that refuses is not.
-async fn join(settings: &FleetSettings, place: &Path, hello: &Hello) -> anyhow::Result<Membership> {
-    let join = settings
-        .join
-        .as_ref()
-        .context("this server is of no fleet: start it with --join ADDRESS:PORT")?;
-    let token = join.token.as_ref().context(
-        "joining needs a token: run `mayfly hosts token` on the first server, then start with --join-token TOKEN (or join.token_file)",
-    )?;
-    let mut tries = 0;
-    loop {
-        match Membership::join(place, &join.address, token, hello.clone()).await {
-            Ok(membership) => return Ok(membership),
-            Err(problem) if problem.kind().is_transient() && tries < 10 => {
-                warn!(error = report(&problem), "not joined yet");
-            }
-            Err(problem) => return Err(problem).context("join the fleet"),
-        }
-        tries += 1;
-        tokio::time::sleep(JOIN_AGAIN).await;
-    }
-}
-
-/// Destroys the machines of this server once its operator has removed it from the fleet: they were given up there, and
-/// nothing may run that nobody knows of.
-async fn obey_removal(mut standing: watch::Receiver<Standing>, hosts: Vec<Host>, stop: Stop) {
-    loop {
-        let removed = tokio::select! {
-            () = stop.cancelled() => return,
-            removed = standing.wait_for(|standing| *standing == Standing::Removed) => removed.is_ok(),
-        };
-        if !removed {
-            return;
-        }
-        error!("this server was removed from the fleet: its machines are destroyed");
-        for host in &hosts {
-            let catalog = host.catalog().borrow().clone();
-            for entry in catalog.iter() {
-                let machine = entry.machine_id;
-                if let Err(problem) = host.destroy(machine, true, Actor::Platform).await {
-                    error!(machine_id = %machine, error = report(&problem), "not destroyed");
-                }
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = standing.changed() => if changed.is_err() { return },
-        }
     }
 }
