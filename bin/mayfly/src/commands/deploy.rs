@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::machine_config::SizeFlags;
 
 use build::BuildFlags;
-pub(super) use follow::follow;
+pub(super) use follow::{follow, follow_recorded};
 
 /// Sources with a Dockerfile are built first, in a machine of the cloud; Ctrl-C calls that off.
 ///

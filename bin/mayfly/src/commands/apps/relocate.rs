@@ -4,7 +4,7 @@ use clap::Args;
 use mayfly_wire::MoveApp;
 use serde_json::json;
 
-use crate::commands::deploy::{duration, follow};
+use crate::commands::deploy::{duration, follow_recorded};
 use crate::context::{AppFlags, Context, JsonFlag};
 
 /// Copies of all machines are made in the other organization's network. When they are up, the app changes hands, requests
@@ -68,12 +68,6 @@ impl Move {
         context
             .out
             .line(&format!("{} is release v{version}", release.description))?;
-        match self.detach {
-            true => Ok(ExitCode::SUCCESS),
-            false => {
-                let seen = release.events_after.unwrap_or_default();
-                follow(context, &name, version, seen).await
-            }
-        }
+        follow_recorded(context, &name, &release, self.detach).await
     }
 }

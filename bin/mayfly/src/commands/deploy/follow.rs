@@ -23,6 +23,20 @@ const PAGE: usize = 200;
 /// A cloud that cannot be reached for so long is given up; the deployment goes on without us.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Follows a release that was recorded just now; with `detach` nothing is waited for.
+pub(crate) async fn follow_recorded(
+    context: &Context,
+    app: &str,
+    release: &Release,
+    detach: bool,
+) -> anyhow::Result<ExitCode> {
+    if detach {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seen = release.events_after.unwrap_or_default();
+    follow(context, app, release.version, seen).await
+}
+
 /// Shows what is done for a release, from the event after `seen` on, until its end. Succeeds if the release is live.
 pub(crate) async fn follow(
     context: &Context,

@@ -8,7 +8,7 @@ use mayfly_wire::{CreateRelease, GoDuration};
 use serde_json::Value;
 
 use crate::client::{Launch, Machine};
-use crate::commands::deploy::follow;
+use crate::commands::deploy::follow_recorded;
 use crate::commands::machine::wait_until_started;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
@@ -153,8 +153,7 @@ impl Update {
         context
             .out
             .line(&format!("Image {image} is release v{version}"))?;
-        let seen = release.events_after.unwrap_or_default();
-        follow(context, app, version, seen).await
+        follow_recorded(context, app, &release, false).await
     }
 }
 

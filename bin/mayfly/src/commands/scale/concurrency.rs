@@ -4,7 +4,7 @@ use clap::Args;
 use mayfly_wire::ScaleConcurrency;
 use serde_json::json;
 
-use crate::commands::deploy::follow;
+use crate::commands::deploy::follow_recorded;
 use crate::context::{AppFlags, Context, JsonFlag};
 use crate::failure::Failure;
 
@@ -42,12 +42,9 @@ impl Concurrency {
         context
             .out
             .line(&format!("{} is release v{version}", release.description))?;
-        if !self.detach {
-            let seen = release.events_after.unwrap_or_default();
-            let end = follow(context, &app, version, seen).await?;
-            if end != ExitCode::SUCCESS {
-                return Ok(end);
-            }
+        let end = follow_recorded(context, &app, &release, self.detach).await?;
+        if end != ExitCode::SUCCESS {
+            return Ok(end);
         }
         context
             .out

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use clap::Args;
 use mayfly_wire::ScaleCount;
 
-use crate::commands::deploy::follow;
+use crate::commands::deploy::follow_recorded;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
 
@@ -82,13 +82,7 @@ impl Count {
             return Ok(ExitCode::SUCCESS);
         };
         context.out.line("Executing scale plan")?;
-        match self.detach {
-            true => Ok(ExitCode::SUCCESS),
-            false => {
-                let seen = release.events_after.unwrap_or_default();
-                follow(context, &app, release.version, seen).await
-            }
-        }
+        follow_recorded(context, &app, &release, self.detach).await
     }
 
     fn counts(&self) -> anyhow::Result<BTreeMap<String, String>> {

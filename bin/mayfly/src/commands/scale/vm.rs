@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 use mayfly_wire::ScaleVm;
 
-use crate::commands::deploy::follow;
+use crate::commands::deploy::follow_recorded;
 use crate::context::{AppFlags, Context};
 use crate::machine_config::memory_mib;
 
@@ -92,12 +92,6 @@ impl Whose {
         context
             .out
             .line(&format!("{} is release v{version}", release.description))?;
-        match self.detach {
-            true => Ok(ExitCode::SUCCESS),
-            false => {
-                let seen = release.events_after.unwrap_or_default();
-                follow(context, app, version, seen).await
-            }
-        }
+        follow_recorded(context, app, &release, self.detach).await
     }
 }
