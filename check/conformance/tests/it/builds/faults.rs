@@ -74,8 +74,6 @@ fn the_next_deploy_works_whoever_is_killed() {
         let output = client.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let told = format!("{told}: {said}");
-        // What was sent before the kill arrives or does not: within moments.
-        thread::sleep(Duration::from_millis(300));
         wait_until(&format!("{told} is at its end"), || {
             newest(&project)["finished_at"].is_string()
         });
