@@ -1,6 +1,7 @@
 //! How bytes reach the edge: listeners, the streams clients come on, and what is known of them before the first byte
 //! of a request.
 
+pub(crate) mod buffers;
 mod client;
 mod config;
 mod door;

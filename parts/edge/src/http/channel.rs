@@ -1,6 +1,5 @@
 //! A connection with what was read from it and not used yet.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -12,34 +11,10 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::io::poll_read_buf;
 
-use crate::transport::ClientStream;
-
-/// Bytes read at once.
-const READ_BYTES: usize = 16 * 1024;
-/// The same once a read has filled that: a large body is under way.
-const READ_BYTES_LARGE: usize = 64 * 1024;
-/// Buffers a thread keeps for the next reads: as many connections as are commonly busy at one moment.
-const SPARE_BUFFERS: usize = 64;
-/// The same of those that have grown, and the largest of them.
-const SPARE_GROWN: usize = 16;
-const GROWN_BYTES_MAX: usize = 2 * READ_BYTES_LARGE;
+use crate::transport::{ClientStream, buffers};
 
 /// Copying less costs no more than taking another buffer.
 const GIVEN_AWAY_MIN: usize = 16 * 1024;
-
-thread_local! {
-    static SPARE: RefCell<Spare> = const {
-        RefCell::new(Spare {
-            small: Vec::new(),
-            grown: Vec::new(),
-        })
-    };
-}
-
-struct Spare {
-    small: Vec<Vec<u8>>,
-    grown: Vec<Vec<u8>>,
-}
 
 #[derive(Debug)]
 pub(crate) struct Channel<S: ClientStream = TcpStream> {
@@ -114,7 +89,7 @@ impl<R> Reader<R> {
     /// Gives the buffer's memory back if nothing is unread.
     pub(crate) fn rest(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() > 0 {
-            give_back(std::mem::take(&mut self.buffer));
+            buffers::give_back(std::mem::take(&mut self.buffer));
         }
     }
 }
@@ -133,29 +108,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             && poll_fn(|context| Poll::Ready(self.poll_fill(context).is_pending())).await
     }
 
-    /// A connection that waits holds no buffer: one is taken for the attempt to read and given back if none came.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        if self.buffer.capacity() == 0 {
-            self.buffer = take_spare();
-        }
-        let free = self.buffer.capacity() - self.buffer.len();
-        if free < READ_BYTES / 4 {
-            self.buffer.reserve(READ_BYTES_LARGE);
-        }
-        let free = self.buffer.capacity() - self.buffer.len();
-        let read = poll_read_buf(Pin::new(&mut self.half), context, &mut self.buffer);
-        match read {
-            Poll::Pending => self.rest(),
-            Poll::Ready(Ok(count)) if count == free && free < READ_BYTES_LARGE => {
-                self.buffer.reserve(READ_BYTES_LARGE);
-            }
-            Poll::Ready(_) => {}
-        }
-        read
+        let half = Pin::new(&mut self.half);
+        buffers::poll_fill(&mut self.buffer, |buffer| {
+            poll_read_buf(half, context, buffer)
+        })
     }
 }
 
@@ -172,26 +133,6 @@ impl Drop for Lent {
     fn drop(&mut self) {
         let mut buffer = std::mem::take(&mut self.0);
         buffer.clear();
-        give_back(buffer);
+        buffers::give_back(buffer);
     }
-}
-
-/// A grown one if there is any: where bodies are large, the next one is too.
-fn take_spare() -> Vec<u8> {
-    SPARE
-        .with_borrow_mut(|spare| spare.grown.pop().or_else(|| spare.small.pop()))
-        .unwrap_or_else(|| Vec::with_capacity(READ_BYTES))
-}
-
-fn give_back(buffer: Vec<u8>) {
-    SPARE.with_borrow_mut(|spare| {
-        let (kept, most) = if buffer.capacity() <= READ_BYTES {
-            (&mut spare.small, SPARE_BUFFERS)
-        } else {
-            (&mut spare.grown, SPARE_GROWN)
-        };
-        if kept.len() < most && buffer.capacity() <= GROWN_BYTES_MAX {
-            kept.push(buffer);
-        }
-    });
 }

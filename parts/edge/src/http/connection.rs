@@ -133,7 +133,7 @@ impl Core {
             let next = self
                 .serve_one(client, conn, pulse, memory, working, stop)
                 .await;
-            if !matches!(next, Next::Request) || !keeps || stop.is_cancelled() {
+            if !matches!(next, Next::Request) || !keeps {
                 return next;
             }
             let (idle, head_patience) = self.patience(memory.as_deref());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio_rustls::server::TlsStream;
 
 use super::Door;
+use super::tls::TlsStream;
 
 /// A connection whose directions are used independently: plain TCP, or TLS on top of it.
 pub(crate) trait ClientStream: Send + 'static {
@@ -27,12 +27,12 @@ impl ClientStream for TcpStream {
     }
 }
 
-impl ClientStream for TlsStream<TcpStream> {
-    type Read = ReadHalf<TlsStream<TcpStream>>;
-    type Write = WriteHalf<TlsStream<TcpStream>>;
+impl ClientStream for TlsStream {
+    type Read = ReadHalf<TlsStream>;
+    type Write = WriteHalf<TlsStream>;
 
     fn into_halves(self) -> (Self::Read, Self::Write) {
-        let _ = self.get_ref().0.set_nodelay(true);
+        let _ = self.tcp().set_nodelay(true);
         tokio::io::split(self)
     }
 }

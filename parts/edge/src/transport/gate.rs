@@ -9,11 +9,9 @@ use std::time::Duration;
 use mayfly_machine::{Handler, PortSpec, Protocol, TlsOptions};
 use mayfly_runtime::{Stop, TaskSet};
 use mayfly_types::NetworkId;
-use rustls::ProtocolVersion;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::server::TlsStream;
 
 use crate::fleet::{App, Service};
 use crate::http::{Channel, Core};
@@ -21,7 +19,7 @@ use crate::http::{Channel, Core};
 use super::postgres::{self, Opening};
 use super::proxy_protocol::{Ends, Header};
 use super::raw::{self, Machine, RawError};
-use super::tls::{self, Greeting, HANDSHAKE_PATIENCE, HandshakeError, Inside, Tls};
+use super::tls::{self, Greeting, HANDSHAKE_PATIENCE, HandshakeError, Inside, Tls, TlsStream};
 use super::treatment::Treatment;
 use super::{AddressRange, ConnInfo, Door, Reach, TlsInfo};
 
@@ -256,7 +254,7 @@ impl Gate {
         &self,
         way: &Way,
         ends: Ends,
-        client: Channel<TlsStream<TcpStream>>,
+        client: Channel<TlsStream>,
     ) -> Result<(), GateError> {
         let machine = Machine::open(&self.core.fleet, &way.service, &way.header(ends)).await?;
         Ok(machine.relay_decoded(client).await?)
@@ -284,16 +282,20 @@ impl Gate {
         way: Option<&Way>,
         inside: Inside,
         begun: Instant,
-    ) -> Result<(Channel<TlsStream<TcpStream>>, TlsInfo), HandshakeError> {
+    ) -> Result<(Channel<TlsStream>, TlsInfo), HandshakeError> {
         let server_name = greeting.hello.server_name.as_deref().map(Arc::from);
         let default = TlsOptions::default();
         let options = way.map_or(&default, |way| &way.port().tls);
         // What a handshake takes is given back after it.
         let shaken = Box::pin(self.tls.accept(stream, greeting, options, inside));
-        let stream = timeout_at(begun + HANDSHAKE_PATIENCE, shaken)
+        let (stream, agreed) = timeout_at(begun + HANDSHAKE_PATIENCE, shaken)
             .await
             .unwrap_or(Err(HandshakeError::Late))?;
-        let tls = TlsInfo::of(stream.get_ref().1, server_name);
+        let tls = TlsInfo {
+            server_name,
+            h2: agreed.h2,
+            version: agreed.version,
+        };
         Ok((Channel::new(stream), tls))
     }
 }
@@ -350,19 +352,6 @@ fn is_inside(peer: IpAddr, network: NetworkId) -> bool {
     match peer {
         IpAddr::V6(ip) => ip.to_bits() >> 80 == (0xfdaa << 32 | u128::from(network.0)),
         IpAddr::V4(_) => false,
-    }
-}
-
-impl TlsInfo {
-    fn of(session: &rustls::ServerConnection, server_name: Option<Arc<str>>) -> TlsInfo {
-        TlsInfo {
-            server_name,
-            h2: session.alpn_protocol() == Some(b"h2"),
-            version: match session.protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-                _ => "TLSv1.3",
-            },
-        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! TLS from clients: which certificate, which options, and the handshake.
 
 mod client_hello;
+mod handshake;
+mod record;
 mod store;
+mod stream;
 
 use std::collections::HashMap;
 use std::io;
@@ -10,24 +13,19 @@ use std::time::Duration;
 
 use mayfly_machine::{Alpn, TlsOptions, TlsVersion};
 use rustls::crypto::CryptoProvider;
-use rustls::server::{
-    Acceptor, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
-};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio_rustls::StartHandshake;
-use tokio_rustls::server::TlsStream;
 
 pub(crate) use client_hello::{ClientHello, NotHello};
+pub(crate) use handshake::Agreed;
 pub(crate) use store::{CertificateError, CertificateStore};
+pub(crate) use stream::TlsStream;
 
 /// How long a client may take from its first byte until application data may flow.
 pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What TLS takes at once: a large piece of a body with its head or its frames' heads, so that both leave in one write.
-const WRITE_MAX: usize = 80 * 1024;
 
 /// The protocols the HTTP handler speaks, most wanted first.
 const HTTP_PROTOCOLS: [Alpn; 2] = [Alpn::H2, Alpn::Http11];
@@ -105,7 +103,7 @@ impl Tls {
         greeting: Greeting,
         options: &TlsOptions,
         inside: Inside,
-    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    ) -> Result<(TlsStream, Agreed), HandshakeError> {
         let profile = Profile::of(options, inside);
         self.shake_hands(stream, greeting, profile).await
     }
@@ -135,35 +133,11 @@ impl Tls {
         stream: TcpStream,
         greeting: Greeting,
         profile: Profile,
-    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    ) -> Result<(TlsStream, Agreed), HandshakeError> {
         let config = self
             .config(profile)
             .map_err(|error| HandshakeError::Refused(io::Error::other(error)))?;
-        let mut acceptor = Acceptor::default();
-        let mut unread = greeting.bytes.as_slice();
-        while !unread.is_empty() {
-            acceptor
-                .read_tls(&mut unread)
-                .map_err(HandshakeError::Refused)?;
-        }
-        let accepted = match acceptor.accept() {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => return Err(HandshakeError::Left),
-            Err((error, mut alert)) => {
-                // The alert is a courtesy; a client that does not take it at once goes without.
-                let mut bytes = Vec::new();
-                if alert.write_all(&mut bytes).is_ok() {
-                    let _ = stream.try_write(&bytes);
-                }
-                return Err(HandshakeError::Refused(io::Error::other(error)));
-            }
-        };
-        let mut stream = StartHandshake::from_parts(accepted, stream)
-            .into_stream(config)
-            .await
-            .map_err(HandshakeError::Refused)?;
-        stream.get_mut().1.set_buffer_limit(Some(WRITE_MAX));
-        Ok(stream)
+        handshake::shake_hands(stream, greeting.bytes, config).await
     }
 
     fn config(&self, profile: Profile) -> Result<Arc<ServerConfig>, rustls::Error> {
@@ -187,6 +161,8 @@ impl Tls {
         config.alpn_protocols.clone_from(&profile.alpn);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&self.tickets);
+        // Records are sealed and opened by us.
+        config.enable_secret_extraction = true;
         let config = Arc::new(config);
         configs.insert(profile, Arc::clone(&config));
         Ok(config)

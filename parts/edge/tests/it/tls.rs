@@ -165,6 +165,31 @@ async fn certificates_change_and_connections_stay() {
 }
 
 #[tokio::test]
+async fn openssl_may_ask_for_new_keys() {
+    let edge = TestEdge::start(Vec::new()).await;
+    let mut client = tokio::process::Command::new("openssl")
+        .args(["s_client", "-tls1_3", "-servername", "web.mayfly.test"])
+        .args(["-connect", &edge.https.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    let (mut stdout, mut stderr) = (client.stdout.take().unwrap(), client.stderr.take().unwrap());
+    // Commands are one letter at the beginning of what is typed: both sides get new keys.
+    stdin.write_all(b"K\n").await.unwrap();
+    read_until(&mut stderr, "KEYUPDATE").await;
+    let request = b"GET / HTTP/1.1\r\nHost: web.mayfly.test\r\nConnection: close\r\n\r\n";
+    stdin.write_all(request).await.unwrap();
+    read_until(&mut stdout, "HTTP/1.1 404").await;
+    drop(stdin);
+    timeout(PATIENCE, client.wait()).await.unwrap().unwrap();
+    edge.end().await;
+}
+
+#[tokio::test]
 async fn sessions_resume_on_any_core() {
     let edge = TestEdge::start_as(Vec::new(), |config| config.cores = 4).await;
     for version in ["-tls1_2", "-tls1_3"] {
