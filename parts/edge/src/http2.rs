@@ -1,20 +1,32 @@
 //! HTTP/2: from clients (by ALPN or prior knowledge) and to machines that ask for it.
 //!
-//! The protocol itself is the `h2` crate's. Here is what a proxy adds: requests and answers in the one form the rest
-//! of the edge reads (`head`), bodies as frames under back-pressure (`frames`, `outlet`), the client's connection
-//! (`connection`, `exchange`) with limits and thrift the crate does not have (`meter`, `gather`), and multiplexed
-//! connections to machines (`links`, `machine`).
+//! A client's connection is ours down to the frames. Pure: fields (`hpack`), frames (`frame`), what those that come change
+//! (`inlet`) in the state of the connection (`session`, `stream`, `closed`), what makes a client a burden (`flood`), a
+//! request from its fields (`request`). At the rim: `driver` reads and writes, `crew` serves the streams, each as an
+//! `exchange`, on the connection's own task (`connection`).
+//!
+//! To machines the protocol is the `h2` crate's: multiplexed connections (`links`), requests on them (`machine`) and
+//! bodies under back-pressure (`frames`, `outlet`).
 
+mod chunk;
+mod closed;
 mod connection;
 mod crew;
+mod driver;
 mod exchange;
+mod flood;
+mod frame;
 mod frames;
-mod gather;
-mod head;
+mod hpack;
+mod inlet;
 mod links;
 mod machine;
-mod meter;
+mod outbox;
 mod outlet;
+mod request;
+mod session;
+mod stream;
+mod trailers;
 mod websocket;
 
 pub(crate) use connection::serve;

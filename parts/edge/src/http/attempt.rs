@@ -339,12 +339,7 @@ async fn pass_body<K: AnswerSink, A: AnswerSource>(
     loop {
         let last = piece.last;
         if !piece.data.is_empty() || (begins && !last) {
-            let passed = if K::KEEPS {
-                sink.body_kept(machine.take()).await
-            } else {
-                sink.body(piece.data).await
-            };
-            passed.map_err(Broken::Client)?;
+            sink.body(piece.data).await.map_err(Broken::Client)?;
             moved();
         }
         if last {

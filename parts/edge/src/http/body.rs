@@ -2,7 +2,6 @@
 
 use std::io;
 
-use bytes::Bytes;
 use tokio::io::AsyncRead;
 
 use super::channel::Reader;
@@ -114,14 +113,6 @@ impl Body {
                 self.done = true;
             }
         }
-    }
-
-    /// The last piece, shown in [`Form::Plain`], as bytes of their own; a large one takes the reader's buffer along.
-    pub(crate) fn take<R>(&mut self, reader: &mut Reader<R>) -> Bytes {
-        if self.framing == Framing::Chunked {
-            return Bytes::from(std::mem::take(&mut self.plain));
-        }
-        reader.take(std::mem::take(&mut self.lent))
     }
 
     /// Uses up what the last piece showed.

@@ -5,16 +5,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::io::poll_read_buf;
 
 use crate::transport::{ClientStream, buffers};
-
-/// Copying less costs no more than taking another buffer.
-const GIVEN_AWAY_MIN: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Channel<S: ClientStream = TcpStream> {
@@ -44,14 +40,6 @@ impl<S: ClientStream> Channel<S> {
     }
 }
 
-impl<S: ClientStream> Channel<S> {
-    /// Both halves and what was read from them and not used.
-    pub(crate) fn into_parts(self) -> (S::Read, S::Write, Bytes) {
-        let unread = Bytes::copy_from_slice(self.reader.unread());
-        (self.reader.half, self.writer, unread)
-    }
-}
-
 impl Channel {
     /// Whether the other side has neither closed nor sent anything unasked.
     pub(crate) fn is_quiet(&self) -> bool {
@@ -72,18 +60,6 @@ impl<R> Reader<R> {
             self.buffer.clear();
             self.start = 0;
         }
-    }
-
-    /// Consumes `count` unread bytes and gives them away: with the whole buffer, if that is worth it.
-    pub(crate) fn take(&mut self, count: usize) -> Bytes {
-        if count < GIVEN_AWAY_MIN || self.start + count < self.buffer.len() {
-            let bytes = Bytes::copy_from_slice(&self.unread()[..count]);
-            self.consume(count);
-            return bytes;
-        }
-        let (buffer, start) = (std::mem::take(&mut self.buffer), self.start);
-        self.start = 0;
-        Bytes::from_owner(Lent(buffer)).slice(start..)
     }
 
     /// Gives the buffer's memory back if nothing is unread.
@@ -108,7 +84,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             && poll_fn(|context| Poll::Ready(self.poll_fill(context).is_pending())).await
     }
 
-    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads what comes and uses none of it, `most` bytes at most.
+    pub(crate) async fn pass_over(&mut self, most: usize) {
+        let mut left = most;
+        while left > 0 {
+            self.consume(self.unread().len());
+            match self.fill().await {
+                Ok(count) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+
+    /// The same for hand-written futures.
+    pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -117,22 +106,5 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         buffers::poll_fill(&mut self.buffer, |buffer| {
             poll_read_buf(half, context, buffer)
         })
-    }
-}
-
-/// A buffer that is given back by whoever uses its bytes last.
-struct Lent(Vec<u8>);
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.0);
-        buffer.clear();
-        buffers::give_back(buffer);
     }
 }

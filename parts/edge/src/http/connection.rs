@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_runtime::Stop;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use super::channel::{Channel, Reader};
 use super::core::Core;
@@ -49,7 +49,7 @@ impl Core {
         stop: &Stop,
     ) {
         if conn.tls.as_ref().is_some_and(|tls| tls.h2) {
-            return Box::pin(self.serve_h2(client, conn, stop)).await;
+            return Box::pin(http2::serve(self, client, conn, stop)).await;
         }
         let pulse = self.ticker.pulse();
         let mut memory: Option<Box<Memory>> = None;
@@ -78,7 +78,7 @@ impl Core {
             }
             pulse.set(head);
             if std::mem::take(&mut first) && greets_in_h2(&mut client.reader, &pulse).await {
-                return Box::pin(self.serve_h2(client, conn, stop)).await;
+                return Box::pin(http2::serve(self, client, conn, stop)).await;
             }
             requests = requests.saturating_add(1);
             // Only a busy connection holds what requests need; with one request it is not known to be.
@@ -99,12 +99,6 @@ impl Core {
                 Next::Nothing | Next::Anything => return linger(&mut client, &pulse).await,
             }
         }
-    }
-
-    async fn serve_h2<S: ClientStream>(&self, client: Channel<S>, conn: &ConnInfo, stop: &Stop) {
-        let (reader, writer, already_read) = client.into_parts();
-        let stream = tokio::io::join(reader, writer);
-        http2::serve(self, stream, already_read, conn, stop).await;
     }
 
     /// Between two requests, and for the head of one.
@@ -292,23 +286,10 @@ async fn read_head<R: AsyncRead + Unpin>(
 /// Ends our side and lets the client finish its own.
 async fn linger<S: ClientStream>(client: &mut Channel<S>, pulse: &Pulse) {
     pulse.set(LINGER_PATIENCE);
-    let Channel { reader, writer } = client;
-    let _ = pulse.watch(pin!(drain(reader, writer))).await;
-}
-
-async fn drain<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-    reader: &mut Reader<R>,
-    writer: &mut W,
-) {
-    if writer.shutdown().await.is_err() {
-        return;
-    }
-    let mut left = LINGER_BYTES;
-    while left > 0 {
-        reader.consume(reader.unread().len());
-        match reader.fill().await {
-            Ok(count) if count > 0 => left = left.saturating_sub(count),
-            _ => return,
+    let lingering = async {
+        if client.writer.shutdown().await.is_ok() {
+            client.reader.pass_over(LINGER_BYTES).await;
         }
-    }
+    };
+    let _ = pulse.watch(pin!(lingering)).await;
 }

@@ -7,8 +7,6 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::body::{BodyError, Form, Piece};
 use super::head::RequestHead;
 use super::memory::Memory;
@@ -59,9 +57,6 @@ pub(crate) trait RequestBody: Send {
 
 /// Takes one answer: any number of interim ones, then `begin`, `body` …, `end`.
 pub(crate) trait AnswerSink: Send {
-    /// What `body` is given is kept beyond the call.
-    const KEEPS: bool = false;
-
     /// Passes on an answer with status 1xx other than 101, if the client's protocol knows such.
     fn interim(&mut self, answer: &Answer<'_>) -> impl Future<Output = io::Result<()>> + Send;
 
@@ -71,11 +66,6 @@ pub(crate) trait AnswerSink: Send {
 
     /// Passes `data` on; returns once there is room for more. Empty data flushes a waiting head.
     fn body(&mut self, data: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
-
-    /// The same for bytes that the sink would have to copy to keep; where [`AnswerSink::KEEPS`] it is given these.
-    fn body_kept(&mut self, data: Bytes) -> impl Future<Output = io::Result<()>> + Send {
-        async move { self.body(&data).await }
-    }
 
     /// Ends the answer. `trailers` are lines with their ends, empty where `begin` said [`Form::AsIs`]. In a tunnel,
     /// ends this direction.
@@ -107,9 +97,6 @@ pub(crate) trait AnswerSource: Send {
 
     /// The next piece of that body; waits until there is one.
     fn next(&mut self, form: Form) -> impl Future<Output = Result<Piece<'_>, BodyError>> + Send;
-
-    /// The last piece that was shown in [`Form::Plain`], to be kept; once for each.
-    fn take(&mut self) -> Bytes;
 
     /// What `next` set aside in [`Form::Plain`]; complete once the last piece was shown.
     fn trailers(&self) -> &[u8];

@@ -1,7 +1,7 @@
 //! Heads of requests: what they say about framing and the host, and what makes them unacceptable.
 //!
-//! Rules: RFC 9112 (messages) and RFC 9110 section 7.6.1 (hop-by-hop fields). A request of HTTP/2 is written as such a
-//! head first, so that every rule exists once.
+//! Rules: RFC 9112 (messages) and RFC 9110 section 7.6.1 (hop-by-hop fields). A request of HTTP/2 is put together from its
+//! fields and understood in the same way, so that every rule exists once.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -88,6 +88,11 @@ pub(crate) const TOO_LONG: Refused = Refused {
     reason: "the request head is too long",
 };
 
+const TOO_MANY: Refused = Refused {
+    status: 431,
+    reason: "too many header lines",
+};
+
 impl RequestHead {
     pub(crate) fn method(&self) -> &str {
         self.text(&self.method)
@@ -158,12 +163,7 @@ impl RequestHead {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() >= HEAD_MAX => return Err(TOO_LONG),
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(httparse::Error::TooManyHeaders) => {
-                return Err(Refused {
-                    status: 431,
-                    reason: "too many header lines",
-                });
-            }
+            Err(httparse::Error::TooManyHeaders) => return Err(TOO_MANY),
             Err(_) => return Err(bad("the request head is not HTTP/1")),
         };
         if length > HEAD_MAX {
@@ -191,6 +191,51 @@ impl RequestHead {
         self.bytes.extend_from_slice(&bytes[..length]);
         self.understand()?;
         Ok(Some(length))
+    }
+
+    /// Begins a head that does not come as bytes of HTTP/1.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+    }
+
+    /// Keeps a part of it.
+    pub(crate) fn keep(&mut self, part: &[u8]) -> Range<usize> {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(part);
+        from..self.bytes.len()
+    }
+
+    pub(crate) fn kept(&self, part: &Range<usize>) -> &[u8] {
+        &self.bytes[part.clone()]
+    }
+
+    pub(crate) fn add(&mut self, kind: Kind, name: &[u8], value: &[u8]) {
+        let value = self.keep(value);
+        self.add_kept(kind, name, value);
+    }
+
+    /// Adds a field whose value is kept already.
+    pub(crate) fn add_kept(&mut self, kind: Kind, name: &[u8], value: Range<usize>) {
+        let name = self.keep(name);
+        self.fields.push(Field { name, value, kind });
+    }
+
+    /// Understands the parts as those of a head of HTTP/1.1, which names and values must be fit for.
+    pub(crate) fn finish(
+        &mut self,
+        method: Range<usize>,
+        target: Range<usize>,
+    ) -> Result<(), Refused> {
+        if self.fields.len() > HEADERS_MAX {
+            return Err(TOO_MANY);
+        }
+        if self.bytes.len() > HEAD_MAX {
+            return Err(TOO_LONG);
+        }
+        self.version = Version::Http11;
+        (self.method, self.target) = (method, target);
+        self.understand()
     }
 
     fn understand(&mut self) -> Result<(), Refused> {

@@ -4,7 +4,6 @@ use std::io;
 use std::io::{IoSlice, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -299,10 +298,6 @@ impl AnswerSource for Http1Answers<'_> {
 
     async fn next(&mut self, form: Form) -> Result<Piece<'_>, BodyError> {
         self.body.next(self.reader, form).await
-    }
-
-    fn take(&mut self) -> Bytes {
-        self.body.take(self.reader)
     }
 
     fn trailers(&self) -> &[u8] {

@@ -2,123 +2,82 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::Poll;
 
-use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
-use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SERVER, VIA};
-use http::{Response, StatusCode};
-
-use super::frames::Frames;
-use super::head::{Inbound, field};
-use super::links::into_io;
-use super::outlet;
+use super::chunk;
+use super::request::Inbound;
+use super::session::{self, lock};
 use crate::http::body::{BodyError, Form, Piece};
 use crate::http::exchange::{AnswerSink, Exchange, Parts, RequestBody};
 use crate::http::head::{Framing, RequestHead};
-use crate::http::outbound::{Answer, PRODUCT, VIA_1_1};
+use crate::http::outbound::Answer;
 use crate::http::pulse::Pulse;
 use crate::http::shared::Shared;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("fly-request-id");
 
 /// A request on an HTTP/2 connection.
 #[derive(Debug)]
 pub(super) struct H2Exchange<'a> {
     head: &'a RequestHead,
-    body: H2Body,
-    sink: H2Sink,
+    body: H2Body<'a>,
+    sink: H2Sink<'a>,
     pulse: &'a Arc<Pulse>,
     shared: &'a Shared,
 }
 
+/// The place of a stream in its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat<'a> {
+    pub(super) session: &'a session::Shared,
+    pub(super) place: usize,
+}
+
 /// The request's body, or the client's side of a tunnel.
 #[derive(Debug)]
-pub(super) struct H2Body {
-    frames: Frames,
+pub(super) struct H2Body<'a> {
+    seat: Seat<'a>,
+    piece: &'a mut Vec<u8>,
+    /// HTTP/1 would send the body in chunks.
+    chunked: bool,
+    done: bool,
     /// A handshake has no body; what follows it is the tunnel's.
     before_tunnel: bool,
 }
 
 /// Takes the answer.
 #[derive(Debug)]
-pub(super) struct H2Sink {
-    /// Shared with [`Reset`]; never locked across a wait.
-    outlet: Arc<Mutex<Outlet>>,
-    /// A head that waits for its body's first bytes, which may be none.
-    waiting: Option<Response<()>>,
-    /// Bytes to come of a body whose length the head said.
-    left: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Outlet {
-    Head(SendResponse<Bytes>),
-    Body(SendStream<Bytes>),
-}
-
-/// Tells when the client gives a request up, and tells the client when we do.
-#[derive(Debug)]
-pub(super) struct Reset(Arc<Mutex<Outlet>>);
-
-impl Reset {
-    /// Ready once the client has reset the stream or is gone.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut *lock(&self.0) {
-            Outlet::Head(respond) => respond.poll_reset(cx).map(drop),
-            Outlet::Body(stream) => stream.poll_reset(cx).map(drop),
-        }
-    }
-
-    /// The answer breaks off.
-    pub(super) fn send(&self, reason: h2::Reason) {
-        match &mut *lock(&self.0) {
-            Outlet::Head(respond) => respond.send_reset(reason),
-            Outlet::Body(stream) => stream.send_reset(reason),
-        }
-    }
-}
-
-fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
-    outlet.lock().expect("no holder of this lock panics")
-}
+pub(super) struct H2Sink<'a>(Seat<'a>);
 
 impl<'a> H2Exchange<'a> {
+    /// `piece` is memory for pieces of the body.
     pub(super) fn new(
         inbound: &'a Inbound,
-        body: RecvStream,
-        respond: SendResponse<Bytes>,
+        seat: Seat<'a>,
+        piece: &'a mut Vec<u8>,
         pulse: &'a Arc<Pulse>,
         shared: &'a Shared,
-    ) -> (H2Exchange<'a>, Reset) {
-        let outlet = Arc::new(Mutex::new(Outlet::Head(respond)));
-        let reset = Reset(Arc::clone(&outlet));
-        let chunked = inbound.head.framing == Framing::Chunked;
-        let exchange = H2Exchange {
+    ) -> H2Exchange<'a> {
+        H2Exchange {
             head: &inbound.head,
             body: H2Body {
-                frames: Frames::new(body, chunked),
+                seat,
+                piece,
+                chunked: inbound.head.framing == Framing::Chunked,
+                done: inbound.head.framing == Framing::None,
                 before_tunnel: inbound.tunnel,
             },
-            sink: H2Sink {
-                outlet,
-                waiting: None,
-                left: None,
-            },
+            sink: H2Sink(seat),
             pulse,
             shared,
-        };
-        (exchange, reset)
+        }
     }
 }
 
-impl Exchange for H2Exchange<'_> {
-    type Body = H2Body;
-    type Sink = H2Sink;
+impl<'a> Exchange for H2Exchange<'a> {
+    type Body = H2Body<'a>;
+    type Sink = H2Sink<'a>;
 
-    fn parts(&mut self) -> Parts<'_, H2Body, H2Sink> {
+    fn parts(&mut self) -> Parts<'_, H2Body<'a>, H2Sink<'a>> {
         Parts {
             head: self.head,
             body: &mut self.body,
@@ -129,136 +88,92 @@ impl Exchange for H2Exchange<'_> {
     }
 }
 
-impl RequestBody for H2Body {
+impl H2Body<'_> {
+    /// Where in `piece` the next piece begins.
+    fn poll_piece(&mut self) -> Poll<Result<usize, BodyError>> {
+        let mut session = lock(self.seat.session);
+        let place = self.seat.place;
+        session.poll_receive(place, self.piece).map(|received| {
+            let last = received.map_err(BodyError::Read)?;
+            self.done = last;
+            let end = last.then_some(&*session.streams[place].trailers);
+            Ok(if self.chunked {
+                chunk::enclose(self.piece, end)
+            } else {
+                chunk::ROOM
+            })
+        })
+    }
+
+    fn shown(&self, start: usize) -> Piece<'_> {
+        Piece {
+            data: &self.piece[start..],
+            last: self.done,
+        }
+    }
+}
+
+impl RequestBody for H2Body<'_> {
     fn buffered(&mut self) -> Result<Piece<'_>, BodyError> {
-        self.frames.buffered(Form::AsIs)
+        match self.poll_piece() {
+            Poll::Ready(start) => start.map(|start| self.shown(start)),
+            Poll::Pending => Ok(Piece {
+                data: &[],
+                last: false,
+            }),
+        }
     }
 
     async fn next(&mut self) -> Result<Piece<'_>, BodyError> {
-        self.frames.next(Form::AsIs).await
+        // Whoever serves the stream is called when there is more.
+        let start = poll_fn(|_| self.poll_piece()).await?;
+        Ok(self.shown(start))
     }
 
     fn is_done(&self) -> bool {
-        self.before_tunnel || self.frames.is_done()
+        self.before_tunnel || self.done
     }
 
     fn tunnel(&mut self) {
-        self.before_tunnel = false;
-        self.frames.tunnel();
+        (self.before_tunnel, self.done) = (false, false);
     }
 }
 
-impl H2Sink {
-    fn send_head(&mut self, ends: bool) -> io::Result<()> {
-        let Some(head) = self.waiting.take() else {
-            return Ok(());
-        };
-        let mut outlet = lock(&self.outlet);
-        let Outlet::Head(respond) = &mut *outlet else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let stream = respond.send_response(head, ends).map_err(into_io)?;
-        *outlet = Outlet::Body(stream);
-        Ok(())
-    }
-
-    fn poll_room(&self, wanted: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        match &mut *lock(&self.outlet) {
-            Outlet::Body(stream) => outlet::poll_room(stream, wanted, cx),
-            Outlet::Head(_) => Poll::Ready(Err(io::ErrorKind::InvalidInput.into())),
-        }
-    }
-
-    fn with_stream(
-        &self,
-        act: impl FnOnce(&mut SendStream<Bytes>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        match &mut *lock(&self.outlet) {
-            Outlet::Body(stream) => act(stream),
-            Outlet::Head(_) => Err(io::ErrorKind::InvalidInput.into()),
-        }
+impl H2Sink<'_> {
+    /// A machine's agreement to switch protocols is a success here (RFC 8441, 5).
+    fn send_head(&self, answer: &Answer<'_>) {
+        let Seat { session, place } = self.0;
+        let switches = answer.head.status == 101;
+        let status = if switches { 200 } else { answer.head.status };
+        lock(session).send_head(place, status, |put| {
+            answer.each_field(|name, value| {
+                let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+                let is_http_1 = is(b"upgrade") || (switches && is(b"sec-websocket-accept"));
+                if !is_http_1 {
+                    put(name, value.trim_ascii());
+                }
+            });
+        });
     }
 }
 
-impl AnswerSink for H2Sink {
-    const KEEPS: bool = true;
-
+impl AnswerSink for H2Sink<'_> {
     async fn interim(&mut self, answer: &Answer<'_>) -> io::Result<()> {
-        match &mut *lock(&self.outlet) {
-            Outlet::Head(respond) => respond
-                .send_informational(response(answer))
-                .map_err(into_io),
-            Outlet::Body(_) => Ok(()),
-        }
+        self.send_head(answer);
+        Ok(())
     }
 
     fn begin(&mut self, answer: &Answer<'_>) -> Form {
-        self.waiting = Some(response(answer));
-        self.left = match answer.framing {
-            Framing::Length(length) => Some(length),
-            Framing::None | Framing::Chunked | Framing::UntilClose => None,
-        };
+        self.send_head(answer);
         Form::Plain
     }
 
-    async fn body(&mut self, data: &[u8]) -> io::Result<()> {
-        self.body_kept(Bytes::copy_from_slice(data)).await
-    }
-
-    async fn body_kept(&mut self, mut data: Bytes) -> io::Result<()> {
-        self.send_head(false)?;
-        while !data.is_empty() {
-            let room = poll_fn(|cx| self.poll_room(data.len(), cx)).await?;
-            let now = data.split_to(room);
-            let left = self.left.map(|left| left.saturating_sub(now.len() as u64));
-            let last = left == Some(0);
-            self.with_stream(|stream| stream.send_data(now, last).map_err(into_io))?;
-            self.left = left;
-        }
-        Ok(())
+    async fn body(&mut self, mut data: &[u8]) -> io::Result<()> {
+        let Seat { session, place } = self.0;
+        poll_fn(|_| lock(session).poll_send(place, &mut data)).await
     }
 
     async fn end(&mut self, trailers: &[u8]) -> io::Result<()> {
-        if self.waiting.is_some() && trailers.is_empty() {
-            return self.send_head(true);
-        }
-        self.send_head(false)?;
-        if self.left == Some(0) {
-            return Ok(());
-        }
-        self.with_stream(|stream| outlet::end(stream, trailers))
+        lock(self.0.session).send_end(self.0.place, trailers)
     }
-}
-
-/// The head of an answer. A machine's agreement to switch protocols is a success here (RFC 8441, 5).
-fn response(answer: &Answer<'_>) -> Response<()> {
-    let mut response = Response::new(());
-    let switches = answer.head.status == 101;
-    // The reader took three digits between 100 and 599.
-    *response.status_mut() = if switches {
-        StatusCode::OK
-    } else {
-        StatusCode::from_u16(answer.head.status).unwrap_or(StatusCode::BAD_GATEWAY)
-    };
-    let headers = response.headers_mut();
-    headers.reserve(16);
-    answer.each_field(|name, value| match name {
-        // The edge's own need no look.
-        b"Server" if value == PRODUCT.as_bytes() => {
-            headers.append(SERVER, HeaderValue::from_static(PRODUCT));
-        }
-        b"Via" if value == VIA_1_1.as_bytes() => {
-            headers.append(VIA, HeaderValue::from_static(VIA_1_1));
-        }
-        _ => {
-            if let Some((name, mut value)) = field(name, value)
-                && !(switches && name == SEC_WEBSOCKET_ACCEPT)
-            {
-                // New in every answer: indexed, it would push what repeats out of the table.
-                value.set_sensitive(name == REQUEST_ID);
-                headers.append(name, value);
-            }
-        }
-    });
-    response
 }

@@ -1,20 +1,16 @@
-//! A body that arrives in DATA frames, lent out in the form an HTTP/1 connection would give it.
+//! A machine's body that arrives in DATA frames, lent out in the form an HTTP/1 connection would give it.
 
 use std::future::poll_fn;
-use std::io::Write;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use h2::RecvStream;
 
-use super::head::write_trailers;
 use super::links::into_io;
+use super::{chunk, trailers};
 use crate::http::body::{BodyError, Form, Piece};
 
 /// Frames that are there are put together up to this: one write carries many.
 const PIECE: usize = 64 * 1024;
-/// Room in front of a piece for its size as a chunk.
-const SIZE_LINE: usize = 10;
 
 /// Follows a stream's DATA frames to their end.
 #[derive(Debug)]
@@ -60,10 +56,6 @@ impl Frames {
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
-        self.at == At::End
-    }
-
     /// Lines of trailers, each with its end; complete once the body is done.
     pub(super) fn trailers(&self) -> &[u8] {
         &self.trailers
@@ -91,11 +83,6 @@ impl Frames {
         Ok(self.piece(start))
     }
 
-    /// The last piece, if it was shown in [`Form::Plain`].
-    pub(super) fn take(&mut self) -> Bytes {
-        Bytes::from(std::mem::take(&mut self.buffer))
-    }
-
     fn piece(&self, start: usize) -> Piece<'_> {
         Piece {
             data: &self.buffer[start..],
@@ -106,9 +93,8 @@ impl Frames {
     /// Puts together what has arrived; where in the buffer it begins.
     fn poll_gather(&mut self, cx: &mut Context<'_>, form: Form) -> Poll<Result<usize, BodyError>> {
         let chunked = self.chunked && form == Form::AsIs;
-        let data_from = if chunked { SIZE_LINE } else { 0 };
         self.buffer.clear();
-        self.buffer.resize(data_from, 0);
+        self.buffer.resize(chunk::ROOM, 0);
         let ended_before = self.at == At::End;
         let mut failed = None;
         while self.at != At::End && self.buffer.len() < PIECE {
@@ -121,7 +107,7 @@ impl Frames {
                 Poll::Pending => break,
             }
         }
-        let count = self.buffer.len() - data_from;
+        let count = self.buffer.len() - chunk::ROOM;
         match failed {
             // What came before an error is still good; the next call meets it again.
             Some(error) if count == 0 => return Poll::Ready(Err(BodyError::Read(into_io(error)))),
@@ -130,22 +116,12 @@ impl Frames {
         if count == 0 && self.at != At::End {
             return Poll::Pending;
         }
-        let mut start = data_from;
-        if chunked {
-            if count > 0 {
-                let line = format!("{count:x}\r\n");
-                start -= line.len();
-                self.buffer[start..data_from].copy_from_slice(line.as_bytes());
-                self.buffer.extend_from_slice(b"\r\n");
-            }
-            if self.at == At::End && !ended_before {
-                // Writing to memory does not fail.
-                let _ = self.buffer.write_all(b"0\r\n");
-                self.buffer.extend_from_slice(&self.trailers);
-                self.buffer.extend_from_slice(b"\r\n");
-            }
-        }
-        Poll::Ready(Ok(start))
+        let ends = self.at == At::End && !ended_before;
+        Poll::Ready(Ok(if chunked {
+            chunk::enclose(&mut self.buffer, ends.then_some(&*self.trailers))
+        } else {
+            chunk::ROOM
+        }))
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
@@ -166,8 +142,12 @@ impl Frames {
                 None => self.at = At::Trailers,
             }
         } else {
-            if let Some(trailers) = std::task::ready!(stream.poll_trailers(cx))? {
-                self.trailers = write_trailers(&trailers);
+            let fields = std::task::ready!(stream.poll_trailers(cx))?;
+            for (name, value) in fields.iter().flatten() {
+                let name = name.as_str().as_bytes();
+                if trailers::may_trail(name) {
+                    trailers::push(&mut self.trailers, name, value.as_bytes());
+                }
             }
             self.at = At::End;
         }

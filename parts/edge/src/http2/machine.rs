@@ -12,13 +12,15 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::ResponseFuture;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_KEY, TE, TRAILER};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, TE, TRAILER,
+};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, response};
 use tokio::sync::oneshot;
 
 use super::frames::Frames;
-use super::head::{field, is_connection_field};
 use super::links::{Place, into_io};
+use super::trailers::is_connection_field;
 use super::{outlet, websocket};
 use crate::http::body::{BodyError, Form, Piece};
 use crate::http::chunked::{ChunkScanner, Part};
@@ -193,6 +195,13 @@ fn request(head: &RequestHead) -> io::Result<Request<()>> {
     Ok(request)
 }
 
+/// A field of HTTP/1 text, unless HTTP/2 cannot carry it. What the HTTP/1 reader takes, it can.
+fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name).ok()?;
+    let value = HeaderValue::from_bytes(value.trim_ascii()).ok()?;
+    (!is_connection_field(name.as_str().as_bytes())).then_some((name, value))
+}
+
 /// The half that gives the answer.
 #[derive(Debug)]
 pub(crate) struct H2Answer {
@@ -254,10 +263,6 @@ impl AnswerSource for H2Answer {
         self.body.next(form).await
     }
 
-    fn take(&mut self) -> Bytes {
-        self.body.take()
-    }
-
     fn trailers(&self) -> &[u8] {
         self.body.trailers()
     }
@@ -298,7 +303,8 @@ fn head_bytes(head: &response::Parts, method: &str, ended: bool) -> (Vec<u8>, bo
 
 pub(super) fn push_fields(out: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) {
     for (name, value) in headers {
-        if is_connection_field(name) || (name == CONTENT_LENGTH && !with_length) {
+        if is_connection_field(name.as_str().as_bytes()) || (name == CONTENT_LENGTH && !with_length)
+        {
             continue;
         }
         out.extend_from_slice(name.as_str().as_bytes());

@@ -1,4 +1,4 @@
-//! The sending side of a stream: DATA frames as the windows allow.
+//! The sending side of a stream to a machine: DATA frames as the windows allow.
 
 use std::future::poll_fn;
 use std::io;
@@ -6,9 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::head::read_trailers;
 use super::links::into_io;
+use super::trailers;
 
 /// Bytes given to the connection at once; it cuts them into frames.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -36,12 +37,21 @@ pub(super) fn end(stream: &mut SendStream<Bytes>, lines: &[u8]) -> io::Result<()
     if lines.is_empty() {
         return stream.send_data(Bytes::new(), true).map_err(into_io);
     }
-    let trailers = read_trailers(lines)
+    let mut fields = HeaderMap::new();
+    let put = |name: &[u8], value: &[u8]| {
+        // What the reader of HTTP/1 takes, HTTP/2 can carry.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            fields.append(name, value);
+        }
+    };
+    trailers::read(lines, put)
         .map_err(|refused| io::Error::new(io::ErrorKind::InvalidInput, refused.reason))?;
-    if trailers.is_empty() {
+    if fields.is_empty() {
         stream.send_data(Bytes::new(), true).map_err(into_io)
     } else {
-        stream.send_trailers(trailers).map_err(into_io)
+        stream.send_trailers(fields).map_err(into_io)
     }
 }
 

@@ -4,7 +4,6 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::condition::{Conditions, Representation, Send, decide};
@@ -197,10 +196,6 @@ impl AnswerSource for StaticAnswer {
                 .map_err(BodyError::Read)?;
         }
         Ok(self.show())
-    }
-
-    fn take(&mut self) -> Bytes {
-        Bytes::from(std::mem::take(&mut self.piece))
     }
 
     fn trailers(&self) -> &[u8] {

@@ -239,10 +239,6 @@ impl AnswerSource for BucketAnswer {
         })
     }
 
-    fn take(&mut self) -> Bytes {
-        std::mem::take(&mut self.piece)
-    }
-
     fn trailers(&self) -> &[u8] {
         &[]
     }
