@@ -34,6 +34,21 @@ pub(crate) fn quoted_after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     Some(&inner[..inner.find(quote)?])
 }
 
+/// All texts between quotes of one line.
+pub(crate) fn quoted(line: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = line;
+    while let Some(start) = rest.find(['"', '\'']) {
+        let inner = &rest[start + 1..];
+        let Some(end) = inner.find(&rest[start..=start]) else {
+            break;
+        };
+        found.push(&inner[..end]);
+        rest = &inner[end + 1..];
+    }
+    found
+}
+
 /// `3.12` in `>=3.12,<4`: the first version with at least a major and a minor number.
 pub(crate) fn version_in(text: &str) -> Option<String> {
     let start = text.find(|letter: char| letter.is_ascii_digit())?;
@@ -78,6 +93,8 @@ mod tests {
         assert_eq!(version_in("python-3.12.4").as_deref(), Some("3.12"));
         assert_eq!(version_in("3"), None);
         assert_eq!(quoted_after("ruby \"3.3.1\"\n", "ruby "), Some("3.3.1"));
+        assert_eq!(quoted(r#"join(B, "a", 'b"c')"#), ["a", "b\"c"]);
+        assert_eq!(quoted("it's"), [""; 0]);
         assert_eq!(cmd(&["a", "b c"]), r#"["a", "b c"]"#);
     }
 }

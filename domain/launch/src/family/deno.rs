@@ -43,7 +43,7 @@ pub(super) fn deno(tree: &SourceTree) -> Option<Project> {
     project.file(
         "Dockerfile",
         format!(
-            "ARG DENO_VERSION=2.1.4\nFROM denoland/deno:${{DENO_VERSION}}\nWORKDIR /app\n\
+            "ARG DENO_VERSION=2.9.8\nFROM denoland/deno:${{DENO_VERSION}}\nWORKDIR /app\n\
              # Deno writes its lock file where there is none.\nRUN chown deno:deno /app\n\
              COPY --chown=deno:deno . .\nUSER deno\nRUN deno cache {entry}\nENV PORT={port}\nEXPOSE {port}\n\
              CMD [\"run\", \"-A\", \"./{entry}\"]\n"
@@ -51,7 +51,7 @@ pub(super) fn deno(tree: &SourceTree) -> Option<Project> {
     );
     project.file(
         ".dockerignore",
-        dockerignore(tree, &["node_modules", "coverage"]),
+        dockerignore(tree, &["**/node_modules", "coverage"]),
     );
     project.env("PORT", port);
     project.processes = vec![("app".to_owned(), format!("run -A ./{entry}"))];

@@ -6,26 +6,35 @@ use package::{Manager, Package};
 
 use crate::ignore::dockerignore;
 use crate::project::{Backing, Check, Project, SecretSource};
-use crate::text::port_after;
+use crate::text::{port_after, quoted_after};
 use crate::tree::SourceTree;
 
-const MADE: [&str; 10] = [
-    "node_modules",
+/// What tools make, in the packages of a workspace as well.
+const MADE: [&str; 8] = [
+    "**/node_modules",
     "npm-debug.log*",
-    ".next",
-    ".nuxt",
-    ".output",
-    ".svelte-kit",
-    "dist",
-    "build",
+    "**/.next",
+    "**/.nuxt",
+    "**/.output",
+    "**/.svelte-kit",
     "coverage",
-    ".turbo",
+    "**/.turbo",
 ];
+
+/// The file for a package: what its own build makes is not sent, what was built elsewhere is.
+fn ignored(tree: &SourceTree, package: &Package, build: Option<&str>) -> String {
+    let mut made = MADE.to_vec();
+    if build.is_some() {
+        let kept = |directory: &&str| !package.script("build").contains(&format!("{directory}/"));
+        made.extend(["dist", "build"].into_iter().filter(kept));
+    }
+    dockerignore(tree, &made)
+}
 
 /// How a framework's build is served.
 enum Served {
     /// Its output is files: served by nginx from this directory, on this port.
-    Files { directory: &'static str, port: u16 },
+    Files { directory: String, port: u16 },
     /// Its output is a program.
     Program { port: u16, command: Vec<String> },
 }
@@ -73,7 +82,10 @@ pub(super) fn redwood(tree: &SourceTree) -> Option<Project> {
         ..Image::default()
     };
     project.file("Dockerfile", image.node(tree, &package));
-    project.file(".dockerignore", dockerignore(tree, &MADE));
+    project.file(
+        ".dockerignore",
+        ignored(tree, &package, Some("redwood build")),
+    );
     project.env("PORT", 8910);
     project.env("REDWOOD_DISABLE_TELEMETRY", 1);
     if sqlite {
@@ -104,7 +116,8 @@ fn recognise(tree: &SourceTree, package: &Package) -> Option<Framework> {
             },
         })
     };
-    let files = |name, directory, port| {
+    let files = |name, directory: &str, port| {
+        let directory = directory.to_owned();
         Some(Framework {
             name,
             served: Served::Files { directory, port },
@@ -169,13 +182,24 @@ fn recognise(tree: &SourceTree, package: &Package) -> Option<Framework> {
         };
     }
     if has("vite") && (!package.has_script("start") || package.script("start").contains("vite")) {
-        return files("Vite", "dist", 80);
+        let named = VITE_CONFIGS
+            .iter()
+            .find_map(|file| quoted_after(tree.text(file), "outDir"));
+        let directory = named.unwrap_or("dist").trim_start_matches("./");
+        return files("Vite", directory.trim_end_matches('/'), 80);
     }
     if has("react-scripts") {
         return files("Create React App", "build", 80);
     }
     None
 }
+
+const VITE_CONFIGS: [&str; 4] = [
+    "vite.config.js",
+    "vite.config.mjs",
+    "vite.config.ts",
+    "vite.config.mts",
+];
 
 /// Whether Next.js is told to write a server that needs nothing else.
 fn standalone(tree: &SourceTree) -> bool {
@@ -211,9 +235,10 @@ fn project(tree: &SourceTree, package: &Package, known: Option<Framework>) -> Pr
         }
     };
     let build = package.build_command(name);
+    let ignored = ignored(tree, package, build.as_deref());
     let (port, dockerfile) = match served {
         Served::Files { directory, port } => {
-            (port, Image::files(tree, package, &build, directory, port))
+            (port, Image::files(tree, package, &build, &directory, port))
         }
         Served::Program { port, command } => {
             let mut image = Image {
@@ -240,7 +265,7 @@ fn project(tree: &SourceTree, package: &Package, known: Option<Framework>) -> Pr
     };
     let mut project = Project::new(name, port);
     project.file("Dockerfile", dockerfile);
-    project.file(".dockerignore", dockerignore(tree, &MADE));
+    project.file(".dockerignore", ignored);
     if port != 80 {
         project.env("PORT", port);
         project.hungry_runtime = Some(if is_bun { "Bun" } else { "Node" });
@@ -323,8 +348,7 @@ fn prisma_provider(tree: &SourceTree) -> Option<String> {
     let path = tree.paths().find(|path| path.ends_with("schema.prisma"))?;
     let text = tree.text(path);
     let source = &text[text.find("datasource")?..];
-    crate::text::quoted_after(source.get(source.find("provider")?..)?, "provider")
-        .map(str::to_owned)
+    quoted_after(source.get(source.find("provider")?..)?, "provider").map(str::to_owned)
 }
 
 fn backing(tree: &SourceTree, package: &Package, project: &mut Project) {

@@ -4,13 +4,29 @@ use crate::text::{cmd, mentions, version_in};
 use crate::tree::SourceTree;
 
 const MADE: [&str; 6] = [
-    "__pycache__",
-    "*.pyc",
+    "**/__pycache__",
+    "**/*.pyc",
     ".venv",
     "venv",
     ".pytest_cache",
     "*.sqlite3",
 ];
+
+/// The Python of projects that ask for none.
+const DEFAULT_VERSION: &str = "3.12";
+
+/// The version a requirement is best met with: a lower bound alone is no wish, what is newer is meant as well.
+fn wish(requirement: &str) -> Option<String> {
+    let asked = version_in(requirement)?;
+    let requirement = requirement.trim_matches([' ', '"', '\'']);
+    let bound = requirement.starts_with(['>', '^']);
+    let open = bound && (!requirement.contains('<') || requirement.contains("<4"));
+    let minor = |version: &str| version.split('.').nth(1)?.parse::<u32>().ok();
+    if open && minor(&asked) < minor(DEFAULT_VERSION) {
+        return Some(DEFAULT_VERSION.to_owned());
+    }
+    Some(asked)
+}
 
 /// How a Python project names what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +88,11 @@ impl<'a> Python<'a> {
             .text("pyproject.toml")
             .lines()
             .find(|line| line.starts_with("requires-python") || line.starts_with("python ="))
-            .and_then(|line| version_in(line.split_once('=')?.1));
+            .and_then(|line| wish(line.split_once('=')?.1));
         version_in(self.tree.text(".python-version"))
             .or_else(|| version_in(self.tree.text("runtime.txt")))
             .or(asked)
-            .unwrap_or_else(|| "3.12".to_owned())
+            .unwrap_or_else(|| DEFAULT_VERSION.to_owned())
     }
 
     /// Lines that install the dependencies into the environment in /venv.
@@ -186,10 +202,10 @@ impl<'a> Python<'a> {
              {build}RUN python -m venv /venv\n\
              {install}\n{server}\n\
              FROM base\n\
-             {run}RUN useradd --create-home --uid 1000 app\n\
+             {run}RUN useradd --create-home --uid 1000 app && {owns}\n\
              COPY --from=build /venv /venv\n\
              COPY --chown=app:app . .\n\
-             {steps}USER app\n\
+             {below}USER app\n{steps}\
              EXPOSE {port}\n\
              CMD {cmd}\n",
             version = self.version(),
@@ -197,6 +213,17 @@ impl<'a> Python<'a> {
             build = apt(&build),
             install = self.install(),
             run = apt(&run),
+            owns = match &image.owns {
+                Some(other) => format!(
+                    "mkdir -p {other} && chown app:app {dir} {other}",
+                    dir = image.directory
+                ),
+                None => format!("chown app:app {}", image.directory),
+            },
+            below = match image.below {
+                "" => String::new(),
+                below => format!("WORKDIR {}/{below}\n", image.directory),
+            },
             port = image.port,
             cmd = cmd(&image.command.iter().map(String::as_str).collect::<Vec<_>>()),
         )
@@ -237,11 +264,17 @@ impl<'a> Python<'a> {
 }
 
 /// What differs between the images of Python apps.
+#[derive(Default)]
 pub(super) struct Image<'a> {
+    /// Where the sources are.
     pub(super) directory: &'a str,
+    /// The directory below, in which commands run.
+    pub(super) below: &'a str,
+    /// A directory elsewhere the app writes to.
+    pub(super) owns: Option<String>,
     /// The package of the server, installed if the project does not name it.
     pub(super) server: Option<&'a str>,
-    /// Commands run over the complete sources.
+    /// Commands run over the complete sources, by the app's user.
     pub(super) steps: Vec<String>,
     pub(super) port: u16,
     pub(super) command: Vec<String>,
@@ -292,9 +325,9 @@ fn flask_project(python: &Python<'_>) -> Project {
     let image = Image {
         directory: "/app",
         server: Some("gunicorn"),
-        steps: Vec::new(),
         port: 8080,
         command,
+        ..Image::default()
     };
     finish(python, "Flask", &image)
 }
@@ -327,16 +360,18 @@ pub(super) fn python(tree: &SourceTree) -> Option<Project> {
             let factory = app.ends_with("()");
             let mut command = owned(&["uvicorn"]);
             command.push(app.trim_end_matches("()").to_owned());
+            // Requests come by way of the edge: what it says about them, HTTPS above all, is so.
             command.extend(owned(&["--host", "0.0.0.0", "--port", "8000"]));
+            command.push("--forwarded-allow-ips=*".to_owned());
             if factory {
                 command.push("--factory".to_owned());
             }
             let image = Image {
                 directory: "/app",
                 server: Some("uvicorn"),
-                steps: Vec::new(),
                 port: 8000,
                 command,
+                ..Image::default()
             };
             finish(&python, "FastAPI", &image)
         }
@@ -354,10 +389,9 @@ pub(super) fn python(tree: &SourceTree) -> Option<Project> {
             ]));
             let image = Image {
                 directory: "/app",
-                server: None,
-                steps: Vec::new(),
                 port: 8501,
                 command,
+                ..Image::default()
             };
             finish(&python, "Streamlit", &image)
         }
@@ -365,10 +399,9 @@ pub(super) fn python(tree: &SourceTree) -> Option<Project> {
             let entry = tree.first(&["main.py", "app.py", "server.py", "run.py"]);
             let image = Image {
                 directory: "/app",
-                server: None,
-                steps: Vec::new(),
                 port: 8080,
                 command: owned(&["python", entry.unwrap_or("main.py")]),
+                ..Image::default()
             };
             let mut project = finish(&python, "Python", &image);
             project.env("PORT", 8080);

@@ -21,7 +21,7 @@ pub(super) fn static_site(tree: &SourceTree) -> Option<Project> {
     );
     project.file(
         ".dockerignore",
-        dockerignore(tree, &["node_modules", "README.md"]),
+        dockerignore(tree, &["**/node_modules", "README.md"]),
     );
     project.check = Some(Check {
         path: "/".to_owned(),

@@ -562,4 +562,57 @@ pub(crate) const PROJECTS: &[(&str, &str, &[File])] = &[
             ("server/src/main.rs", ".bind(\"127.0.0.1:8080\")"),
         ],
     ),
+    (
+        "rust-programs",
+        "Axum",
+        &[
+            (
+                "Cargo.toml",
+                "[package]\nname = 'shop'\n[dependencies]\naxum = '0.8'\n",
+            ),
+            ("src/bin/admin.rs", ""),
+            ("src/bin/web/main.rs", "\"0.0.0.0:3000\""),
+            ("src/bin/web/routes.rs", ""),
+            ("src/lib.rs", ""),
+        ],
+    ),
+    (
+        "django-below",
+        "Django",
+        &[
+            ("requirements.txt", "django\ndj-database-url\n"),
+            ("backend/manage.py", ""),
+            ("backend/shop/wsgi.py", ""),
+            (
+                "backend/shop/settings/base.py",
+                "SECRET_KEY = os.environ[\"DJANGO_SECRET_KEY\"]\nALLOWED_HOSTS = []\n\
+                 DATABASES = {\"default\": dj_database_url.config(default=os.environ[\"DATABASE_URL\"])}\n\
+                 if not DEBUG:\n    STATIC_ROOT = os.path.join(\"/srv\", \"static\")\n\
+                 STATIC_URL = \"assets/\"\n",
+            ),
+        ],
+    ),
+    (
+        "vite-elsewhere",
+        "Vite",
+        &[
+            (
+                "package.json",
+                r#"{"scripts":{"build":"vite build","prepare":"husky"},"packageManager":"pnpm@10.4.1+sha512.ab","devDependencies":{"vite":"7"}}"#,
+            ),
+            ("pnpm-lock.yaml", ""),
+            (
+                "vite.config.ts",
+                "export default { build: { outDir: \"./www/\" } }",
+            ),
+        ],
+    ),
+    (
+        "bun-plain",
+        "Bun",
+        &[
+            ("package.json", r#"{"scripts":{"start":"bun index.ts"}}"#),
+            ("index.ts", "Bun.serve({ port: 4000 })"),
+        ],
+    ),
 ];

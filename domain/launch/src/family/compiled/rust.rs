@@ -19,8 +19,12 @@ pub(in crate::family) fn rust(tree: &SourceTree) -> Option<Project> {
         return None;
     }
     let manifest: toml::Table = tree.text("Cargo.toml").parse().unwrap_or_default();
-    let (package, manifests) = binary(tree, &manifest);
-    let program = program(manifests.last().unwrap_or(&manifest)).unwrap_or(&package);
+    let Binary {
+        package,
+        program,
+        others,
+        manifests,
+    } = Binary::find(tree, manifest);
     let needs = |name: &str| {
         manifests.iter().any(|manifest| {
             let tables = [
@@ -83,6 +87,12 @@ pub(in crate::family) fn rust(tree: &SourceTree) -> Option<Project> {
         ),
     );
     project.file(".dockerignore", dockerignore(tree, &["target"]));
+    if !others.is_empty() {
+        project.note(format!(
+            "Of several programs the Dockerfile runs {program} (there is also {}): default-run in Cargo.toml names another.",
+            others.join(", ")
+        ));
+    }
     if family == "Rocket" {
         project.env("ROCKET_PORT", port);
         project.env("ROCKET_ADDRESS", "0.0.0.0");
@@ -111,37 +121,106 @@ pub(in crate::family) fn rust(tree: &SourceTree) -> Option<Project> {
     Some(project)
 }
 
-/// The package that makes the program, with all manifests that may name what it needs.
-fn binary(tree: &SourceTree, root: &toml::Table) -> (String, Vec<toml::Table>) {
-    let name = |manifest: &toml::Table| {
-        manifest
-            .get("package")?
-            .get("name")?
-            .as_str()
-            .map(str::to_owned)
-    };
-    let mut manifests = vec![root.clone()];
-    if let Some(own) = name(root) {
-        return (own, manifests);
-    }
-    for (path, text) in tree.sources("Cargo.toml") {
-        let Some((directory, _)) = path.rsplit_once('/') else {
-            continue;
-        };
-        let manifest: toml::Table = text.parse().unwrap_or_default();
-        if tree.has(&format!("{directory}/src/main.rs"))
-            && let Some(own) = name(&manifest)
-        {
-            manifests.push(manifest);
-            return (own, manifests);
-        }
-    }
-    ("app".to_owned(), manifests)
+/// The program that is run.
+struct Binary {
+    /// The package that makes it.
+    package: String,
+    program: String,
+    /// What else the package makes.
+    others: Vec<String>,
+    /// All manifests that may name what it needs, the package's own at the end.
+    manifests: Vec<toml::Table>,
 }
 
-/// The program's name, where it is not that of its package.
-fn program(manifest: &toml::Table) -> Option<&str> {
-    let default = manifest.get("package")?.get("default-run");
-    let first = || manifest.get("bin")?.as_array()?.first()?.get("name");
-    default.or_else(first)?.as_str()
+impl Binary {
+    fn find(tree: &SourceTree, root: toml::Table) -> Self {
+        if let Some(found) = Self::of(tree, "", &root) {
+            return Self {
+                manifests: vec![root],
+                ..found
+            };
+        }
+        for (path, text) in tree.sources("Cargo.toml") {
+            let Some(directory) = path.strip_suffix("Cargo.toml") else {
+                continue;
+            };
+            let manifest: toml::Table = text.parse().unwrap_or_default();
+            if let Some(found) = Self::of(tree, directory, &manifest) {
+                return Self {
+                    manifests: vec![root, manifest],
+                    ..found
+                };
+            }
+        }
+        let own = name(&root).unwrap_or("app").to_owned();
+        Self {
+            package: own.clone(),
+            program: own,
+            others: Vec::new(),
+            manifests: vec![root],
+        }
+    }
+
+    /// The program of the package in `directory`, which ends with `/` or is empty for the root.
+    fn of(tree: &SourceTree, directory: &str, manifest: &toml::Table) -> Option<Self> {
+        let package = name(manifest)?;
+        let mut programs = programs(tree, directory, package, manifest);
+        let default = manifest.get("package")?.get("default-run");
+        if let Some(default) = default.and_then(toml::Value::as_str) {
+            programs = vec![default.to_owned()];
+        }
+        let program = programs.first()?.clone();
+        programs.retain(|other| *other != program);
+        Some(Self {
+            package: package.to_owned(),
+            program,
+            others: programs,
+            manifests: Vec::new(),
+        })
+    }
+}
+
+fn name(manifest: &toml::Table) -> Option<&str> {
+    manifest.get("package")?.get("name")?.as_str()
+}
+
+/// What a package makes, the likely server first: what its manifest lists, `src/main.rs`, a program with the package's name,
+/// those in `src/bin` that listen, the others (<https://doc.rust-lang.org/cargo/guide/project-layout.html>).
+fn programs(
+    tree: &SourceTree,
+    directory: &str,
+    package: &str,
+    manifest: &toml::Table,
+) -> Vec<String> {
+    let listed = manifest.get("bin").and_then(toml::Value::as_array);
+    let listed: Vec<&toml::Value> = listed.into_iter().flatten().collect();
+    let text = |bin: &toml::Value, key: &str| bin.get(key)?.as_str().map(str::to_owned);
+    let mut found: Vec<String> = listed.iter().filter_map(|bin| text(bin, "name")).collect();
+    let main = "src/main.rs";
+    let renamed = listed
+        .iter()
+        .any(|bin| text(bin, "path").as_deref() == Some(main));
+    if tree.has(&format!("{directory}{main}")) && !renamed {
+        found.push(package.to_owned());
+    }
+    let place = format!("{directory}src/bin/");
+    let mut others: Vec<(&str, &str)> = tree
+        .sources(".rs")
+        .into_iter()
+        .filter_map(|(path, text)| Some((path.strip_prefix(&place)?.strip_suffix(".rs")?, text)))
+        .map(|(program, text)| (program.trim_end_matches("/main"), text))
+        .filter(|(program, _)| !program.contains('/'))
+        .collect();
+    let listens = |text: &str| {
+        ["0.0.0.0", "127.0.0.1", "[::]", ".bind(", ".listen("]
+            .iter()
+            .any(|mark| text.contains(mark))
+    };
+    others.sort_by_key(|(program, text)| (*program != package, !listens(text)));
+    for (program, _) in others {
+        if !found.iter().any(|known| known == program) {
+            found.push(program.to_owned());
+        }
+    }
+    found
 }

@@ -29,9 +29,12 @@ fn base(tree: &SourceTree, package: &Package) -> String {
         Manager::Bun => "ARG BUN_VERSION=1\nFROM oven/bun:${BUN_VERSION}-slim AS base\n".to_owned(),
         manager => {
             let tool = match manager {
-                Manager::Pnpm => "RUN npm install --global pnpm@9\n",
-                Manager::Yarn if tree.has(".yarnrc.yml") => "RUN corepack enable\n",
-                _ => "",
+                Manager::Pnpm => format!(
+                    "RUN npm install --global pnpm@{}\n",
+                    package.named_manager("pnpm").unwrap_or("9")
+                ),
+                Manager::Yarn if tree.has(".yarnrc.yml") => "RUN corepack enable\n".to_owned(),
+                _ => String::new(),
             };
             format!(
                 "ARG NODE_VERSION={}\nFROM node:${{NODE_VERSION}}-slim AS base\n{tool}",
@@ -51,12 +54,16 @@ fn install(tree: &SourceTree, package: &Package) -> String {
             .filter(|file| tree.has(file)),
     );
     let copied = files.join(" ");
-    let (before, after) = if package.has_local_parts(tree) {
-        // Without the project's own packages beside it, a manager installs nothing and calls that success.
+    let (before, after) = if package.has_local_parts(tree) || package.runs_as_it_installs() {
+        // Without the project's own packages beside it, a manager installs nothing and calls that success. What it runs
+        // as it installs may want any of the sources.
         ("COPY . .\n".to_owned(), "")
     } else if tree.has_dir("patches") {
         let patches = "COPY patches ./patches\n";
         (format!("COPY {copied} ./\n{patches}"), "COPY . .\n")
+    } else if tree.has_dir(".yarn/releases") {
+        let yarn = "COPY .yarn ./.yarn\n";
+        (format!("COPY {copied} ./\n{yarn}"), "COPY . .\n")
     } else {
         (format!("COPY {copied} ./\n"), "COPY . .\n")
     };
@@ -66,7 +73,8 @@ fn install(tree: &SourceTree, package: &Package) -> String {
         (Manager::Yarn, _) if tree.has(".yarnrc.yml") => "yarn install --immutable",
         (Manager::Yarn, _) => "yarn install --frozen-lockfile --production=false",
         (Manager::Pnpm, _) => "pnpm install --frozen-lockfile --prod=false",
-        (Manager::Bun, _) => "bun install --frozen-lockfile",
+        (Manager::Bun, Some(_)) => "bun install --frozen-lockfile",
+        (Manager::Bun, None) => "bun install",
     };
     let prisma = tree
         .paths()
@@ -113,9 +121,7 @@ impl Image {
                 "RUN yarn install --production=true --ignore-scripts --prefer-offline\n"
             }
             (false, Manager::Pnpm) => "RUN pnpm prune --prod\n",
-            (false, Manager::Bun) => {
-                "RUN rm -rf node_modules && bun install --frozen-lockfile --production\n"
-            }
+            (false, Manager::Bun) => "RUN rm -rf node_modules && bun install --production\n",
         };
         let copies = if self.copies.is_empty() {
             format!("COPY --from=build --chown={user}:{user} /app /app\n")
@@ -126,7 +132,7 @@ impl Image {
             self.copies.iter().map(copy).collect()
         };
         let data = if package.needs("better-sqlite3") || package.has_prisma() {
-            "RUN mkdir -p /data && chown USER:USER /data\n".replace("USER", user)
+            format!("RUN mkdir -p /data && chown {user}:{user} /data\n")
         } else {
             String::new()
         };
@@ -138,7 +144,7 @@ impl Image {
         format!(
             "{base}{openssl}WORKDIR /app\nENV NODE_ENV=production\n\n\
              FROM base AS build\n{tools}{install}{build}{prune}\n\
-             FROM base\n{data}{copies}USER {user}\nENV PORT={port}{env}\nEXPOSE {port}\nCMD {cmd}\n",
+             FROM base\n{data}RUN chown {user}:{user} /app\n{copies}USER {user}\nENV PORT={port}{env}\nEXPOSE {port}\nCMD {cmd}\n",
             base = base(tree, package),
             install = install(tree, package),
             port = self.port,

@@ -49,13 +49,17 @@ impl Package {
             ("package-lock.json", Manager::Npm),
         ];
         let found = locks.into_iter().find(|(lock, _)| tree.has(lock));
-        let manager = found.map_or(Manager::Npm, |(_, manager)| manager);
         let mut package = Self {
             json,
-            manager,
+            manager: Manager::Npm,
             lock: found.map(|(lock, _)| lock),
             start: String::new(),
         };
+        package.manager = match found {
+            Some((_, manager)) => manager,
+            None => package.wanted_manager(),
+        };
+        let manager = package.manager;
         let script = package.script("start");
         // Started without its manager, the program gets signals itself.
         let plain = script
@@ -68,6 +72,26 @@ impl Package {
             _ => format!("{} start", manager.run()),
         };
         Some(package)
+    }
+
+    /// The manager of a project without a lock file.
+    fn wanted_manager(&self) -> Manager {
+        let is_bun = self.named_manager("bun").is_some()
+            || ["start", "dev"]
+                .iter()
+                .any(|name| self.script(name).starts_with("bun "));
+        match is_bun {
+            true => Manager::Bun,
+            false => Manager::Npm,
+        }
+    }
+
+    /// The version in `"packageManager": "<name>@<version>"`.
+    pub(super) fn named_manager(&self, name: &str) -> Option<&str> {
+        let named = self.json["packageManager"].as_str()?;
+        let version = named.strip_prefix(name)?.strip_prefix('@')?;
+        // What follows is a checksum.
+        version.split('+').next()
     }
 
     pub(super) fn needs(&self, name: &str) -> bool {
@@ -154,6 +178,13 @@ impl Package {
             .filter_map(|list| self.json[list].as_object())
             .any(|list| list.values().any(is_local));
         self.json.get("workspaces").is_some() || tree.has("pnpm-workspace.yaml") || needs_local
+    }
+
+    /// Whether installing the dependencies runs scripts of the project, which may want any of its files.
+    pub(super) fn runs_as_it_installs(&self) -> bool {
+        ["preinstall", "install", "postinstall", "prepare"]
+            .iter()
+            .any(|name| self.has_script(name))
     }
 
     pub(super) fn has_prisma(&self) -> bool {
