@@ -48,7 +48,13 @@ const FAMILIES: [Family; 21] = [
 /// What the sources are, or `None` if no family recognises them.
 pub fn detect(tree: &SourceTree) -> Option<Project> {
     let mut project = FAMILIES.iter().find_map(|family| family(tree))?;
-    if tree.has("Procfile") {
+    let only_files = project
+        .files
+        .iter()
+        .any(|file| file.path == "Dockerfile" && file.content.contains("FROM nginx"));
+    if tree.has("Procfile") && only_files && tree.first(&container::NAMES).is_none() {
+        project.note("The Procfile is not taken over: the image has a server of files and nothing to run its commands with.");
+    } else if tree.has("Procfile") {
         procfile::apply(tree.text("Procfile"), &mut project);
     }
     if let Some(name) = tree.first(&container::NAMES) {

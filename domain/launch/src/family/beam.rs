@@ -35,7 +35,7 @@ fn elixir_version(mix: &str) -> String {
     }
 }
 
-/// An Elixir release in a plain Debian.
+/// An Elixir release.
 fn dockerfile(tree: &SourceTree, app: &str, port: u16, command: &str) -> String {
     let mix = tree.text("mix.exs");
     let copy = |directory: &str| {
@@ -62,7 +62,8 @@ fn dockerfile(tree: &SourceTree, app: &str, port: u16, command: &str) -> String 
          WORKDIR /app\nENV MIX_ENV=prod\nRUN mix local.hex --force && mix local.rebar --force\n\
          COPY {lock} ./\n{config}RUN mix deps.get --only prod && mix deps.compile\n\
          {privates}{lib}{asset_sources}RUN mix compile\n{assets}{rel}RUN mix release\n\n\
-         FROM debian:bookworm-slim\n\
+         # Of the same distribution: the release brings programs that were linked there.\n\
+         FROM elixir:${{ELIXIR_VERSION}}-slim\n\
          RUN apt-get update -qq && \\\n    apt-get install --no-install-recommends -y libstdc++6 openssl libncurses6 locales ca-certificates && \\\n    \
          rm -rf /var/lib/apt/lists/*\n\
          ENV LANG=C.UTF-8 MIX_ENV=prod\nWORKDIR /app\nRUN chown nobody /app\n\
@@ -107,7 +108,7 @@ pub(super) fn phoenix(tree: &SourceTree) -> Option<Project> {
             &[
                 "_build",
                 "deps",
-                "assets/node_modules",
+                "**/node_modules",
                 "priv/static/assets",
                 "test",
             ],

@@ -25,7 +25,7 @@ pub(super) fn lucky(tree: &SourceTree) -> Option<Project> {
     );
     project.file(
         ".dockerignore",
-        dockerignore(tree, &["lib", "bin", "node_modules", "public/assets"]),
+        dockerignore(tree, &["lib", "bin", "**/node_modules", "public/assets"]),
     );
     for (name, value) in [
         ("LUCKY_ENV", "production"),
@@ -65,13 +65,32 @@ pub(super) fn dotnet(tree: &SourceTree) -> Option<Project> {
     if major < 6 {
         return None;
     }
-    let name = path.rsplit('/').next()?.trim_end_matches(".csproj");
+    let named = text
+        .split_once("<AssemblyName>")
+        .and_then(|(_, rest)| rest.split('<').next());
+    let name = match named {
+        Some(name) => name.trim(),
+        None => path.rsplit('/').next()?.trim_end_matches(".csproj"),
+    };
+    // Restoring wants the projects this one refers to, and what stands above them all.
+    let project_alone = !text.contains("<ProjectReference")
+        && !tree.has_any(&[
+            "Directory.Packages.props",
+            "Directory.Build.props",
+            "nuget.config",
+            "NuGet.Config",
+        ]);
+    let (before, after) = if project_alone {
+        (format!("COPY {path} {path}"), "COPY . .\n")
+    } else {
+        ("COPY . .".to_owned(), "")
+    };
     let user = if major >= 8 { "USER app\n" } else { "" };
     let mut project = Project::new(".NET", 8080);
     project.file(
         "Dockerfile",
         format!(
-            "FROM mcr.microsoft.com/dotnet/sdk:{version} AS build\nWORKDIR /src\nCOPY {path} {path}\nRUN dotnet restore {path}\nCOPY . .\n\
+            "FROM mcr.microsoft.com/dotnet/sdk:{version} AS build\nWORKDIR /src\n{before}\nRUN dotnet restore {path}\n{after}\
              RUN dotnet publish {path} --configuration Release --no-restore --output /app\n\n\
              FROM mcr.microsoft.com/dotnet/aspnet:{version}\nWORKDIR /app\nCOPY --from=build /app .\n\
              ENV ASPNETCORE_URLS=http://+:8080\n{user}EXPOSE 8080\nENTRYPOINT [\"dotnet\", \"{name}.dll\"]\n"

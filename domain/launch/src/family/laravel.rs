@@ -44,16 +44,24 @@ pub(super) fn laravel(tree: &SourceTree) -> Option<Project> {
     } else {
         ""
     };
+    let env = Settings::of(tree);
+    let sqlite = env.get("DB_CONNECTION") == "sqlite";
+    let data = if sqlite {
+        "USER root\nRUN mkdir /data && chown www-data:www-data /data\n"
+    } else {
+        ""
+    };
     project.file(
         "Dockerfile",
         format!(
             "ARG PHP_VERSION={php}\n{node}\
              FROM composer:2 AS vendor\nWORKDIR /app\nCOPY composer.* ./\n\
              RUN composer install --no-dev --no-interaction --no-scripts --no-autoloader --ignore-platform-reqs\n\
-             COPY . .\nRUN composer dump-autoload --no-dev --optimize --no-scripts\n\n\
+             COPY . .\nRUN composer dump-autoload --no-dev --optimize --no-scripts && \\\n    \
+             mkdir -p bootstrap/cache storage/logs storage/framework/cache storage/framework/sessions storage/framework/views\n\n\
              {assets}\
              FROM serversideup/php:${{PHP_VERSION}}-fpm-nginx\n\
-             ENV PHP_OPCACHE_ENABLE=1 SSL_MODE=off\nWORKDIR /var/www/html\n\
+             ENV PHP_OPCACHE_ENABLE=1 SSL_MODE=off\nWORKDIR /var/www/html\n{data}\
              COPY --from=vendor --chown=www-data:www-data /app /var/www/html\n\
              {copy_assets}\
              USER www-data\nEXPOSE 8080\n"
@@ -65,7 +73,7 @@ pub(super) fn laravel(tree: &SourceTree) -> Option<Project> {
             tree,
             &[
                 "vendor",
-                "node_modules",
+                "**/node_modules",
                 "public/build",
                 "storage/logs/*",
                 "storage/framework/cache/*",
@@ -90,32 +98,18 @@ pub(super) fn laravel(tree: &SourceTree) -> Option<Project> {
             prefix: "base64:",
         },
     );
-    let env = if tree.has(".env") {
-        tree.text(".env")
-    } else {
-        tree.text(".env.example")
-    };
-    let setting = |name: &str| {
-        let line = env
-            .lines()
-            .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
-        line.unwrap_or_default()
-            .trim_matches(['"', '\''])
-            .to_owned()
-    };
-    let url = setting("DATABASE_URL");
-    let connection = setting("DB_CONNECTION");
+    let (url, connection) = (env.get("DATABASE_URL"), env.get("DB_CONNECTION"));
     if connection == "pgsql" || url.starts_with("postgres") {
         project.wants(Backing::Postgres);
     } else if connection == "mysql" || connection == "mariadb" || url.starts_with("mysql") {
         project.wants(Backing::Mysql);
-    } else if connection == "sqlite" {
-        project.mount("storage", "/var/www/html/storage");
-        project.env("DB_DATABASE", "/var/www/html/storage/database.sqlite");
-        project.note("SQLite lives on the volume at storage/: migrate when the app starts (AUTORUN_ENABLED=true does).");
+    } else if sqlite {
+        project.mount("data", "/data");
+        project.env("DB_DATABASE", "/data/database.sqlite");
+        project.note("SQLite lives on the volume at /data: it is migrated when the app starts (AUTORUN_ENABLED).");
         project.env("AUTORUN_ENABLED", "true");
     }
-    if env.to_lowercase().contains("=redis") {
+    if env.0.to_lowercase().contains("=redis") {
         project.wants(Backing::Redis);
     }
     if requires("league/flysystem-aws-s3-v3").is_some() {
@@ -143,4 +137,23 @@ pub(super) fn laravel(tree: &SourceTree) -> Option<Project> {
             .any(|(path, _)| *path == "bootstrap/providers.php")
     });
     Some(project)
+}
+
+/// The settings of an environment, or of its example.
+struct Settings<'a>(&'a str);
+
+impl<'a> Settings<'a> {
+    fn of(tree: &'a SourceTree) -> Self {
+        let own = [".env", ".env.example"]
+            .into_iter()
+            .find(|file| tree.has(file));
+        Self(tree.text(own.unwrap_or(".env")))
+    }
+
+    /// The value; empty where there is none.
+    fn get(&self, name: &str) -> &'a str {
+        let mut lines = self.0.lines();
+        let value = lines.find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_default().trim_matches(['"', '\''])
+    }
 }

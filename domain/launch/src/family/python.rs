@@ -89,8 +89,11 @@ impl<'a> Python<'a> {
             .lines()
             .find(|line| line.starts_with("requires-python") || line.starts_with("python ="))
             .and_then(|line| wish(line.split_once('=')?.1));
+        let pipfile = self.tree.text("Pipfile").lines();
+        let mut pipfile = pipfile.filter(|line| line.starts_with("python_"));
         version_in(self.tree.text(".python-version"))
             .or_else(|| version_in(self.tree.text("runtime.txt")))
+            .or_else(|| pipfile.find_map(version_in))
             .or(asked)
             .unwrap_or_else(|| DEFAULT_VERSION.to_owned())
     }

@@ -30,7 +30,7 @@ pub(super) fn rails(tree: &SourceTree) -> Option<Project> {
                 "log/*",
                 "tmp/*",
                 "storage/*",
-                "node_modules",
+                "**/node_modules",
                 "public/assets",
                 "config/master.key",
                 "config/credentials/*.key",
@@ -68,9 +68,14 @@ pub(super) fn rails(tree: &SourceTree) -> Option<Project> {
         project.wants(Backing::ObjectStorage);
     }
     if sqlite {
-        project.mount("data", "/data");
-        project.env("DATABASE_URL", "sqlite3:///data/production.sqlite3");
-        project.note("SQLite lives on the volume at /data: bin/docker-entrypoint prepares it when the app starts.");
+        let place = if keeps_databases_in_storage(tree) {
+            "/rails/storage"
+        } else {
+            project.env("DATABASE_URL", "sqlite3:///data/production.sqlite3");
+            "/data"
+        };
+        project.mount("data", place);
+        project.note(format!("SQLite lives on the volume at {place}: bin/docker-entrypoint prepares it when the app starts."));
     }
     if gem(tree, "sidekiq") {
         project.processes = vec![
@@ -98,6 +103,11 @@ pub(super) fn rails(tree: &SourceTree) -> Option<Project> {
     }
     project.hungry_runtime = Some("Ruby");
     Some(project)
+}
+
+/// Since Rails 7.1 files of SQLite are in `storage`, several of them since 8.
+fn keeps_databases_in_storage(tree: &SourceTree) -> bool {
+    tree.text("config/database.yml").contains("storage/")
 }
 
 fn dockerfile(tree: &SourceTree, postgres: bool, mysql: bool, sqlite: bool) -> String {
@@ -129,7 +139,8 @@ fn dockerfile(tree: &SourceTree, postgres: bool, mysql: bool, sqlite: bool) -> S
         (true, true) => {
             "COPY package.json yarn.lock ./\nRUN npm install --global yarn && yarn install --frozen-lockfile\n"
         }
-        (true, false) => "COPY package*.json ./\nRUN npm install\n",
+        (true, false) if tree.has("package-lock.json") => "COPY package*.json ./\nRUN npm ci\n",
+        (true, false) => "COPY package.json ./\nRUN npm install\n",
         (false, _) => "",
     };
     let bootsnap = if gem(tree, "bootsnap") {
@@ -137,12 +148,14 @@ fn dockerfile(tree: &SourceTree, postgres: bool, mysql: bool, sqlite: bool) -> S
     } else {
         ""
     };
-    let assets =
-        if gem(tree, "sprockets-rails") || gem(tree, "propshaft") || tree.has_dir("app/assets") {
-            "RUN SECRET_KEY_BASE_DUMMY=1 ./bin/rails assets:precompile\n"
-        } else {
-            ""
-        };
+    let assets = if gem(tree, "sprockets-rails")
+        || gem(tree, "propshaft")
+        || tree.has_dir("app/assets")
+    {
+        "# Rails before 7.1 knows no dummy.\nRUN SECRET_KEY_BASE_DUMMY=1 SECRET_KEY_BASE=only-to-precompile ./bin/rails assets:precompile\n"
+    } else {
+        ""
+    };
     let lock = if tree.has("Gemfile.lock") {
         "Gemfile Gemfile.lock"
     } else {
@@ -153,7 +166,7 @@ fn dockerfile(tree: &SourceTree, postgres: bool, mysql: bool, sqlite: bool) -> S
     } else {
         ""
     };
-    let data = if sqlite {
+    let data = if sqlite && !keeps_databases_in_storage(tree) {
         " && \\\n    mkdir /data && chown rails:rails /data"
     } else {
         ""
@@ -166,7 +179,7 @@ fn dockerfile(tree: &SourceTree, postgres: bool, mysql: bool, sqlite: bool) -> S
          FROM base\nCOPY --from=build /usr/local/bundle /usr/local/bundle\nCOPY --from=build /rails /rails\n\
          RUN useradd --create-home --uid 1000 --shell /bin/bash rails && \\\n    mkdir -p db log storage tmp && \\\n    \
          chown -R rails:rails db log storage tmp{data}\nUSER rails:rails\n{entrypoint}\
-         ENV RAILS_LOG_TO_STDOUT=1 RAILS_SERVE_STATIC_FILES=1\nEXPOSE 3000\nCMD [\"./bin/rails\", \"server\", \"-b\", \"0.0.0.0\"]\n",
+         ENV RAILS_LOG_TO_STDOUT=1 RAILS_SERVE_STATIC_FILES=1 LD_PRELOAD=libjemalloc.so.2\nEXPOSE 3000\nCMD [\"./bin/rails\", \"server\"]\n",
         version = ruby_version(tree),
         deployment = u8::from(tree.has("Gemfile.lock")),
         runtime = apt(&run),

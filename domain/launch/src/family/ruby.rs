@@ -48,7 +48,7 @@ fn dockerfile(tree: &SourceTree, steps: &str, port: u16, command: &str) -> Strin
     )
 }
 
-const MADE: [&str; 4] = ["log/*", "tmp/*", "vendor/bundle", "node_modules"];
+const MADE: [&str; 4] = ["log/*", "tmp/*", "vendor/bundle", "**/node_modules"];
 
 /// Bridgetown, a generator of sites with a server.
 pub(super) fn bridgetown(tree: &SourceTree) -> Option<Project> {

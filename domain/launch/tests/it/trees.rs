@@ -601,9 +601,47 @@ pub(crate) const PROJECTS: &[(&str, &str, &[File])] = &[
                 r#"{"scripts":{"build":"vite build","prepare":"husky"},"packageManager":"pnpm@10.4.1+sha512.ab","devDependencies":{"vite":"7"}}"#,
             ),
             ("pnpm-lock.yaml", ""),
+            ("Procfile", "web: npm start\n"),
             (
                 "vite.config.ts",
                 "export default { build: { outDir: \"./www/\" } }",
+            ),
+        ],
+    ),
+    (
+        "laravel-sqlite",
+        "Laravel",
+        &[
+            ("artisan", ""),
+            ("composer.json", r#"{"require":{"php":"^8.2"}}"#),
+            (".env.example", "DB_CONNECTION=sqlite\nAPP_KEY=\n"),
+        ],
+    ),
+    (
+        "rails-storage",
+        "Rails",
+        &[
+            ("Gemfile", "gem \"rails\", \"~> 8.0\"\ngem \"sqlite3\"\n"),
+            ("bin/rails", ""),
+            (
+                "config/database.yml",
+                "production:\n  primary:\n    adapter: sqlite3\n    database: storage/production.sqlite3\n  \
+                 cache:\n    database: storage/production_cache.sqlite3\n",
+            ),
+        ],
+    ),
+    (
+        "dotnet-solution",
+        ".NET",
+        &[
+            (
+                "src/Web/Web.csproj",
+                "<Project Sdk=\"Microsoft.NET.Sdk.Web\"><PropertyGroup><TargetFramework>net8.0</TargetFramework>\
+                 <AssemblyName>shop</AssemblyName></PropertyGroup><ProjectReference Include=\"../Core/Core.csproj\" /></Project>",
+            ),
+            (
+                "src/Core/Core.csproj",
+                "<Project Sdk=\"Microsoft.NET.Sdk\" />",
             ),
         ],
     ),
