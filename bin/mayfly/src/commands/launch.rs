@@ -5,6 +5,7 @@ mod files;
 mod flags;
 mod generated_secret;
 mod next;
+mod org;
 mod origin;
 mod plan;
 mod project;
@@ -32,6 +33,7 @@ impl Launch {
         let api = context.api()?;
         let existing = existing::choose(context, &self, &directory)?;
         let project = project::find(&self, &directory, existing.as_ref())?;
+        org::exists(&api, self.org.as_deref()).await?;
         let region = region::choose(&api, &self, existing.as_ref()).await?;
         let mut plan = Plan::new(&self, &directory, project, region, existing.as_ref())?;
         let asks = !self.yes && !self.now;
@@ -57,7 +59,7 @@ impl Launch {
         files.workflows(context, &directory, &plan)?;
         // The configuration was agreed to above; it is written last, so that its presence says that all is there.
         files.replace(&config_path, &text)?;
-        let secrets = generated_secret::stage(&api, &directory, &plan).await?;
+        let secrets = generated_secret::stage(context, &api, &directory, &plan).await?;
         lint(
             context,
             &config_path.display().to_string(),
@@ -135,16 +137,23 @@ async fn app(context: &Context, api: &Api, plan: &Plan) -> anyhow::Result<App> {
 
 /// The file: the existing one with the least changes, or a new one with a word on top.
 fn text(plan: &Plan, format: Format, existing: Option<&LocalConfig>) -> String {
+    let word = |config: &AppConfig| {
+        format!(
+            "# How {} is built, run and reached. Check it with `config validate`.\n",
+            config.app.as_deref().unwrap_or("the app")
+        )
+    };
     if let Some(local) = existing.filter(|local| local.format == format && format == Format::Toml) {
-        return edit(&local.text, &plan.config);
+        let edited = edit(&local.text, &plan.config);
+        return match edited.strip_prefix(&word(&local.reading.config)) {
+            Some(rest) => word(&plan.config) + rest,
+            None => edited,
+        };
     }
     let body = plan.config.to_text(format);
     match format {
         Format::Json => body,
-        Format::Toml | Format::Yaml => format!(
-            "# How {} is built, run and reached. Check it with `config validate`.\n\n{body}",
-            plan.config.app.as_deref().unwrap_or("the app")
-        ),
+        Format::Toml | Format::Yaml => format!("{}\n{body}", word(&plan.config)),
     }
 }
 

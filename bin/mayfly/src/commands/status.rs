@@ -124,7 +124,7 @@ fn show(context: &Context, app: &App, machines: &[Machine]) -> anyhow::Result<()
     if machines.is_empty() {
         let name = program::name();
         return Ok(out.line(&format!(
-            "The app has no machines yet; start one with `{name} machine run IMAGE --app {}`.",
+            "The app has no machines yet. Deploy it with `{name} deploy`, or start one with `{name} machine run IMAGE --app {}`.",
             app.name()
         ))?);
     }

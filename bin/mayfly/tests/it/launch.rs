@@ -172,6 +172,10 @@ fn secrets_are_made_once_and_shown_never() {
     let key = staged["values"]["SECRET_KEY"].as_str().unwrap().to_owned();
     assert_eq!(key.len(), 64);
     assert!(!ran.ok().contains(&key) && !ran.stderr.contains(&key));
+    assert!(
+        ran.stdout.contains("Set the secret SECRET_KEY\n"),
+        "{ran:?}"
+    );
     for file in ["fly.toml", "Dockerfile"] {
         assert!(!text(&user, file).contains(&key), "{file}");
     }
@@ -192,6 +196,18 @@ fn secrets_are_made_once_and_shown_never() {
         "{again:?}"
     );
     assert_eq!(server.asked_for("POST /v1/apps?wait=true").len(), 1);
+    // Under another name it is another app, and the file says so.
+    server
+        .says("POST /v1/apps?wait=true", 201, json!({ "id": "app_2" }))
+        .says("GET /v1/apps/other", 200, app("other"))
+        .says(
+            "GET /v1/apps/other/secrets",
+            200,
+            json!({ "secrets": [{ "name": "SECRET_KEY" }] }),
+        );
+    user.run("launch --name other --yes --no-deploy").ok();
+    let config = text(&user, "fly.toml");
+    assert!(config.starts_with("# How other is built"), "{config}");
 }
 
 #[test]
@@ -285,7 +301,19 @@ fn nobody_to_ask_means_flags_or_nothing() {
             "launch --name shop --yes --path none",
             "there is no directory none",
         ),
-        ("launch --name shop --yes --dockerfile none", "read ./none"),
+        (
+            "launch --name shop --yes --dockerfile none",
+            "there is no Dockerfile none",
+        ),
+        ("launch --name Shop_1 --yes", "use 1 to 63 of a-z"),
+        (
+            "launch --name shop --org persnal --yes",
+            "did you mean personal?",
+        ),
+        (
+            "launch --name shop --vm-memory 12 --yes",
+            "--vm-memory 12 is not allowed",
+        ),
         (
             "launch --name shop --yes --from none",
             "neither a directory",
@@ -293,6 +321,10 @@ fn nobody_to_ask_means_flags_or_nothing() {
     ] {
         let ran = user.run(line);
         assert!(ran.failed().contains(says), "{line}: {ran:?}");
+        assert!(
+            !ran.stdout.contains("Launch"),
+            "{line} shows a plan: {ran:?}"
+        );
     }
     assert!(begun.elapsed() < Duration::from_secs(30));
     assert_eq!(server.asked_for("POST").len(), 0);
@@ -339,6 +371,8 @@ fn a_person_can_change_the_plan() {
     terminal.read_until("Port [3000]:");
     terminal.types("4000\n");
     terminal.read_until("Memory [1gb]:");
+    terminal.types("7gb\n");
+    terminal.read_until("--vm-memory 7168 is not allowed");
     terminal.types("2gb\n");
     terminal.read_until("To deploy it:");
     assert!(child.wait().unwrap().success());
@@ -395,6 +429,7 @@ fn sources_come_from_a_directory_or_a_repository() {
     git(&["init", "--quiet"]);
     git(&["add", "."]);
     git(&["commit", "--quiet", "--message", "a"]);
+    git(&["clone", "--quiet", "--bare", ".", "../bare.git"]);
     let address = format!("file://{}", user.path("template").display());
     // The program looks git up in PATH.
     let user = user.with("PATH", &std::env::var("PATH").unwrap());
@@ -403,6 +438,9 @@ fn sources_come_from_a_directory_or_a_repository() {
     ))
     .ok();
     assert!(text(&user, "cloned/fly.toml").contains("app = \"copied\""));
+    user.run("launch --from bare.git --into unpacked --name copied --yes --no-deploy")
+        .ok();
+    assert!(text(&user, "unpacked/server.js").contains("listen"));
     let missing = user.run("launch --from file:///nowhere/at/all --name copied --yes");
     assert!(
         missing.failed().contains("clone file:///nowhere"),

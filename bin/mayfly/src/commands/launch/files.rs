@@ -22,23 +22,24 @@ impl<'a> Files<'a> {
         Self { context, flags }
     }
 
-    /// Writes a generated file. One that is there stays with `--now`, is replaced with `--yes`, and asked about otherwise.
+    /// Writes a generated file, and says whether it did. One that is there stays with `--now`, is replaced with `--yes`, and
+    /// asked about otherwise.
     pub(super) fn write(
         &mut self,
         path: &Path,
         content: &str,
         executable: bool,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         if let Ok(there) = fs::read(path) {
             let shown = path.strip_prefix(".").unwrap_or(path).display();
             if there == content.as_bytes() {
-                return Ok(());
+                return Ok(false);
             }
             let replace = !self.flags.now
                 && (self.flags.yes || self.context.out.confirm(&format!("Replace {shown}?"))?);
             if !replace {
                 self.context.out.note(&format!("Kept {shown}"));
-                return Ok(());
+                return Ok(false);
             }
         }
         self.replace(path, content)?;
@@ -46,7 +47,7 @@ impl<'a> Files<'a> {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755))
                 .with_context(|| format!("make {} executable", path.display()))?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes a file, whatever was there.
@@ -81,13 +82,13 @@ impl<'a> Files<'a> {
         let cloud = Cloud {
             api: (!local).then_some(api),
         };
-        self.write(
+        let mut wrote = self.write(
             &directory.join(workflow::ACTION_PATH),
             workflow::ACTION,
             false,
         )?;
         if deploy {
-            self.write(
+            wrote |= self.write(
                 &directory.join(workflow::DEPLOY_PATH),
                 &workflow::deploy(&cloud),
                 false,
@@ -96,7 +97,10 @@ impl<'a> Files<'a> {
         if self.flags.preview_workflow {
             let app = plan.name.as_deref().unwrap_or("app");
             let text = workflow::preview(&cloud, app, &plan.org);
-            self.write(&directory.join(workflow::PREVIEW_PATH), &text, false)?;
+            wrote |= self.write(&directory.join(workflow::PREVIEW_PATH), &text, false)?;
+        }
+        if !wrote {
+            return Ok(());
         }
         if local {
             context.out.note(

@@ -11,9 +11,11 @@ use mayfly_types::Secret;
 
 use super::plan::Plan;
 use crate::client::Api;
+use crate::context::Context;
 
 /// Stages the secrets; returns the names of those the user has to set.
 pub(super) async fn stage(
+    context: &Context,
     api: &Api,
     directory: &Path,
     plan: &Plan,
@@ -38,7 +40,11 @@ pub(super) async fn stage(
         }
     }
     if !made.is_empty() {
+        let names: Vec<String> = made.keys().cloned().collect();
         api.change_secrets(app, made).await?;
+        context
+            .out
+            .line(&format!("Set the secret {}", names.join(", ")))?;
     }
     Ok(missing)
 }

@@ -35,7 +35,9 @@ pub(super) fn directory(context: &Context, flags: &Launch) -> anyhow::Result<Pat
             .into());
     }
     let local = Path::new(from);
-    if local.is_dir() {
+    if is_bare(local) {
+        clone(from, &into)?;
+    } else if local.is_dir() {
         let mut files = 0;
         copy(local, &into, &mut files).with_context(|| format!("copy {from}"))?;
     } else if is_repository(from) {
@@ -52,6 +54,13 @@ pub(super) fn directory(context: &Context, flags: &Launch) -> anyhow::Result<Pat
         into.display()
     ));
     Ok(into)
+}
+
+/// Whether a directory is a repository without a work tree, whose sources only git can tell.
+fn is_bare(directory: &Path) -> bool {
+    directory.join("HEAD").is_file()
+        && directory.join("objects").is_dir()
+        && directory.join("refs").is_dir()
 }
 
 fn is_repository(from: &str) -> bool {

@@ -6,6 +6,7 @@ use mayfly_appconfig::{
     AppConfig, AutoStop, Build, Deploy, Format, HttpCheck, HttpService, Mount, Vm, read,
 };
 use mayfly_launch::{Backing, Project};
+use mayfly_types::AppName;
 use mayfly_wire::{GoDuration, ServiceConcurrency, Static};
 
 use super::{Launch, beginning};
@@ -48,7 +49,7 @@ impl Plan {
         }
         apply_flags(&mut config, flags)?;
         let name = match (&flags.name, flags.generate_name) {
-            (Some(name), _) => Some(name.clone()),
+            (Some(name), _) => Some(valid_name(name)?),
             (None, true) => None,
             (None, false) => configured.clone().or_else(|| directory_name(directory)),
         };
@@ -69,25 +70,8 @@ impl Plan {
             project,
             config,
         };
-        plan.check()?;
+        check(&plan.config)?;
         Ok(plan)
-    }
-
-    /// Holds the rules of configurations on what came together.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        let reading = read(&self.config.to_text(Format::Json), Format::Json);
-        let mistakes: Vec<String> = reading
-            .problems
-            .iter()
-            .filter(|problem| problem.is_error())
-            .map(ToString::to_string)
-            .collect();
-        if mistakes.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::new("these settings do not go together")
-            .remedy(mistakes.join("\n"))
-            .into())
     }
 
     /// Puts in what is known once the app exists.
@@ -107,6 +91,47 @@ impl Plan {
                 _ => {}
             }
         }
+    }
+}
+
+/// Holds the rules of configurations on what came together.
+///
+/// # Errors
+/// The settings are none that can be used; the error lists why.
+pub(super) fn check(config: &AppConfig) -> anyhow::Result<()> {
+    let reading = read(&config.to_text(Format::Json), Format::Json);
+    let mistakes: Vec<String> = reading
+        .problems
+        .iter()
+        .filter(|problem| problem.is_error())
+        .map(|problem| format!("{} {}", shown_path(&problem.path), problem.text))
+        .collect();
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new("these settings do not go together")
+        .remedy(mistakes.join("\n"))
+        .into())
+}
+
+/// A name that was typed, before anything is done under it.
+fn valid_name(name: &str) -> anyhow::Result<String> {
+    match name.parse::<AppName>() {
+        Ok(name) => Ok(name.to_string()),
+        Err(error) => Err(Failure::new(error.to_string())
+            .remedy("Choose another name with --name NAME, or let the cloud choose one with --generate-name.")
+            .into()),
+    }
+}
+
+/// Where a setting was said: sizes come from the command line.
+fn shown_path(path: &str) -> &str {
+    match path {
+        "vm[0].size" => "--vm-size",
+        "vm[0].cpus" => "--vm-cpus",
+        "vm[0].cpu_kind" => "--vm-cpu-kind",
+        "vm[0].memory" | "vm[0].memory_mb" => "--vm-memory",
+        path => path,
     }
 }
 

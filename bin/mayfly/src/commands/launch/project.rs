@@ -33,6 +33,11 @@ pub(super) fn find(
         .or_else(|| build?.dockerfile.as_deref());
     if let Some(name) = named.filter(|name| !name.contains("://")) {
         let path = directory.join(name);
+        if !path.is_file() {
+            return Err(Failure::new(format!("there is no Dockerfile {name} in {}", shown(directory)))
+                .remedy("--dockerfile, and dockerfile in [build], take its path from the directory of the sources.")
+                .into());
+        }
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         return Ok(Project {
             family: "Dockerfile",

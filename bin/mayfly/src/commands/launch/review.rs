@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use mayfly_appconfig::Vm;
 use mayfly_types::AppName;
 
-use super::plan::{Plan, set_port};
+use super::plan::{self, Plan, set_port};
 use super::region;
 use crate::client::Api;
 use crate::context::Context;
@@ -113,14 +113,21 @@ pub(super) async fn tweak(context: &Context, api: &Api, plan: &mut Plan) -> anyh
             set_port(&mut plan.config, port);
         }
     }
-    if let Some(vm) = plan.config.vm.as_mut().and_then(|vms| vms.first_mut()) {
+    if let Some(vm) = plan.config.vm.iter().flatten().next() {
         let current = vm.memory.clone().unwrap_or_default();
-        let memory = |text: &str| memory_mib(text).map(|_| text.to_owned());
-        if let Some(memory) = out.ask_instead("Memory", &current, "--vm-memory", memory)? {
-            vm.memory = Some(memory);
+        let memory = |text: &str| {
+            memory_mib(text)?;
+            let mut config = plan.config.clone();
+            if let Some(vm) = config.vm.iter_mut().flatten().next() {
+                vm.memory = Some(text.to_owned());
+            }
+            plan::check(&config)?;
+            Ok(config.vm)
+        };
+        if let Some(sized) = out.ask_instead("Memory", &current, "--vm-memory", memory)? {
+            plan.config.vm = sized;
         }
     }
-    plan.check()?;
     show(context, plan)
 }
 
