@@ -15,10 +15,12 @@ struct QuickStart {
     name: &'static str,
     /// What `launch` calls them.
     kind: &'static str,
-    /// Where it says `the first time`.
+    /// The file that says `the first time`; of a framework, what its page says.
     greets: &'static str,
     /// Lines of the Dockerfile that is built.
     dockerfile: &'static [&'static str],
+    /// Another path, and what is found there.
+    serves: Option<(&'static str, &'static str)>,
 }
 
 const QUICK_STARTS: [QuickStart; 6] = [
@@ -27,38 +29,101 @@ const QUICK_STARTS: [QuickStart; 6] = [
         kind: "NodeJS",
         greets: "greeting/index.js",
         dockerfile: &["ARG NODE_VERSION=22", "RUN npm ci --include=dev"],
+        serves: None,
     },
     QuickStart {
         name: "python",
         kind: "Flask",
         greets: "app.py",
         dockerfile: &["ARG PYTHON_VERSION=3.11", "RUN pip install gunicorn"],
+        serves: None,
     },
     QuickStart {
         name: "go",
         kind: "Go",
         greets: "greeting.txt",
         dockerfile: &["ARG GO_VERSION=1.19", "FROM debian:bookworm-slim"],
+        serves: None,
     },
     QuickStart {
         name: "static",
         kind: "Static",
         greets: "index.html",
         dockerfile: &["FROM nginx:alpine"],
+        serves: None,
     },
     QuickStart {
         name: "rust",
         kind: "Rust",
         greets: "src/main.rs",
         dockerfile: &["FROM rust:${RUST_VERSION}-bookworm AS build"],
+        serves: None,
     },
     QuickStart {
         name: "dockerfile",
         kind: "Dockerfile",
         greets: "greeting.txt",
         dockerfile: &["EXPOSE 8123"],
+        serves: None,
     },
 ];
+
+/// Frameworks, whose Dockerfiles differ in how they build and not in what comes of it: these are launched and asked.
+const FRAMEWORKS: [QuickStart; 6] = [
+    QuickStart {
+        name: "django",
+        kind: "Django",
+        // A visit is a row of a table: the database was migrated.
+        greets: "hello from Django, the first time</p>\n<p>visit ",
+        dockerfile: &["RUN SECRET_KEY=only-to-collect python manage.py collectstatic --noinput"],
+        serves: Some(("/static/greetings/style.css", "font-family")),
+    },
+    QuickStart {
+        name: "fastapi",
+        kind: "FastAPI",
+        greets: "{\"greeting\":\"hello from FastAPI, the first time\"}",
+        dockerfile: &["RUN pip install -r requirements.txt"],
+        serves: Some(("/docs", "swagger")),
+    },
+    QuickStart {
+        name: "next",
+        kind: "Next.js",
+        greets: "<p>hello from Next.js, the first time</p>",
+        dockerfile: &["COPY --from=build --chown=node:node /app/.next/standalone ./"],
+        serves: Some(("/icon.svg", "<circle")),
+    },
+    QuickStart {
+        name: "vite",
+        kind: "Vite",
+        greets: "<title>hello from Vite, the first time</title>",
+        dockerfile: &["RUN npm run build"],
+        // The app's own router knows this path.
+        serves: Some(("/a/page/of/its/own", "/assets/index-")),
+    },
+    QuickStart {
+        name: "deno",
+        kind: "Deno",
+        greets: "hello from Deno, the first time",
+        dockerfile: &["RUN deno cache main.ts"],
+        serves: None,
+    },
+    QuickStart {
+        name: "bun",
+        kind: "Bun",
+        greets: "hello from Bun, the first time",
+        dockerfile: &["RUN bun install"],
+        serves: None,
+    },
+];
+
+/// One more, whose build takes long: run with `MAYFLY_ALL_QUICK_STARTS=1`.
+const REMIX: QuickStart = QuickStart {
+    name: "remix",
+    kind: "Remix",
+    greets: "<p>hello from Remix, the first time</p>",
+    dockerfile: &["RUN npm prune --omit=dev"],
+    serves: None,
+};
 
 /// A quick start in a user's home.
 struct Replay<'a> {
@@ -93,21 +158,26 @@ impl<'a> Replay<'a> {
 
     #[track_caller]
     fn answers(&self, what: &str) {
+        self.answers_at("/", what);
+    }
+
+    #[track_caller]
+    fn answers_at(&self, path: &str, what: &str) {
         let app = self.start.name;
-        wait_until(&format!("{app} says `{what}`"), || {
-            self.page().is_some_and(|page| page.contains(what))
+        wait_until(&format!("{app} says `{what}` at {path}"), || {
+            self.page(path).is_some_and(|page| page.contains(what))
         });
     }
 
     /// What a browser gets: a launched app wants HTTPS.
-    fn page(&self) -> Option<String> {
+    fn page(&self, path: &str) -> Option<String> {
         let edge = self.stage.cloud.edge_tls();
         let (ip, port) = (edge.ip(), edge.port());
         let name = format!("{}.mayfly.localhost", self.start.name);
         let output = Command::new("curl")
             .args(["--silent", "--fail", "--insecure", "--max-time", "10"])
             .args(["--resolve", &format!("{name}:{port}:{ip}")])
-            .arg(format!("https://{name}:{port}/"))
+            .arg(format!("https://{name}:{port}{path}"))
             .output()
             .expect("curl is there");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -122,7 +192,8 @@ impl<'a> Replay<'a> {
         machines.json().as_array().map_or(0, Vec::len)
     }
 
-    fn replay(&self) {
+    /// From the sources to an app that is up, by the Dockerfile that is expected.
+    fn launch(&self) {
         let start = self.start;
         let launched = self.run("launch --path HERE --name APP --yes --ha=false");
         let said = launched.ok();
@@ -142,6 +213,20 @@ impl<'a> Replay<'a> {
             );
         }
         self.run("config validate --strict --config HERE").ok();
+    }
+
+    fn launch_and_ask(&self) {
+        self.launch();
+        self.answers(self.start.greets);
+        if let Some((path, what)) = self.start.serves {
+            self.answers_at(path, what);
+        }
+        self.run("apps destroy APP --yes").ok();
+    }
+
+    fn replay(&self) {
+        self.launch();
+        let start = self.start;
         self.answers("the first time");
 
         let file = self.path.join(start.greets);
@@ -183,9 +268,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// In one cloud, three at a time: much of a deployment is watching whether the app stays up.
+/// In one cloud, some at a time: much of a deployment is watching whether the app stays up.
 #[test]
 fn known_quick_starts_are_replayed_from_launch_to_destroy() {
+    let all = std::env::var_os("MAYFLY_ALL_QUICK_STARTS").is_some();
     let stage = Stage::set();
     stage.import_builder();
     stage.import_all(&tool("quickstarts.tar"));
@@ -193,9 +279,18 @@ fn known_quick_starts_are_replayed_from_launch_to_destroy() {
     let replays = QUICK_STARTS
         .each_ref()
         .map(|start| Replay::new(&stage, start));
+    let slow = all.then_some(&REMIX);
+    let frameworks: Vec<_> = FRAMEWORKS
+        .iter()
+        .chain(slow)
+        .map(|start| Replay::new(&stage, start))
+        .collect();
     thread::scope(|scope| {
         for some in replays.chunks(2) {
             scope.spawn(move || some.iter().for_each(Replay::replay));
+        }
+        for some in frameworks.chunks(4) {
+            scope.spawn(move || some.iter().for_each(Replay::launch_and_ask));
         }
     });
 }
