@@ -141,9 +141,14 @@ impl Fleet {
         seat.backend.backhaul.is_none().then_some(seat)
     }
 
-    fn publish(&self, table: Arc<Table>) {
-        *self.table.write().expect("no holder of this lock panics") = table;
+    /// Gives the table back that was there before: letting go of it is not to keep anybody waiting.
+    fn publish(&self, table: Arc<Table>) -> Arc<Table> {
+        let before = {
+            let mut now = self.table.write().expect("no holder of this lock panics");
+            std::mem::replace(&mut *now, table)
+        };
         self.version.fetch_add(1, Ordering::Release);
+        before
     }
 
     /// A machine for one request (for TCP: one connection), woken if need be. Waits until `deadline` at most, which is

@@ -28,6 +28,8 @@ pub(super) struct Assembler {
     catalogs: Vec<Catalog>,
     others: BTreeMap<HostId, Catalog>,
     directory: Arc<Directory>,
+    /// Catalogs of tables that are gone. Letting go of a long one takes longer than making a table.
+    past: Vec<Catalog>,
     /// Whether there was a table already: machines that are seen later are new.
     is_started: bool,
 }
@@ -54,6 +56,7 @@ impl Assembler {
             catalogs: vec![Catalog::default(); sources],
             others: BTreeMap::new(),
             directory: Arc::default(),
+            past: Vec::new(),
             is_started: false,
         }
     }
@@ -104,8 +107,10 @@ impl Assembler {
                     Some(Some(Arc::clone(app)));
             }
         }
-        self.catalogs = catalogs;
-        self.others = others;
+        self.past
+            .extend(std::mem::replace(&mut self.catalogs, catalogs));
+        let others = std::mem::replace(&mut self.others, others);
+        self.past.extend(others.into_values());
         self.directory = directory;
         if changes.is_empty() {
             return None;
@@ -117,6 +122,11 @@ impl Assembler {
         }
         self.is_started = true;
         Some((next, names))
+    }
+
+    /// Lets go of what tables that are gone were made from; to be called once the next one is published.
+    pub(super) fn forget_past(&mut self) {
+        self.past.clear();
     }
 
     fn backend(&self, entry: &CatalogEntry) -> Backend {

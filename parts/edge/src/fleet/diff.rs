@@ -10,11 +10,7 @@ pub(crate) fn diff<'a, T>(
     let (mut gone, mut come) = (Vec::new(), Vec::new());
     let (mut left, mut right) = (old, new);
     loop {
-        let equal = left
-            .iter()
-            .zip(right)
-            .take_while(|(one, other)| Arc::ptr_eq(one, other))
-            .count();
+        let equal = equal_beginning(left, right);
         (left, right) = (&left[equal..], &right[equal..]);
         match (left, right) {
             ([], []) => return (gone, come),
@@ -57,6 +53,23 @@ pub(crate) fn diff<'a, T>(
     }
 }
 
+/// How many are the same in front.
+fn equal_beginning<T>(left: &[Arc<T>], right: &[Arc<T>]) -> usize {
+    const BLOCK: usize = 32;
+    let (left_blocks, right_blocks) = (left.as_chunks::<BLOCK>().0, right.as_chunks::<BLOCK>().0);
+    // Without a way out in the middle of a block: many are compared at once.
+    let is_same = |(one, other): &(&[Arc<T>; BLOCK], &[Arc<T>; BLOCK])| {
+        let pairs = one.iter().zip(*other);
+        pairs.fold(true, |same, (one, other)| same & Arc::ptr_eq(one, other))
+    };
+    let blocks = left_blocks.iter().zip(right_blocks);
+    let from = blocks.take_while(is_same).count() * BLOCK;
+    let rest = left[from..].iter().zip(&right[from..]);
+    from + rest
+        .take_while(|(one, other)| Arc::ptr_eq(one, other))
+        .count()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -65,7 +78,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_exactly_what_changed(kept in prop::collection::vec(0u8..4, 0..40)) {
+        fn finds_exactly_what_changed(kept in prop::collection::vec(prop_oneof![9 => Just(0u8), 1 => 0u8..4], 0..300)) {
             // 0 stays, 1 goes, 2 comes, 3 is replaced.
             let (mut old, mut new) = (Vec::new(), Vec::new());
             for (number, fate) in kept.iter().enumerate() {

@@ -153,11 +153,13 @@ fn refresh(fleet: &Fleet, assembler: &mut Assembler, sources: &mut FleetSources)
     let others = sources.others.borrow_and_update().clone();
     let directory = Arc::clone(&sources.directory.borrow_and_update());
     if let Some((table, changed)) = assembler.next(&fleet.table(), catalogs, others, directory) {
-        fleet.publish(Arc::new(table));
+        let before = fleet.publish(Arc::new(table));
         for app in &changed {
             pump(fleet, app);
         }
+        drop(before);
     }
+    assembler.forget_past();
 }
 
 /// Gives what waits for the app another chance.
