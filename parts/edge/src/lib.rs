@@ -4,8 +4,8 @@
 //! a request never crosses threads. The routes come from the catalog that hosts publish and are read through an
 //! immutable snapshot: with the control plane down, the edge keeps serving what it last knew.
 //!
-//! HTTP/1 is parsed here, not by a framework, and strictly: whatever two parsers could read in two ways is refused,
-//! which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
+//! HTTP/1 and clients' HTTP/2 are read here, not by a framework, and strictly: whatever two parsers could read in two ways
+//! is refused, which is what makes request smuggling impossible. TLS ends here, with the certificate of the name the client
 //! asks for. What an app orders to be answered elsewhere is followed and remembered; files of its image and compression
 //! are the edge's own.
 

@@ -92,7 +92,7 @@ async fn h2spec_finds_nothing() {
     ];
     for (address, what) in [(edge.https, &["-t", "-k"][..]), (edge.address, &plain)] {
         let port = address.port().to_string();
-        let args = [&["-h", "127.0.0.1", "-p", &port, "-o", "5"], what].concat();
+        let args = [&["-h", "127.0.0.1", "-p", &port, "-o", "5", "-S"], what].concat();
         let (passed, text) = run(peers.join("h2spec"), &args).await;
         let count = text
             .lines()
