@@ -96,6 +96,14 @@ fn the_next_deploy_works_whoever_is_killed() {
         assert!(pushed || !is_new, "{told}: {newest}");
         deploys(&stage, &project, &format!("after{round}"));
     }
+    wait_until("the builder has cleared what killed builds left", || {
+        in_builder(&stage).iter().any(|process| {
+            let within = |place: &str| fs::read_dir(format!("/proc/{process}/root/{place}"));
+            let contexts = within("var/lib/containers/contexts");
+            within("run/builds").is_ok_and(|mut left| left.next().is_none())
+                && contexts.map_or(true, |mut left| left.next().is_none())
+        })
+    });
     println!("{survived} deployments survived, {failed} failed; seed {seed:#x}");
 }
 
