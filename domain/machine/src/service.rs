@@ -92,12 +92,27 @@ pub struct TlsOptions {
     pub default_self_signed: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A protocol that is agreed on in the TLS handshake: <https://www.rfc-editor.org/rfc/rfc7301>.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Alpn {
     #[serde(rename = "h2")]
     H2,
     #[serde(rename = "http/1.1")]
     Http11,
+    /// What the program behind a port without the HTTP handler speaks, such as `mqtt`.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl Alpn {
+    /// The name on the wire, of 1 to 255 bytes.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Alpn::H2 => "h2",
+            Alpn::Http11 => "http/1.1",
+            Alpn::Other(name) => name,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

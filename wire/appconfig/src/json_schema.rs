@@ -115,7 +115,12 @@ fn kind(kind: Kind) -> Json {
         ] }),
         Kind::AutoStop => json!({ "enum": ["off", "stop", "suspend", true, false] }),
         Kind::Concurrency(inner) => {
-            json!({ "anyOf": [section(inner), { "type": "string", "pattern": "^[0-9]+(,[0-9]+)?$" }] })
+            let table = section(inner);
+            json!({ "anyOf": [
+                table,
+                { "type": "string", "pattern": "^[0-9]+(,[0-9]+)?$" },
+                { "type": "array", "items": table, "minItems": 1, "maxItems": 1 },
+            ] })
         }
         Kind::Any => json!({}),
     }

@@ -126,9 +126,13 @@ impl Reader<'_> {
             Kind::List(section) => self.list(node, section, path),
             Kind::Headers => self.headers(node, path),
             Kind::AutoStop => self.auto_stop(node, path),
-            Kind::Concurrency(section) => match node.text() {
-                Some(text) => self.concurrency(node, text, path),
-                None => self.section(node, section, path),
+            Kind::Concurrency(section) => match (node.text(), &node.value) {
+                (Some(text), _) => self.concurrency(node, text, path),
+                // As a list of one, which the public documentation has here and there.
+                (None, Value::List(items)) if items.len() == 1 => {
+                    self.section(&items[0], section, path)
+                }
+                (None, _) => self.section(node, section, path),
             },
             Kind::Any => Some(any(node)),
         }

@@ -172,11 +172,8 @@ impl Tls {
 impl Profile {
     fn of(options: &TlsOptions, inside: Inside) -> Profile {
         let names = |protocols: &[Alpn]| -> Vec<Vec<u8>> {
-            let name = |protocol: &Alpn| match protocol {
-                Alpn::H2 => b"h2".to_vec(),
-                Alpn::Http11 => b"http/1.1".to_vec(),
-            };
-            protocols.iter().map(name).collect()
+            let names = protocols.iter().map(Alpn::as_str);
+            names.map(|name| name.as_bytes().to_vec()).collect()
         };
         let alpn = match inside {
             Inside::Raw => names(&options.alpn),

@@ -15,6 +15,8 @@ use crate::config::{Port, Service, ServiceConcurrency, Static};
 
 /// Mappings a machine may have: <https://fly.io/docs/reference/configuration/#the-statics-sections>.
 const STATICS_MAX: usize = 10;
+/// Bytes of a protocol's name: RFC 7301, section 3.1.
+const ALPN_MAX: usize = 255;
 const DEFAULT_SOFT_LIMIT: u32 = 20;
 
 pub(super) fn services(
@@ -183,16 +185,26 @@ fn each<T: Copy>(
         .collect()
 }
 
+fn alpn(given: Option<&[String]>, at: &At) -> Result<Vec<Alpn>, InvalidConfig> {
+    let given = given.unwrap_or_default().iter().enumerate();
+    given
+        .map(|(index, name)| match name.as_str() {
+            "h2" => Ok(Alpn::H2),
+            "http/1.1" => Ok(Alpn::Http11),
+            other if (1..=ALPN_MAX).contains(&other.len()) => Ok(Alpn::Other(other.to_owned())),
+            _ => at
+                .index(index)
+                .refuse(format!("must have 1 to {ALPN_MAX} bytes")),
+        })
+        .collect()
+}
+
 fn tls_options(given: Option<&config::TlsOptions>, at: &At) -> Result<TlsOptions, InvalidConfig> {
     let Some(given) = given else {
         return Ok(TlsOptions::default());
     };
     Ok(TlsOptions {
-        alpn: each(
-            given.alpn.as_deref(),
-            &[("h2", Alpn::H2), ("http/1.1", Alpn::Http11)],
-            &at.field("alpn"),
-        )?,
+        alpn: alpn(given.alpn.as_deref(), &at.field("alpn"))?,
         versions: each(
             given.versions.as_deref(),
             &[

@@ -1,5 +1,5 @@
 use super::super::Kind::{
-    Any, AutoStop, Bool, Choice, Choices, Concurrency, Integer, List, Table, Text,
+    Any, AutoStop, Bool, Choice, Choices, Concurrency, Integer, List, Table, Text, Words,
 };
 use super::super::Section;
 use super::check::{HTTP_CHECK, MACHINE_CHECK, TCP_CHECK};
@@ -138,8 +138,8 @@ static PROXY_PROTO: Section = section(&[key("version", Choice(&["v1", "v2"]), "v
 static TLS_OPTIONS: Section = section(&[
     key(
         "alpn",
-        Choices(&["h2", "http/1.1"]),
-        "Protocols offered, best first.",
+        Words,
+        "Protocols offered, best first: h2, http/1.1, or what the app behind a port without the http handler speaks.",
     ),
     key(
         "versions",
