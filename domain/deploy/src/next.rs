@@ -261,6 +261,7 @@ impl<'a> View<'a> {
                 _ if running => rules.max_unavailable.of(pool.len()),
                 _ => RESTING_AT_ONCE,
             };
+            let at_once = at_once.min(rules.max_concurrent);
             let free = at_once.saturating_sub(on_their_way);
             let changeable = old.into_iter().filter(|member| !member.leased);
             steps.extend(changeable.take(free).map(|member| Step::Update(member.id)));

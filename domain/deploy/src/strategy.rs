@@ -103,6 +103,8 @@ impl Unavailable {
 pub struct Rules {
     pub strategy: Strategy,
     pub max_unavailable: Unavailable,
+    /// How many machines of a group are changed at once at most.
+    pub max_concurrent: usize,
     /// How long one machine may take to be up.
     pub wait_timeout: Duration,
     /// Machines have to pass their checks.

@@ -13,6 +13,7 @@ fn rules(strategy: Strategy, max_unavailable: Unavailable) -> Rules {
     Rules {
         strategy,
         max_unavailable,
+        max_concurrent: usize::MAX,
         wait_timeout: Duration::from_secs(300),
         checks: true,
         smoke_checks: true,

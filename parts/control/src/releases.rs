@@ -17,6 +17,7 @@ mod make;
 mod moving;
 mod one_off;
 mod options;
+mod reach;
 mod scaling;
 mod view;
 

@@ -122,16 +122,17 @@ impl ControlStore {
     ) -> Result<Release, StoreError> {
         self.write(move |tx| {
             let app = app::by_id(tx, new.app_id)?;
+            let row = tx.row(NEXT, args![app.id.as_str()])?;
+            let number: i64 = row.expect("an aggregate is one row").get("number")?;
             let waiting =
                 format!("{SELECT} WHERE release.app_id = $1 AND release.status = 'queued'");
             for row in tx.rows(&waiting, args![app.id.as_str()])? {
                 let older = from_row(&row)?;
                 if contains(&older) {
-                    finish(tx, &older, ReleaseStatus::Superseded, None, &by)?;
+                    let why = format!("v{number} was asked for before it began, and contains it");
+                    finish(tx, &older, ReleaseStatus::Superseded, Some(why), &by)?;
                 }
             }
-            let row = tx.row(NEXT, args![app.id.as_str()])?;
-            let number: i64 = row.expect("an aggregate is one row").get("number")?;
             tx.execute(
                 INSERT,
                 args![

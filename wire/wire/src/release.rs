@@ -14,10 +14,16 @@ optional_fields! {
         pub config: Value,
         /// Only machines' image, secrets and release change; their configuration stays.
         pub keep_config: bool,
+        /// With `keep_config`: also the machines that no deployment made. Of theirs only secrets and release change.
+        pub all_machines: bool,
         pub image: String,
         pub strategy: String,
         /// Below 1 a share of the group, else a count.
         pub max_unavailable: f64,
+        /// How many machines of a group may be changed at once, whatever the strategy allows.
+        pub max_concurrent: i64,
+        /// What machines that are replaced by others are stopped with, instead of their own signal.
+        pub stop_signal: String,
         pub wait_timeout: GoDuration,
         pub release_command_timeout: GoDuration,
         pub skip_release_command: bool,

@@ -36,6 +36,8 @@ pub struct AppSecrets {
     pub secrets: Vec<AppSecret>,
     /// Grows with every change; 0 before the first.
     pub version: u64,
+    /// How many machines have an older version.
+    pub machines_behind: u64,
 }
 
 /// One secret with the version of the whole set.

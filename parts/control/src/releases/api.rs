@@ -58,10 +58,13 @@ pub(crate) async fn create(
     let before = cloud.store.complete_release(access.app.id, None).await?;
     let config = configuration(&request, before.as_ref())?;
     let parsed = config.as_ref().map(app_config).transpose()?;
-    let options = Options {
+    let mut options = Options {
         regions: regions(&cloud, &request)?,
         ..Options::of(&request, parsed.as_ref())?
     };
+    cloud
+        .check_reach(&access.app, &mut options, parsed.as_ref())
+        .await?;
     let image = match image(&request, parsed.as_ref())? {
         Some(image) => Some(cloud.pin_image(&access.app, &image, "image").await?),
         None => before.and_then(|before| before.image),

@@ -9,7 +9,7 @@ use mayfly_types::MachineId;
 use mayfly_wire::{InvalidBody, MachineConfig, read_value};
 use serde_json::value::to_raw_value;
 
-use super::machines::runs;
+use super::machines::{is_managed, runs};
 use super::options::GuestChange;
 use crate::machines::prepare::WrittenConfig;
 
@@ -72,10 +72,15 @@ pub(super) struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// A machine that is there, with the release.
+    /// A machine that is there, with the release. One that no deployment made stays as it is but for the secrets it gets.
     pub(super) fn changed(&self, machine: &Machine) -> Result<MachineConfig, ContentError> {
         let existing = read(machine)?;
         let group = group_of(machine);
+        if !self.copies && !is_managed(machine) {
+            let mut next = existing;
+            self.sign(&mut next);
+            return Ok(next);
+        }
         let mut next = match self.config {
             Some(config) => config.machine_config(&group, Some(&existing))?,
             None => existing,
@@ -242,6 +247,10 @@ impl Content<'_> {
             }
             self.note(machine, MANAGED.0, MANAGED.1.to_owned());
         }
+        self.sign(machine);
+    }
+
+    fn sign(&self, machine: &mut MachineConfig) {
         self.note(machine, RELEASE_ID, self.release.id.to_string());
         self.note(machine, RELEASE_VERSION, self.release.number.to_string());
     }

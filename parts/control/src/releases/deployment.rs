@@ -391,7 +391,10 @@ impl<'a> Deployment<'a> {
             Step::Stop(id) if fleet.machines[id].state == MachineState::Stopping => Ok(()),
             Step::Stop(id) => {
                 let machine = &fleet.machines[id];
-                let request = StopMachine::by_rule(Actor::Platform);
+                let request = StopMachine {
+                    signal: self.options.stop_signal,
+                    ..StopMachine::by_rule(Actor::Platform)
+                };
                 self.cloud.host_of(machine)?.stop(*id, request).await?;
                 Ok(())
             }

@@ -30,7 +30,7 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// Looks at the machines of the app that deployments manage; others are left alone.
+    /// Looks at the machines of the app that deployments manage; others are left alone unless all are meant.
     pub(super) async fn look(
         cloud: &Cloud,
         app: &App,
@@ -52,7 +52,9 @@ impl Fleet {
         };
         for machine in machines {
             let copied = options.moves_to.is_some() && !is_one_off(&machine);
-            if !is_managed(&machine) && !copied {
+            let further =
+                options.all_machines && !is_one_off(&machine) && !machine.spec.auto_destroy;
+            if !is_managed(&machine) && !copied && !further {
                 continue;
             }
             let group = group_of(&machine);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use mayfly_appconfig::AppConfig;
 use mayfly_control_store::Release;
 use mayfly_deploy::{Rules, Strategy, Target, Unavailable};
-use mayfly_machine::{CpuKind, GuestSize};
+use mayfly_machine::{CpuKind, GuestSize, Signal};
 use mayfly_types::{OrgId, Region};
 use mayfly_wire::{CreateRelease, MachineConfig, ServiceConcurrency};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Options {
     pub(crate) strategy: String,
     pub(crate) max_unavailable: Option<f64>,
+    pub(crate) max_concurrent: Option<usize>,
+    pub(crate) stop_signal: Option<Signal>,
     pub(crate) wait_timeout_ms: u64,
     pub(crate) release_command_timeout_ms: u64,
     pub(crate) skip_release_command: bool,
@@ -31,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) update_only: bool,
     /// Machines keep their own configuration.
     pub(crate) keep_config: bool,
+    /// Machines that no deployment made get the newest secrets, too.
+    pub(crate) all_machines: bool,
     /// Image and configuration are those of the release before it, whichever that is when its turn comes.
     pub(crate) inherits: bool,
     /// Go back to the last complete release if this one fails.
@@ -135,6 +139,7 @@ impl Options {
         !self.stands_for_itself()
             && !earlier.stands_for_itself()
             && (!self.inherits || earlier.inherits)
+            && (self.all_machines || !earlier.all_machines)
             && earlier.regions.iter().all(places)
     }
 
@@ -159,6 +164,17 @@ impl Options {
                 None => deploy.strategy.as_deref().unwrap_or("rolling").parse(),
             }
             .map_err(|error| ApiError::invalid(format!("{error}")))?;
+        let all_machines = request.all_machines == Some(true);
+        if all_machines && request.keep_config != Some(true) {
+            return Err(ApiError::invalid(
+                "all_machines needs keep_config: a configuration is for machines that deployments made",
+            ));
+        }
+        let strategy = match strategy {
+            // Machines that somebody made by hand are not replaced by others.
+            Strategy::BlueGreen | Strategy::Canary if all_machines => Strategy::Rolling,
+            strategy => strategy,
+        };
         let max_unavailable = request.max_unavailable.or(deploy.max_unavailable);
         if let Some(share) = max_unavailable
             && strategy != Strategy::BlueGreen
@@ -179,10 +195,18 @@ impl Options {
                 Some(machine.size_of_guest()?)
             }
         };
+        let stop_signal = request
+            .stop_signal
+            .as_deref()
+            .filter(|text| !text.is_empty());
+        let stop_signal = stop_signal.map(str::parse).transpose();
         let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
         Ok(Options {
             strategy: strategy.to_string(),
             max_unavailable,
+            max_concurrent: request.max_concurrent.map(count).transpose()?,
+            stop_signal: stop_signal
+                .map_err(|error| ApiError::invalid(format!("stop_signal: {error}")))?,
             wait_timeout_ms: millis("wait_timeout", wait.map(|wait| wait.0))?,
             release_command_timeout_ms: millis(
                 "release_command_timeout",
@@ -193,6 +217,7 @@ impl Options {
             no_ha: request.ha == Some(false),
             update_only: request.update_only == Some(true),
             keep_config: request.keep_config == Some(true),
+            all_machines,
             inherits: request.keep_config == Some(true) && request.image.is_none(),
             auto_rollback: experimental
                 .and_then(|experimental| experimental.auto_rollback)
@@ -216,6 +241,7 @@ impl Options {
         Rules {
             strategy: self.strategy(),
             max_unavailable: share.and_then(Result::ok).unwrap_or_default(),
+            max_concurrent: self.max_concurrent.unwrap_or(usize::MAX),
             wait_timeout: Duration::from_millis(self.wait_timeout_ms),
             checks: !self.skip_checks,
             smoke_checks: !self.skip_smoke_checks,
@@ -244,6 +270,13 @@ impl Options {
             && self.only_machines.is_empty()
             && (groups.is_empty() || groups.iter().any(|name| name == group))
     }
+}
+
+fn count(wanted: i64) -> Result<usize, ApiError> {
+    let count = usize::try_from(wanted).ok().filter(|count| *count > 0);
+    count.ok_or_else(|| {
+        ApiError::invalid(format!("max_concurrent must be at least 1, got {wanted}"))
+    })
 }
 
 pub(super) fn millis(field: &str, wanted: Option<Duration>) -> Result<u64, ApiError> {
@@ -278,6 +311,10 @@ mod tests {
             }],
             ..Options::of_scaling()
         };
+        let secrets_of_all = Options {
+            all_machines: true,
+            ..secrets.clone()
+        };
         let further = Options {
             regions: vec!["lhr".parse().expect("a code of a region")],
             ..Options::default()
@@ -290,6 +327,9 @@ mod tests {
             (&deploy, &secrets, true),
             (&deploy, &scale, false),
             (&secrets, &secrets, true),
+            (&secrets_of_all, &secrets, true),
+            (&secrets, &secrets_of_all, false),
+            (&deploy, &secrets_of_all, false),
             (&secrets, &deploy, false),
             (&secrets, &scale, false),
             (&scale, &deploy, false),

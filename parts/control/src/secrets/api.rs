@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use mayfly_control_store::{AppSecret, MachineSecrets, SecretChange, SecretSet};
+use mayfly_control_store::{AppSecret, MachineSecrets, SealedSecret, SecretChange, SecretSet};
 use mayfly_types::{AppId, SecretName};
 use mayfly_wire::{AppSecrets, SecretsVersion, SetSecret, SetSecrets, VersionedSecret};
 
@@ -120,8 +120,9 @@ async fn apply(
     access: &AppAccess,
     values: BTreeMap<SecretName, Option<String>>,
 ) -> Result<SecretSet, ApiError> {
-    check_sizes(&values)?;
+    check_values(&values)?;
     let app = access.app.id;
+    check_sum(&values, &cloud.store.sealed_secrets(app).await?.1)?;
     let changes = values
         .into_iter()
         .map(|(name, value)| {
@@ -137,8 +138,7 @@ async fn apply(
 }
 
 /// Errors name the secret and never its value.
-fn check_sizes(values: &BTreeMap<SecretName, Option<String>>) -> Result<(), ApiError> {
-    let mut sum = 0;
+fn check_values(values: &BTreeMap<SecretName, Option<String>>) -> Result<(), ApiError> {
     for (name, value) in values {
         let Some(value) = value else { continue };
         if value.len() > VALUE_MAX {
@@ -152,17 +152,37 @@ fn check_sizes(values: &BTreeMap<SecretName, Option<String>>) -> Result<(), ApiE
                 "secret {name} contains a zero byte, which no environment can hold; store it as base64 and use a file"
             )));
         }
-        sum += value.len();
     }
-    if sum > VALUES_MAX {
+    Ok(())
+}
+
+/// Whether the secrets an app has, with the changes, are not too many and not too large together. `sealed` are those it
+/// has; as they are kept, values are a few bytes longer.
+fn check_sum(
+    values: &BTreeMap<SecretName, Option<String>>,
+    sealed: &[SealedSecret],
+) -> Result<(), ApiError> {
+    let kept = sealed
+        .iter()
+        .filter(|secret| !values.contains_key(&secret.name))
+        .map(|secret| secret.sealed_value.len());
+    let sizes: Vec<usize> = kept
+        .chain(values.values().flatten().map(String::len))
+        .collect();
+    // What only unsets is never too much.
+    if values.values().all(Option::is_none) {
+        return Ok(());
+    }
+    if sizes.len() > SECRETS_MAX {
         return Err(ApiError::invalid(format!(
-            "values have {sum} bytes together; at most {VALUES_MAX} are possible"
+            "the app would have {} secrets; at most {SECRETS_MAX} are possible",
+            sizes.len()
         )));
     }
-    if values.len() > SECRETS_MAX {
+    let sum: usize = sizes.iter().sum();
+    if sum > VALUES_MAX {
         return Err(ApiError::invalid(format!(
-            "values names {} secrets; at most {SECRETS_MAX} are possible",
-            values.len()
+            "the app's secrets would have {sum} bytes together; at most {VALUES_MAX} fit into an environment"
         )));
     }
     Ok(())
@@ -195,9 +215,13 @@ async fn shown(cloud: &Cloud, app: AppId, set: SecretSet) -> Result<AppSecrets, 
         .secrets
         .into_iter()
         .map(|secret| view(secret, &machines));
+    let behind = machines
+        .iter()
+        .filter(|machine| machine.secrets_version < set.version);
     Ok(AppSecrets {
         secrets: secrets.collect(),
         version: set.version.unsigned_abs(),
+        machines_behind: behind.count() as u64,
     })
 }
 

@@ -107,15 +107,32 @@ async fn wrong_requests_are_refused_by_name() {
         let refused = stage.post(SECRETS, body).await.refused(422);
         assert!(refused.contains(text), "{refused}");
     }
+    // Together they fit into an environment, or are refused when they are set, not when a machine starts.
+    let ten: BTreeMap<String, String> = (0..10)
+        .map(|number| (format!("V{number}"), "x".repeat(90 << 10)))
+        .collect();
+    stage
+        .post(SECRETS, json!({"values": ten}))
+        .await
+        .expect(200);
+    let more = json!({"values": {"V10": "x".repeat(90 << 10), "V11": "x".repeat(90 << 10)}});
+    let refused = stage.post(SECRETS, more).await.refused(422);
+    assert!(refused.contains("together"), "{refused}");
+    let all: BTreeMap<&String, Value> = ten.keys().map(|name| (name, Value::Null)).collect();
+    let unset = stage
+        .post(SECRETS, json!({"values": all}))
+        .await
+        .expect(200);
+    let version = &unset["version"];
     // Clients learn the version by deleting what does not exist.
     for name in ["NONE", "not-a-name"] {
         let body = stage.delete(&format!("{SECRETS}/{name}")).await.expect(200);
-        assert_eq!(body["version"], 0);
+        assert_eq!(&body["version"], version);
     }
     let ahead = stage
-        .get(&format!("{SECRETS}?version=1"))
+        .get(&format!("{SECRETS}?version=3"))
         .await
         .refused(422);
-    assert!(ahead.contains("at version 0"), "{ahead}");
+    assert!(ahead.contains("at version 2"), "{ahead}");
     stage.get(&format!("{SECRETS}/NONE")).await.refused(404);
 }
