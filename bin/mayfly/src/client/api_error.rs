@@ -154,7 +154,7 @@ impl ApiError {
             ApiError::Refused { status: 403, .. } => Some(format!(
                 "This token may not do that. See whose it is with `{name} auth whoami`."
             )),
-            ApiError::Refused { status: 409, message, .. } if message.contains("lease") => Some(format!(
+            ApiError::Refused { status: 409, message, .. } if is_about_leases(message) => Some(format!(
                 "Somebody else is changing this machine. See who with `{name} machine leases view`; a stuck lease goes \
                  with `{name} machine leases clear`."
             )),
@@ -167,6 +167,12 @@ impl ApiError {
             _ => None,
         }
     }
+}
+
+/// Not every word with these letters in it: there are releases.
+fn is_about_leases(message: &str) -> bool {
+    let mut words = message.split(|character: char| !character.is_alphabetic());
+    words.any(|word| word.starts_with("lease"))
 }
 
 fn is_local(url: &str) -> bool {

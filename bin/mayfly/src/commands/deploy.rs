@@ -1,23 +1,36 @@
 //! `deploy`: what an app shall be, built if need be, recorded in the cloud, and followed until it is.
 
+mod accepted;
 mod build;
+mod files;
 mod follow;
 mod local;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgAction, Args, Subcommand};
+use mayfly_appconfig::AppConfig;
 use mayfly_wire::{CreateRelease, GoDuration};
 use serde_json::Value;
 
+use crate::client::AllocateIp;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
 use crate::machine_config::SizeFlags;
 
+use accepted::AcceptedFlags;
 use build::BuildFlags;
+use files::FileFlags;
 pub(super) use follow::{follow, follow_recorded};
+
+/// The longest the cloud lets a release command run.
+const RELEASE_COMMAND_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// So far back the configuration that is live is looked for.
+const RELEASES_LOOKED_AT: usize = 100;
 
 /// Sources with a Dockerfile are built first, in a machine of the cloud; Ctrl-C calls that off.
 ///
@@ -79,10 +92,16 @@ struct DeployFlags {
     /// How many machines may be down at once: a count, or a share below 1
     #[arg(long, value_name = "NUMBER")]
     max_unavailable: Option<f64>,
+    /// How many machines may be changed at once, whatever the strategy allows
+    #[arg(long, alias = "immediate-max-concurrent", value_name = "COUNT")]
+    max_concurrent: Option<u32>,
+    /// Stop machines that bluegreen replaces with this signal, instead of their own
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
     /// How long each machine may take to be up, as 2m or a number of seconds
     #[arg(long, value_name = "DURATION")]
     wait_timeout: Option<String>,
-    /// How long the release command may take
+    /// How long the release command may take; none: a day
     #[arg(long, value_name = "DURATION")]
     release_command_timeout: Option<String>,
     /// Do not run the release command
@@ -135,13 +154,23 @@ struct DeployFlags {
     /// Words for the list of releases
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// Give the app a private address, at which other apps of its network reach it as APP.flycast
+    #[arg(long)]
+    flycast: bool,
+    /// Run machines on the hosts reserved under this id
+    #[arg(long, value_name = "ID", hide = true)]
+    host_dedication_id: Option<String>,
     /// Answer yes to all questions
-    #[arg(short, long)]
+    #[arg(short, long, alias = "auto-confirm")]
     yes: bool,
     #[command(flatten)]
     size: SizeFlags,
     #[command(flatten)]
+    files: FileFlags,
+    #[command(flatten)]
     build: BuildFlags,
+    #[command(flatten)]
+    accepted: AcceptedFlags,
 }
 
 impl Deploy {
@@ -174,30 +203,12 @@ impl DeployFlags {
                 .with_context(|| format!("enter {}", directory.display()))?;
         }
         let app = self.app.require()?;
-        let mut config = local::configuration(context, &self.app)?;
-        for pair in &self.env {
-            let (name, value) = pair.split_once('=').ok_or_else(|| {
-                Failure::new(format!("--env \"{pair}\" has no value"))
-                    .remedy("Write it as --env NAME=VALUE.")
-            })?;
-            let config = config.as_mut().ok_or_else(|| {
-                Failure::new("--env needs a fly.toml here to add the variable to")
-                    .remedy("Write one with `config save`, or go where it is.")
-            })?;
-            config
-                .env
-                .get_or_insert_default()
-                .insert(name.to_owned(), value.to_owned());
-        }
-        if let Some(primary) = &self.primary_region {
-            let config = config.as_mut().ok_or_else(|| {
-                Failure::new("--primary-region needs a fly.toml here to change")
-                    .remedy("Write one with `config save`, or go where it is.")
-            })?;
-            config.primary_region = Some(primary.clone());
+        let config = self.configuration(context, &app).await?;
+        for note in self.accepted.notes() {
+            context.out.note(note);
         }
         let api = context.api()?;
-        api.app(&app).await?;
+        let about = api.app(&app).await?;
         let image = match &self.image {
             Some(image) => Some(image.clone()),
             None => match self.built(context, &app, config.as_ref()).await? {
@@ -207,15 +218,17 @@ impl DeployFlags {
         };
         let list = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
         let wanted = CreateRelease {
-            config: config.as_ref().map(mayfly_appconfig::AppConfig::to_value),
+            config: config.as_ref().map(AppConfig::to_value),
             image,
             strategy: self.strategy.clone(),
             max_unavailable: self.max_unavailable,
             wait_timeout: duration("--wait-timeout", self.wait_timeout.as_deref())?,
-            release_command_timeout: duration(
-                "--release-command-timeout",
-                self.release_command_timeout.as_deref(),
-            )?,
+            max_concurrent: self.max_concurrent.map(i64::from),
+            stop_signal: self.signal.clone(),
+            release_command_timeout: match self.release_command_timeout.as_deref() {
+                Some("none") => Some(GoDuration(RELEASE_COMMAND_MAX)),
+                given => duration("--release-command-timeout", given)?,
+            },
             skip_release_command: Some(true).filter(|_| self.skip_release_command),
             smoke_checks: Some(self.smoke_checks),
             ha: Some(self.ha),
@@ -230,6 +243,9 @@ impl DeployFlags {
             description: self.description.clone(),
             ..CreateRelease::default()
         };
+        if self.flycast {
+            give_private_address(context, &app).await?;
+        }
         let release = api.create_release(&app, &wanted).await?;
         context.out.note(&format!(
             "Release v{} of {app} is recorded",
@@ -239,14 +255,93 @@ impl DeployFlags {
             context.out.line(&format!("v{}", release.version))?;
             return Ok(ExitCode::SUCCESS);
         }
-        follow(
-            context,
-            &app,
-            release.version,
-            release.events_after.unwrap_or(0),
-        )
-        .await
+        let seen = release.events_after.unwrap_or(0);
+        let end = follow(context, &app, release.version, seen).await?;
+        let serves = config.is_none_or(|config| {
+            let mut groups = config.groups().into_iter();
+            groups.any(|group| config.has_services(group))
+        });
+        if let Some(url) = about.url().filter(|_| serves && end == ExitCode::SUCCESS) {
+            let line = format!("Visit your newly deployed app at {url}");
+            context.out.note(&line);
+        }
+        Ok(end)
     }
+
+    /// The configuration here, with what flags change about it. Where there is none, they change that of the release
+    /// before.
+    async fn configuration(
+        &self,
+        context: &Context,
+        app: &str,
+    ) -> anyhow::Result<Option<AppConfig>> {
+        let local = local::configuration(context, &self.app)?;
+        let changes = !self.env.is_empty()
+            || self.primary_region.is_some()
+            || self.host_dedication_id.is_some()
+            || !self.files.is_empty();
+        if !changes {
+            return Ok(local);
+        }
+        let mut config = match local {
+            Some(local) => local,
+            None => recorded(context, app).await?,
+        };
+        for pair in &self.env {
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                Failure::new(format!("--env \"{pair}\" has no value"))
+                    .remedy("Write it as --env NAME=VALUE.")
+            })?;
+            let env = config.env.get_or_insert_default();
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        if let Some(primary) = &self.primary_region {
+            config.primary_region = Some(primary.clone());
+        }
+        if let Some(id) = &self.host_dedication_id {
+            config.host_dedication_id = Some(id.clone());
+        }
+        self.files.apply(&mut config)?;
+        Ok(Some(config))
+    }
+}
+
+/// The configuration that is live.
+async fn recorded(context: &Context, app: &str) -> anyhow::Result<AppConfig> {
+    let api = context.api()?;
+    let releases = api.releases(app, RELEASES_LOOKED_AT).await?;
+    let live = releases.iter().find(|release| release.status == "complete");
+    let config = match live {
+        Some(live) => api.release(app, live.version).await?.config,
+        None => None,
+    };
+    let config = config.and_then(|config| AppConfig::from_value(&config).ok());
+    config.ok_or_else(|| {
+        Failure::new("there is no fly.toml here, and no release has a configuration to change")
+            .remedy("Write one with `config save`, or go where it is.")
+            .into()
+    })
+}
+
+/// An address for the app's network, if it has none.
+async fn give_private_address(context: &Context, app: &str) -> anyhow::Result<()> {
+    let api = context.api()?;
+    if api
+        .ips(app)
+        .await?
+        .iter()
+        .any(|ip| ip.kind() == "private_v6")
+    {
+        return Ok(());
+    }
+    let wanted = AllocateIp {
+        kind: "private_v6",
+        ..AllocateIp::default()
+    };
+    let ip = api.allocate_ip(app, wanted).await?;
+    let line = format!("Allocated {} for {app}.flycast", ip.address());
+    context.out.note(&line);
+    Ok(())
 }
 
 /// What a build leaves to be deployed.
@@ -262,7 +357,7 @@ impl DeployFlags {
         &self,
         context: &Context,
         app: &str,
-        config: Option<&mayfly_appconfig::AppConfig>,
+        config: Option<&AppConfig>,
     ) -> anyhow::Result<Image> {
         let configured = config.and_then(|config| config.build.as_ref()?.image.as_ref());
         if configured.is_some() && !self.build.wants_build() {

@@ -3,6 +3,7 @@
 mod change;
 mod list;
 mod pairs;
+mod sync;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ pub(crate) enum SecretsCommand {
     List(list::List),
     /// Give staged secrets to the machines
     Deploy(change::DeployStaged),
+    /// See that all machines have the newest secrets, wherever those were set
+    Sync(sync::Sync),
 }
 
 /// What becomes of machines when secrets change.
@@ -35,9 +38,19 @@ struct Reach {
     /// Leave machines as they are until the next deploy
     #[arg(long)]
     stage: bool,
+    #[command(flatten)]
+    following: Following,
+}
+
+/// How long the command line stays.
+#[derive(Args, Debug)]
+struct Following {
     /// Return once the release is recorded
     #[arg(long)]
     detach: bool,
+    /// Accepted for compatibility: a release needs no DNS
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    dns_checks: Option<bool>,
 }
 
 impl SecretsCommand {
@@ -47,6 +60,7 @@ impl SecretsCommand {
             SecretsCommand::Import(command) => command.run(context).await,
             SecretsCommand::Unset(command) => command.run(context).await,
             SecretsCommand::Deploy(command) => command.run(context).await,
+            SecretsCommand::Sync(command) => command.run(context).await,
             SecretsCommand::List(command) => {
                 command.run(context).await?;
                 Ok(ExitCode::SUCCESS)

@@ -328,13 +328,49 @@ fn secrets_reach_machines_and_nothing_else() {
             .run(["machine", "status", &machine, "--display-config"])
             .stdout,
         shop.cli.run(["releases", "show", "1"]).stdout,
+        shop.cli.run(["releases", "diff", "1", "2"]).stdout,
+        shop.cli.run(["audit", "--all", "--json"]).stdout,
+        shop.cli.run(["config", "env"]).stdout,
+        shop.cli.run(["config", "show"]).stdout,
+        shop.cli.run(["status", "--json"]).stdout,
+        shop.cli.run(["logs", "--no-tail"]).stdout,
         shop.stage.cloud.daemon_log(),
     ];
     for text in &shown {
-        assert!(!text.contains("canary-"), "{text}");
+        assert!(!text.is_empty() && !text.contains("canary-"), "{text}");
     }
     let found = files_with(&shop.stage.cloud.data_dir(), CANARY.as_bytes());
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn secrets_reach_machines_that_no_deployment_made() {
+    let shop = Shop::open();
+    let machine = shop.stage.start(Stage::sleeper());
+    let secrets = |more: &[&str]| {
+        let mut line = vec!["secrets"];
+        line.extend(more);
+        line.extend(["-a", "stage"]);
+        shop.cli.run(line).ok().to_owned()
+    };
+    secrets(&["set", "A=1"]);
+    assert_eq!(shop.env(&machine, "A"), "1");
+    let metadata = &shop.stage.get(&machine)["config"]["metadata"];
+    assert_eq!(metadata["fly_platform_version"], Value::Null, "{metadata}");
+
+    secrets(&["set", "A=2", "--stage"]);
+    assert!(secrets(&["list"]).contains("* A"));
+    let staged = secrets(&["sync", "--stage"]);
+    assert!(staged.contains("1 machine has older secrets"), "{staged}");
+    assert_eq!(shop.env(&machine, "A"), "1");
+    // What is there and was not given out yet is no "nothing changed".
+    secrets(&["set", "A=2"]);
+    assert_eq!(shop.env(&machine, "A"), "2");
+    secrets(&["unset", "A", "--stage"]);
+    secrets(&["sync"]);
+    assert_eq!(shop.env(&machine, "A"), "");
+    let newest = secrets(&["sync"]);
+    assert!(newest.contains("have the newest"), "{newest}");
 }
 
 /// Files below a directory that hold these bytes.

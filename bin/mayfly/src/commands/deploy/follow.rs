@@ -54,6 +54,7 @@ pub(crate) async fn follow(
     };
     let mut progress = Progress::start(&context.out, &format!("Deploying v{version}"));
     let mut silent = Duration::ZERO;
+    let mut waits = false;
     loop {
         // The release before its events: what it says at its end is then contained in them.
         let looked = async {
@@ -74,6 +75,10 @@ pub(crate) async fn follow(
             }
             Err(error) => return Err(error.into()),
         };
+        if release.status == "queued" && !waits {
+            waits = true;
+            progress.say("Waiting for the release before it");
+        }
         for event in &events {
             if let Some(line) = line(event, version) {
                 progress.say(&line);

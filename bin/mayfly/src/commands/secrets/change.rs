@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 use mayfly_wire::CreateRelease;
 
-use super::Reach;
 use super::pairs::{lines, pair};
+use super::{Following, Reach};
 use crate::commands::deploy::follow;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
@@ -41,9 +41,8 @@ pub(crate) struct Unset {
 pub(crate) struct DeployStaged {
     #[command(flatten)]
     app: AppFlags,
-    /// Return once the release is recorded
-    #[arg(long)]
-    detach: bool,
+    #[command(flatten)]
+    following: Following,
 }
 
 impl Set {
@@ -58,6 +57,10 @@ impl Set {
                 }
                 "-" => {
                     read = true;
+                    if context.out.can_ask() {
+                        let name = format!("Reading the value of {name}; end with Ctrl-D.");
+                        context.out.note(&name);
+                    }
                     let value = stdin()?;
                     // A file of one line ends with a line break that is no part of the value.
                     value
@@ -85,9 +88,15 @@ impl Import {
                 .remedy("Send lines NAME=VALUE, as in `secrets import < .env`.")
                 .into());
         }
+        for line in pairs.iter().filter(|line| line.lost_comment) {
+            context.out.note(&format!(
+                "{}: what follows # is read as a comment; quote the value to keep it.",
+                line.name
+            ));
+        }
         let changes = pairs
             .into_iter()
-            .map(|(name, value)| (name, Some(value)))
+            .map(|line| (line.name, Some(line.value)))
             .collect();
         self.reach.apply(context, changes).await
     }
@@ -118,7 +127,7 @@ impl Unset {
 impl DeployStaged {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let app = self.app.require()?;
-        release(context, &app, "Deploy secrets", self.detach).await
+        release(context, &app, "Deploy secrets", &self.following).await
     }
 }
 
@@ -130,7 +139,7 @@ impl Reach {
         let unset = changes.values().all(Option::is_none);
         let before = api.app_secrets(&app).await?.version;
         let set = api.change_secrets(&app, changes).await?;
-        if set.version == before {
+        if set.version == before && (self.stage || set.machines_behind == 0) {
             context.out.line("Nothing changed")?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -145,26 +154,29 @@ impl Reach {
         let verb = if unset { "Unset" } else { "Set" };
         let what = format!("{verb} secrets {}", names.join(", "));
         let what: String = what.chars().take(200).collect();
-        release(context, &app, &what, self.detach).await
+        release(context, &app, &what, &self.following).await
     }
 }
 
 /// Restarts an app's machines with its newest secrets, everything else as it is.
-async fn release(
+pub(super) async fn release(
     context: &Context,
     app: &str,
     description: &str,
-    detach: bool,
+    following: &Following,
 ) -> anyhow::Result<ExitCode> {
     let api = context.api()?;
+    let machines = api.machines(app, false).await?;
+    let by_hand = machines.iter().any(|machine| !machine.is_managed());
     let wanted = CreateRelease {
         keep_config: Some(true),
+        all_machines: by_hand.then_some(true),
         skip_release_command: Some(true),
         description: Some(description.to_owned()),
         ..CreateRelease::default()
     };
     let release = api.create_release(app, &wanted).await?;
-    if detach {
+    if following.detach {
         context.out.line(&format!("v{}", release.version))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -177,10 +189,15 @@ async fn release(
     .await
 }
 
+/// Everything on standard input. Errors never show any of it.
 fn stdin() -> anyhow::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     std::io::stdin()
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .context("read stdin")?;
-    Ok(text)
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::new("what stands on stdin is not text")
+            .remedy("Machines get secrets as variables, which are text: set it as base64, and use [[files]] to have it decoded.")
+            .into()
+    })
 }
