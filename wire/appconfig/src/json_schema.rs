@@ -1,11 +1,16 @@
 //! The JSON schema that editors complete and check with, made from the same table that reading uses.
 
+use mayfly_machine::GuestSize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::schema::{Bare, Key, Kind, ROOT, Section, Unit};
 
 const DURATION: &str = r"^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^[0-9]+$";
+const APP_NAME: &str = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$";
 const SIZE: &str = r"^[0-9.]+ *([kKmMgGtT][iI]?[bB]?)?$";
+
+#[cfg(test)]
+mod tests;
 
 /// The schema of `fly.toml`: <https://json-schema.org/draft-07/json-schema-release-notes>.
 pub fn json_schema() -> Json {
@@ -44,7 +49,12 @@ fn section(section: &Section) -> Json {
             json!({ "deprecated": true, "description": format!("This {why}.") }),
         );
     }
-    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+    let mut table =
+        json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !section.required.is_empty() {
+        table["required"] = json!(section.required);
+    }
+    table
 }
 
 fn described(key: &Key) -> Json {
@@ -58,6 +68,11 @@ fn described(key: &Key) -> Json {
 fn kind(kind: Kind) -> Json {
     match kind {
         Kind::Text => json!({ "type": ["string", "number", "boolean"] }),
+        Kind::AppName => json!({ "type": "string", "pattern": APP_NAME, "maxLength": 63 }),
+        Kind::Preset => {
+            let names: Vec<String> = GuestSize::presets().map(|(name, _)| name).collect();
+            json!({ "enum": names })
+        }
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Integer(least, most) => json!({ "anyOf": [

@@ -87,7 +87,7 @@ impl Reader<'_> {
     fn value(&mut self, node: &Node, kind: Kind, path: &str) -> Option<Json> {
         self.source.note(path, &node.span);
         match kind {
-            Kind::Text => self.text(node, path).map(Json::from),
+            Kind::Text | Kind::AppName | Kind::Preset => self.text(node, path).map(Json::from),
             Kind::Choice(allowed) => self.choice(node, allowed, path).map(Json::from),
             Kind::Bool => match node.value {
                 Value::Bool(value) => Some(Json::from(value)),

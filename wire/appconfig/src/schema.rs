@@ -8,6 +8,8 @@ pub(crate) use sections::ROOT;
 #[derive(Debug)]
 pub(crate) struct Section {
     pub(crate) keys: &'static [Key],
+    /// Keys that a table of this kind must have.
+    pub(crate) required: &'static [&'static str],
     /// Keys of earlier times that mean nothing any more, each with what is said about it.
     pub(crate) retired: &'static [(&'static str, &'static str)],
 }
@@ -27,6 +29,10 @@ pub(crate) struct Key {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Text,
+    /// The name of an app.
+    AppName,
+    /// A size of machines by name.
+    Preset,
     Choice(&'static [&'static str]),
     Bool,
     /// Also as a text of digits.

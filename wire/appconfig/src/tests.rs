@@ -46,6 +46,8 @@ fn value(kind: Kind) -> BoxedStrategy<Json> {
         |words: &'static [&'static str]| prop::sample::select(words).prop_map(Json::from).boxed();
     match kind {
         Kind::Text => text().prop_map(Json::from).boxed(),
+        Kind::AppName => "[a-z][a-z0-9]{0,9}".prop_map(Json::from).boxed(),
+        Kind::Preset => choice(&["shared-cpu-1x", "performance-2x"]),
         Kind::Choice(words) => choice(words),
         Kind::Bool => any::<bool>().prop_map(Json::from).boxed(),
         Kind::Integer(least, most) => (least..=most).prop_map(Json::from).boxed(),
@@ -138,7 +140,8 @@ fn every_key_is_read_into_its_field() {
     }
     fn one(kind: Kind) -> Json {
         match kind {
-            Kind::Text => json!("a"),
+            Kind::Text | Kind::AppName => json!("a"),
+            Kind::Preset => json!("shared-cpu-1x"),
             Kind::Choice(words) => json!(words[0]),
             Kind::Bool => json!(true),
             Kind::Integer(least, _) => json!(least),

@@ -3,8 +3,8 @@ mod service;
 
 use super::Bare::Seconds;
 use super::Kind::{
-    self, Any, Bool, Choice, Command, Duration, Integer, List, Map, Named, Number, Size, Table,
-    Text, Words,
+    self, Any, AppName, Bool, Choice, Command, Duration, Integer, List, Map, Named, Number, Preset,
+    Size, Table, Text, Words,
 };
 use super::{Key, Section, Unit};
 use check::{CHECK, MACHINE_CHECK};
@@ -44,7 +44,16 @@ const fn alias(
 }
 
 const fn section(keys: &'static [Key]) -> Section {
-    Section { keys, retired: &[] }
+    with(&[], keys)
+}
+
+/// A table that must have some of its keys.
+const fn with(required: &'static [&'static str], keys: &'static [Key]) -> Section {
+    Section {
+        keys,
+        required,
+        retired: &[],
+    }
 }
 
 const PROCESSES: Key = key(
@@ -54,8 +63,9 @@ const PROCESSES: Key = key(
 );
 
 pub(crate) static ROOT: Section = Section {
+    required: &[],
     keys: &[
-        key("app", Text, "Name of the app."),
+        key("app", AppName, "Name of the app."),
         key(
             "primary_region",
             Text,
@@ -172,6 +182,7 @@ pub(crate) static ROOT: Section = Section {
 };
 
 static EXPERIMENTAL: Section = Section {
+    required: &[],
     keys: &[
         key("cmd", Command, "Instead of the image's CMD."),
         key("entrypoint", Command, "Instead of the image's ENTRYPOINT."),
@@ -203,6 +214,7 @@ static EXPERIMENTAL: Section = Section {
 };
 
 static BUILD: Section = Section {
+    required: &[],
     keys: &[
         key("builder", Text, "Image of a buildpacks builder."),
         key("buildpacks", Words, "Buildpacks for the builder."),
@@ -281,73 +293,85 @@ static DEPLOY: Section = section(&[
     ),
 ]);
 
-static MOUNT: Section = section(&[
-    key("source", Text, "Name of the volume."),
-    key("destination", Text, "Where it appears in the machine."),
-    key(
-        "initial_size",
-        Size(Unit::Gigabytes {
-            least: 1,
-            most: 500,
-        }),
-        "Size of new volumes (default 1gb).",
-    ),
-    key(
-        "snapshot_retention",
-        Integer(1, 60),
-        "Days snapshots are kept (default 5).",
-    ),
-    key(
-        "scheduled_snapshots",
-        Bool,
-        "Take a snapshot every day (default true).",
-    ),
-    key(
-        "auto_extend_size_threshold",
-        Integer(50, 99),
-        "Percentage of use at which the volume grows.",
-    ),
-    key(
-        "auto_extend_size_increment",
-        Size(Unit::Gigabytes {
-            least: 1,
-            most: 100,
-        }),
-        "By how much it grows.",
-    ),
-    key(
-        "auto_extend_size_limit",
-        Size(GIGABYTES),
-        "How large it may become.",
-    ),
-    PROCESSES,
-]);
+static MOUNT: Section = with(
+    &["source", "destination"],
+    &[
+        key("source", Text, "Name of the volume."),
+        key("destination", Text, "Where it appears in the machine."),
+        key(
+            "initial_size",
+            Size(Unit::Gigabytes {
+                least: 1,
+                most: 500,
+            }),
+            "Size of new volumes (default 1gb).",
+        ),
+        key(
+            "snapshot_retention",
+            Integer(1, 60),
+            "Days snapshots are kept (default 5).",
+        ),
+        key(
+            "scheduled_snapshots",
+            Bool,
+            "Take a snapshot every day (default true).",
+        ),
+        key(
+            "auto_extend_size_threshold",
+            Integer(50, 99),
+            "Percentage of use at which the volume grows.",
+        ),
+        key(
+            "auto_extend_size_increment",
+            Size(Unit::Gigabytes {
+                least: 1,
+                most: 100,
+            }),
+            "By how much it grows.",
+        ),
+        key(
+            "auto_extend_size_limit",
+            Size(GIGABYTES),
+            "How large it may become.",
+        ),
+        PROCESSES,
+    ],
+);
 
-static FILE: Section = section(&[
-    key("guest_path", Text, "Where the file appears in the machine."),
-    key("local_path", Text, "File here that is written there."),
-    key(
-        "secret_name",
-        Text,
-        "Secret that holds the content, in base64.",
-    ),
-    key("raw_value", Text, "The content itself, in base64."),
-    PROCESSES,
-]);
+static FILE: Section = with(
+    &["guest_path"],
+    &[
+        key("guest_path", Text, "Where the file appears in the machine."),
+        key("local_path", Text, "File here that is written there."),
+        key(
+            "secret_name",
+            Text,
+            "Secret that holds the content, in base64.",
+        ),
+        key("raw_value", Text, "The content itself, in base64."),
+        PROCESSES,
+    ],
+);
 
-static STATIC: Section = section(&[
-    key("guest_path", Text, "Directory in the image."),
-    key("url_prefix", Text, "Paths that are answered from it."),
-    key("tigris_bucket", Text, "Bucket to answer from instead."),
-    key("index_document", Text, "File that answers for a directory."),
-]);
+static STATIC: Section = with(
+    &["guest_path", "url_prefix"],
+    &[
+        key("guest_path", Text, "Directory in the image."),
+        key("url_prefix", Text, "Paths that are answered from it."),
+        key("tigris_bucket", Text, "Bucket to answer from instead."),
+        key("index_document", Text, "File that answers for a directory."),
+    ],
+);
 
-static METRICS: Section = section(&[
-    key("port", PORT, "Port of the metrics."),
-    key("path", Text, "Path of the metrics (default /metrics)."),
-    key("https", Bool, "Ask by HTTPS."),
-    PROCESSES,
-]);
+static METRICS: Section = with(
+    &["port"],
+    &[
+        key("port", PORT, "Port of the metrics."),
+        key("path", Text, "Path of the metrics (default /metrics)."),
+        key("https", Bool, "Ask by HTTPS."),
+        PROCESSES,
+    ],
+);
 
 static RESTART: Section = section(&[
     key(
@@ -367,7 +391,7 @@ static RESTART: Section = section(&[
 static VM: Section = section(&[
     key(
         "size",
-        Text,
+        Preset,
         "A size by name, such as shared-cpu-1x; see `platform vm-sizes`.",
     ),
     key(

@@ -1,7 +1,7 @@
 use super::super::Bare::{Milliseconds, Seconds};
 use super::super::Kind::{Bool, Choice, Command, Duration, Headers, Text};
 use super::super::{Key, Section};
-use super::{PORT, PROCESSES, SIGNALS, key, section};
+use super::{PORT, PROCESSES, SIGNALS, key, with};
 
 const INTERVAL: Key = key(
     "interval",
@@ -30,11 +30,13 @@ const RESTART_LIMIT: (&str, &str) = (
 );
 
 pub(super) static TCP_CHECK: Section = Section {
+    required: &[],
     keys: &[INTERVAL, TIMEOUT, GRACE_PERIOD],
     retired: &[RESTART_LIMIT],
 };
 
 pub(super) static HTTP_CHECK: Section = Section {
+    required: &[],
     keys: &[
         INTERVAL,
         TIMEOUT,
@@ -50,6 +52,7 @@ pub(super) static HTTP_CHECK: Section = Section {
 };
 
 pub(super) static CHECK: Section = Section {
+    required: &["type"],
     keys: &[
         key("type", Choice(&["http", "tcp"]), "http or tcp."),
         key(
@@ -76,22 +79,25 @@ pub(super) static CHECK: Section = Section {
     retired: &[RESTART_LIMIT],
 };
 
-pub(super) static MACHINE_CHECK: Section = section(&[
-    key(
-        "command",
-        Command,
-        "What the test machine runs; FLY_TEST_MACHINE_IP is the machine under test.",
-    ),
-    key(
-        "image",
-        Text,
-        "Image of the test machine (default the app's).",
-    ),
-    key("entrypoint", Command, "Instead of the image's ENTRYPOINT."),
-    key("kill_signal", SIGNALS, "Signal that asks the test to end."),
-    key(
-        "kill_timeout",
-        Duration(Seconds),
-        "How long the test may take to end.",
-    ),
-]);
+pub(super) static MACHINE_CHECK: Section = with(
+    &["command"],
+    &[
+        key(
+            "command",
+            Command,
+            "What the test machine runs; FLY_TEST_MACHINE_IP is the machine under test.",
+        ),
+        key(
+            "image",
+            Text,
+            "Image of the test machine (default the app's).",
+        ),
+        key("entrypoint", Command, "Instead of the image's ENTRYPOINT."),
+        key("kill_signal", SIGNALS, "Signal that asks the test to end."),
+        key(
+            "kill_timeout",
+            Duration(Seconds),
+            "How long the test may take to end.",
+        ),
+    ],
+);

@@ -3,61 +3,65 @@ use super::super::Kind::{
 };
 use super::super::Section;
 use super::check::{HTTP_CHECK, MACHINE_CHECK, TCP_CHECK};
-use super::{COUNT, PORT, PROCESSES, alias, key, section};
+use super::{COUNT, PORT, PROCESSES, alias, key, section, with};
 
-pub(super) static HTTP_SERVICE: Section = section(&[
-    key(
-        "internal_port",
-        PORT,
-        "Port the app listens on in the machine.",
-    ),
-    key("force_https", Bool, "Redirect HTTP to HTTPS."),
-    key(
-        "auto_stop_machines",
-        AutoStop,
-        "What happens to machines without work: off, stop or suspend.",
-    ),
-    key(
-        "auto_start_machines",
-        Bool,
-        "Start a machine when a request finds none.",
-    ),
-    key(
-        "min_machines_running",
-        COUNT,
-        "Machines kept running in the primary region.",
-    ),
-    PROCESSES,
-    key(
-        "concurrency",
-        Concurrency(&CONCURRENCY),
-        "Load a machine takes.",
-    ),
-    key("tls_options", Table(&TLS_OPTIONS), "TLS of port 443."),
-    key(
-        "http_options",
-        Table(&HTTP_OPTIONS),
-        "HTTP of ports 80 and 443.",
-    ),
-    alias(
-        "checks",
-        &["http_checks"],
-        List(&HTTP_CHECK),
-        "HTTP checks that decide about routing.",
-    ),
-    key(
-        "tcp_checks",
-        List(&TCP_CHECK),
-        "TCP checks that decide about routing.",
-    ),
-    key(
-        "machine_checks",
-        List(&MACHINE_CHECK),
-        "Commands that test every new machine from another one.",
-    ),
-]);
+pub(super) static HTTP_SERVICE: Section = with(
+    &["internal_port"],
+    &[
+        key(
+            "internal_port",
+            PORT,
+            "Port the app listens on in the machine.",
+        ),
+        key("force_https", Bool, "Redirect HTTP to HTTPS."),
+        key(
+            "auto_stop_machines",
+            AutoStop,
+            "What happens to machines without work: off, stop or suspend.",
+        ),
+        key(
+            "auto_start_machines",
+            Bool,
+            "Start a machine when a request finds none.",
+        ),
+        key(
+            "min_machines_running",
+            COUNT,
+            "Machines kept running in the primary region.",
+        ),
+        PROCESSES,
+        key(
+            "concurrency",
+            Concurrency(&CONCURRENCY),
+            "Load a machine takes.",
+        ),
+        key("tls_options", Table(&TLS_OPTIONS), "TLS of port 443."),
+        key(
+            "http_options",
+            Table(&HTTP_OPTIONS),
+            "HTTP of ports 80 and 443.",
+        ),
+        alias(
+            "checks",
+            &["http_checks"],
+            List(&HTTP_CHECK),
+            "HTTP checks that decide about routing.",
+        ),
+        key(
+            "tcp_checks",
+            List(&TCP_CHECK),
+            "TCP checks that decide about routing.",
+        ),
+        key(
+            "machine_checks",
+            List(&MACHINE_CHECK),
+            "Commands that test every new machine from another one.",
+        ),
+    ],
+);
 
 pub(super) static SERVICE: Section = Section {
+    required: &[],
     keys: &[
         key(
             "protocol",
