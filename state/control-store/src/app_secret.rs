@@ -118,6 +118,19 @@ impl ControlStore {
         .await
     }
 
+    /// The names and digests of an app's secrets at a version.
+    pub async fn app_secrets_at(
+        &self,
+        app: AppId,
+        version: i64,
+    ) -> Result<Vec<AppSecret>, StoreError> {
+        self.read(move |reader| {
+            let rows = at_version(reader, app, version)?;
+            rows.iter().map(from_row).collect()
+        })
+        .await
+    }
+
     /// The sealed values of the newest version, with its number.
     pub async fn sealed_secrets(&self, app: AppId) -> Result<(i64, Vec<SealedSecret>), StoreError> {
         self.read(move |reader| {

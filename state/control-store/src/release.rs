@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::event::{NOTHING, Subject, append};
 use crate::organization::words;
-use crate::{By, ControlStore, StoreError, app};
+use crate::{By, ControlStore, StoreError, app, release_count};
 
 words!(
     /// What has become of a release.
@@ -293,6 +293,7 @@ impl ControlStore {
 
 /// Removes the releases of a deleted app; what became of them is in the event log.
 pub(crate) fn forget_app(tx: &mut Tx<'_>, app: AppId) -> Result<(), StoreError> {
+    release_count::forget_app(tx, app)?;
     tx.execute(FORGET, args![app.as_str()])?;
     Ok(())
 }

@@ -122,6 +122,12 @@ pub struct Release {
     /// With the answer to its creation: what happens to it is in the event log after this position.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_after: Option<u64>,
+    /// Digests of the secrets by name; where one release is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<BTreeMap<String, String>>,
+    /// How many machines there were when it was live, by process group and region; where one release is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machines: Option<BTreeMap<String, BTreeMap<String, i64>>>,
     /// Shown with one release, not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Value>,

@@ -1,5 +1,6 @@
 //! `/v1/apps/<app>/releases`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -46,7 +47,23 @@ pub(crate) async fn show(
     Path((_, version)): Path<(String, String)>,
 ) -> Result<Json<mayfly_wire::Release>, ApiError> {
     let release = named(&cloud, &access, &version).await?;
-    Ok(Json(whole(release)))
+    let store = &cloud.store;
+    let secrets = store.app_secrets_at(access.app.id, release.secrets_version);
+    let secrets = secrets.await?.into_iter();
+    let mut machines: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for count in store.release_counts(release.id).await? {
+        let group = machines.entry(count.group).or_default();
+        group.insert(count.region.to_string(), count.machines);
+    }
+    Ok(Json(mayfly_wire::Release {
+        secrets: Some(
+            secrets
+                .map(|secret| (secret.name.to_string(), secret.digest))
+                .collect(),
+        ),
+        machines: Some(machines),
+        ..whole(release)
+    }))
 }
 
 /// `POST …/releases`: records what the app shall be. The answer comes at once; the deployment follows and needs nobody.

@@ -443,6 +443,10 @@ impl<'a> Deployment<'a> {
 
     async fn complete(&self) -> Result<(), StepError> {
         info!(app = %self.app.name, release = self.release.number, "release is complete");
+        let app = self.cloud.store.app_by_id(self.app.id).await?;
+        let counts = self.cloud.count_machines(&app).await?;
+        let store = &self.cloud.store;
+        store.set_release_counts(self.release.id, counts).await?;
         self.finish(ReleaseStatus::Complete, None).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mayfly_control_store::{App, Machine, MachineEvent, Release};
+use mayfly_control_store::{App, Machine, MachineCount, MachineEvent, Release};
 use mayfly_deploy::{
     CheckNow, Counted, Group, Member, Readiness, Rules, Seen, Strategy, readiness,
 };
@@ -211,6 +211,27 @@ impl Fleet {
         members
             .filter(move |member| member.made && (member.canary || is_beside(&member.group)))
             .map(|member| &self.machines[&member.id])
+    }
+}
+
+impl Cloud {
+    /// How many machines of an app deployments look after, standbys apart.
+    pub(super) async fn count_machines(&self, app: &App) -> Result<Vec<MachineCount>, StepError> {
+        let mut counts: BTreeMap<(String, Region), i64> = BTreeMap::new();
+        for machine in self.machines_of(app, false).await? {
+            if is_managed(&machine) && machine.spec.standbys.is_empty() {
+                let place = (group_of(&machine), machine.region.clone());
+                *counts.entry(place).or_default() += 1;
+            }
+        }
+        let counted = counts
+            .into_iter()
+            .map(|((group, region), machines)| MachineCount {
+                group,
+                region,
+                machines,
+            });
+        Ok(counted.collect())
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) fn whole(release: Release) -> mayfly_wire::Release {
         finished_at: release.finished_at,
         failure: release.failure,
         events_after: None,
+        secrets: None,
+        machines: None,
         config: release.config,
     }
 }

@@ -64,6 +64,9 @@ fn facts(release: &Release) -> BTreeMap<String, Value> {
     if let Some(config) = &release.config {
         flatten("config", config, &mut facts);
     }
+    // The version counts changes; what they are, names and digests say.
+    flatten("secrets", &json!(release.secrets), &mut facts);
+    flatten("machines", &json!(release.machines), &mut facts);
     facts
 }
 
@@ -115,6 +118,8 @@ mod tests {
         let release = |image: &str, config: Value| Release {
             image_ref: image.to_owned(),
             config: Some(config),
+            secrets: Some([("KEY".to_owned(), image.to_owned())].into()),
+            machines: Some([("app".to_owned(), [("iad".to_owned(), 2)].into())].into()),
             ..Release::default()
         };
         let one = release(
@@ -131,6 +136,7 @@ mod tests {
                 ("config.env.B".to_owned(), Some(json!("2")), None),
                 ("config.env.C".to_owned(), None, Some(json!("3"))),
                 ("image".to_owned(), Some(json!("a")), Some(json!("b"))),
+                ("secrets.KEY".to_owned(), Some(json!("a")), Some(json!("b"))),
             ]
         );
     }

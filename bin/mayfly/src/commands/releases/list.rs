@@ -2,6 +2,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::context::{AppFlags, Context, JsonFlag};
+use crate::failure::Failure;
 use crate::output::{Table, relative_time};
 
 /// Releases shown unless `--limit` says otherwise.
@@ -14,6 +15,9 @@ pub(crate) struct List {
     /// Show the image of each release
     #[arg(long)]
     image: bool,
+    /// Only print the number of the newest complete release, or with --image its image
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
     /// Show at most this many
     #[arg(long, value_name = "COUNT", default_value_t = LIMIT)]
     limit: usize,
@@ -27,6 +31,20 @@ impl List {
         let releases = context.api()?.releases(&app, self.limit).await?;
         if self.json.json {
             return Ok(context.out.json(&json!(releases))?);
+        }
+        if self.quiet {
+            let live = releases.iter().find(|release| release.status == "complete");
+            let live = live.ok_or_else(|| {
+                Failure::new(format!(
+                    "app {app} has no complete release among its newest {}",
+                    self.limit
+                ))
+            })?;
+            let line = match self.image {
+                true => live.image_ref.clone(),
+                false => format!("v{}", live.version),
+            };
+            return Ok(context.out.line(&line)?);
         }
         if releases.is_empty() {
             let line = format!("App {app} has no releases yet. `deploy` makes one.");
