@@ -200,7 +200,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         },
         Command::Tokens(command) => command.run(&context).await?,
         Command::Trust(command) => command.run(&context).await?,
-        Command::Up(args) => cloud::up(&context, args).await?,
+        Command::Up(args) => return cloud::up(&context, args).await,
         Command::Version(command) => command.run(&context)?,
         Command::Wireguard(command) => command.run(&context).await?,
     }
@@ -235,6 +235,9 @@ mod tests {
             "fly machine stop 3d8d7a11 -s SIGTERM --timeout 10 -w 30s",
             "fly apps destroy a b -y",
             "fly apps rm a --yes",
+            "fly apps create web-pr-7 --org previews --ttl 7d",
+            "fly apps ttl 12h -a web-pr-7",
+            "fly apps ttl none",
             "fly logs -a web -n -i 3d8d7a11 -r iad -j",
             "fly status --app web --all --watch --rate 2",
             "fly status",
@@ -304,7 +307,14 @@ mod tests {
             "fly secrets import -a web",
             "fly secrets unset A B -a web",
             "fly secrets ls -a web -j",
-            "fly secrets deploy -a web",
+            "fly secrets deploy -a web --detach --dns-checks=false",
+            "fly secrets sync -a web --stage",
+            "fly deploy --now --dns-checks=false --lease-timeout 13s --deploy-retries auto --no-public-ips --https-failover=false",
+            "fly deploy -s SIGTERM --max-concurrent 4 --flycast --host-dedication-id x --auto-confirm --volume-initial-size 3",
+            "fly deploy --file-literal /a=b --file-local /b=c --file-secret /d=E --release-command-timeout none",
+            "fly up --export env",
+            "fly up --temporary --regions iad,fra -- npm test --watch",
+            "fly down --remove",
         ] {
             let words = shlex::split(line).unwrap();
             if let Err(error) = Cli::try_parse_from(words) {

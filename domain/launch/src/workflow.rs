@@ -16,6 +16,9 @@ pub const ACTION_PATH: &str = ".github/actions/mayfly/action.yml";
 /// The action itself.
 pub const ACTION: &str = include_str!("../../../ci/github-action/action.yml");
 
+/// How long a preview lives after the last push to its request.
+const PREVIEW_TTL: &str = "7d";
+
 /// The step that installs the command line, as a workflow's lines from `      - ` on.
 const INSTALL: &str = "- uses: ./.github/actions/mayfly\n        with:\n          program: ${{ vars.MAYFLY_PROGRAM }}\n";
 
@@ -58,13 +61,14 @@ pub fn preview(cloud: &Cloud, app: &str, org: &str) -> String {
          environment:\n      name: preview-${{{{ github.event.number }}}}\n      url: ${{{{ steps.address.outputs.url }}}}\n    steps:\n      \
          - uses: actions/checkout@v4\n      \
          {INSTALL}      \
-         - name: Create the app unless it is there\n        run: mayfly status --app \"$APP\" >/dev/null 2>&1 || mayfly apps create \"$APP\" --org {org}\n      \
+         - name: Create the app unless it is there\n        # Every push gives it more time; one that is forgotten goes by itself.\n        run: mayfly apps ttl {ttl} --app \"$APP\" || mayfly apps create \"$APP\" --org {org} --ttl {ttl}\n      \
          - name: Deploy\n        run: mayfly deploy --app \"$APP\" --strategy immediate --ha=false --build-arg COMMIT_SHA=\"$GITHUB_SHA\"\n      \
          - name: Tell where it is\n        id: address\n        run: echo \"url=$(mayfly status --app \"$APP\" --json | jq -r .AppURL)\" >> \"$GITHUB_OUTPUT\"\n\n  \
          teardown:\n    if: github.event.action == 'closed'\n    runs-on: ubuntu-latest\n    timeout-minutes: 10\n    steps:\n      \
          - uses: actions/checkout@v4\n      \
          {INSTALL}      \
-         - name: Destroy the app\n        run: mayfly apps destroy \"$APP\" --yes\n",
+         - name: Destroy the app\n        run: apps=$(mayfly apps list --quiet); if grep -qx \"$APP\" <<<\"$apps\"; then mayfly apps destroy \"$APP\" --yes; fi\n",
         env = environment(cloud, "  "),
+        ttl = PREVIEW_TTL,
     )
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::access::{AppAccess, Caller};
+use crate::app_expiry;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::given_name::given_name;
@@ -77,6 +78,7 @@ pub(crate) async fn create(
         org_id: org.id,
         network,
         role: request.app_role_id.unwrap_or_default(),
+        expires_at: app_expiry::end(request.ttl, cloud.now())?,
     };
     match cloud
         .store
@@ -144,7 +146,7 @@ pub(crate) async fn delete(
 }
 
 /// An app as the API shows it.
-fn view(cloud: &Cloud, app: &App) -> mayfly_wire::App {
+pub(crate) fn view(cloud: &Cloud, app: &App) -> mayfly_wire::App {
     let status = match app.status {
         AppStatus::Pending if app.machine_count > 0 => AppStatus::Deployed,
         status => status,
@@ -167,5 +169,6 @@ fn view(cloud: &Cloud, app: &App) -> mayfly_wire::App {
         app_role: app.role.clone(),
         hostname: cloud.settings.hostname(app.name.as_str()),
         app_url: cloud.settings.app_url(app.name.as_str()),
+        expires_at: app.expires_at,
     }
 }

@@ -11,6 +11,7 @@ use mayfly_registry::Access;
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
 
+use crate::app_expiry::AppExpiry;
 use crate::builds::Builds;
 use crate::certificates::{CertificateDeps, Keeper};
 use crate::changes::Changes;
@@ -234,6 +235,13 @@ impl Control {
             status: cloud.loops.loop_named("control.expiry"),
         };
         tasks.spawn("control.expiry", |stop| expiry.run(stop)).await;
+        let apps = AppExpiry {
+            cloud: cloud.clone(),
+            status: cloud.loops.loop_named("control.app_expiry"),
+        };
+        tasks
+            .spawn("control.app_expiry", |stop| apps.run(stop))
+            .await;
     }
 
     /// Waits for operations whose requests have ended; true if all ended within `patience`.

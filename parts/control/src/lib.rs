@@ -9,6 +9,7 @@
 
 mod access;
 mod addresses;
+mod app_expiry;
 mod apps;
 mod bootstrap;
 mod builds;

@@ -17,9 +17,9 @@ use crate::machines::{
     wait,
 };
 use crate::{
-    addresses, apps, builds, certificates, event_log, fleet, images, invitations, logs, members,
-    network_policies, oidc, orgs, platform, private, registry, releases, replay_sources, secrets,
-    ssh, status, tokens, wireguard,
+    addresses, app_expiry, apps, builds, certificates, event_log, fleet, images, invitations, logs,
+    members, network_policies, oidc, orgs, platform, private, registry, releases, replay_sources,
+    secrets, ssh, status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -56,6 +56,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
             get(network_policies::show).delete(network_policies::delete),
         )
         .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route("/v1/apps/{app}/ttl", post(app_expiry::set))
         .route("/v1/apps/{app}/deploy_token", post(tokens::create_deploy))
         .route("/v1/apps/{app}/builds", get(builds::start))
         .nest("/v1/apps/{app}/releases", release())

@@ -170,6 +170,7 @@ impl Cloud {
                         org_id: org,
                         network: None,
                         role: String::new(),
+                        expires_at: None,
                     },
                     by(2),
                 )

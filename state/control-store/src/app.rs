@@ -9,8 +9,8 @@ use crate::event::{NOTHING, Subject, append};
 use crate::organization::words;
 use crate::store::next_number;
 use crate::{
-    By, ControlStore, IdempotencyKey, StoreError, address, app_secret, hostname, idempotency,
-    network, network_policy, organization, release, token,
+    By, ControlStore, IdempotencyKey, StoreError, address, app_expiry, app_secret, hostname,
+    idempotency, network, network_policy, organization, release, token,
 };
 
 /// A named set of machines.
@@ -32,6 +32,8 @@ pub struct App {
     pub created_at: Timestamp,
     /// Machines that are not destroyed.
     pub machine_count: i64,
+    /// When it goes by itself, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// An app to be made.
@@ -43,6 +45,7 @@ pub struct NewApp {
     /// `None` joins the organization's default network; a new name makes a new network.
     pub network: Option<String>,
     pub role: String,
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Which apps to list; everything that is `None` matches all.
@@ -72,10 +75,12 @@ const SELECT: &str = "
     SELECT app.*, network.name AS network_name, organization.slug AS org_slug,
            organization.name AS org_name, organization.numeric_id AS org_numeric_id,
            (SELECT COUNT(*) FROM machine
-             WHERE machine.app_id = app.id AND machine.destroyed_at IS NULL) AS machine_count
+             WHERE machine.app_id = app.id AND machine.destroyed_at IS NULL) AS machine_count,
+           app_expiry.expires_at AS expires_at
       FROM app
       JOIN network ON network.id = app.network_id
       JOIN organization ON organization.id = app.org_id
+      LEFT JOIN app_expiry ON app_expiry.app_id = app.id
      WHERE app.deleted_at IS NULL";
 
 const SET_STATUS: &str = "UPDATE app SET status = $2 WHERE id = $1 AND deleted_at IS NULL";
@@ -128,13 +133,17 @@ impl ControlStore {
             if tx.execute(INSERT, values)? == 0 {
                 return Err(StoreError::taken("app", new.name));
             }
-            let after = json!({
+            app_expiry::set(tx, new.id, new.expires_at)?;
+            let mut after = json!({
                 "id": new.id,
                 "name": new.name,
                 "network": network.name,
                 "role": new.role,
                 "status": AppStatus::Pending.as_str(),
             });
+            if let Some(at) = new.expires_at {
+                after["expires_at"] = json!(at);
+            }
             let subject = Subject::app(org.id, new.id, &new.name);
             append(tx, &by, "app.create", &subject, NOTHING, Some(&after))?;
             if let Some(key) = &key {
@@ -226,6 +235,7 @@ impl ControlStore {
                 });
             }
             hostname::forget_app(tx, id)?;
+            app_expiry::set(tx, id, None)?;
             app_secret::forget_app(tx, id)?;
             release::forget_app(tx, id)?;
             token::revoke_of_app(tx, id, &by)?;
@@ -260,5 +270,6 @@ fn from_row(row: &Row) -> Result<App, StoreError> {
         role: row.get("role")?,
         created_at: row.get("created_at")?,
         machine_count: row.get("machine_count")?,
+        expires_at: row.get("expires_at")?,
     })
 }

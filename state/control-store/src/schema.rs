@@ -71,4 +71,14 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "host drain",
         sql: include_str!("schema/0014_host_drain.sql"),
     },
+    Migration {
+        version: 15,
+        name: "app expiry",
+        sql: include_str!("schema/0015_app_expiry.sql"),
+    },
+    Migration {
+        version: 16,
+        name: "release counts",
+        sql: include_str!("schema/0016_release_counts.sql"),
+    },
 ];

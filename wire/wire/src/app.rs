@@ -1,5 +1,7 @@
+use mayfly_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::GoDuration;
 use crate::optional_fields::optional_fields;
 
 optional_fields! {
@@ -12,6 +14,13 @@ optional_fields! {
         pub app_role_id: String,
         pub enable_subdomains: bool,
         pub idempotency_key: String,
+        /// After this time the app goes by itself.
+        pub ttl: GoDuration,
+    }
+
+    /// How long an app lives from now on; without `ttl`, for good.
+    pub struct SetAppTtl {
+        pub ttl: GoDuration,
     }
 
     pub struct CreateOrg {
@@ -39,6 +48,9 @@ pub struct App {
     pub app_role: String,
     pub hostname: String,
     pub app_url: String,
+    /// When the app goes by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,7 +30,7 @@ mod spec;
 mod suggest;
 mod wireguard;
 
-pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization};
+pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization, SetAppTtl};
 pub use build::{BuildEvent, BuildFailure, BuiltImage, Compression, StartBuild};
 pub use certificate::{
     AcmeChallengeRecord, CertificateDetail, CertificatePage, CertificateSummary,

@@ -14,6 +14,8 @@ pub(crate) struct CreateApp {
     pub(crate) name: Option<String>,
     pub(crate) org: String,
     pub(crate) network: Option<String>,
+    /// How long it lives, as `168h`; for good without.
+    pub(crate) ttl: Option<String>,
 }
 
 impl App {
@@ -75,6 +77,11 @@ impl App {
         at.as_str()?.parse().ok()
     }
 
+    /// When the app goes by itself, if it does.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        self.text("expires_at").parse().ok()
+    }
+
     pub(crate) fn document(&self) -> &Value {
         &self.0
     }
@@ -98,7 +105,11 @@ impl Api {
 
     pub(crate) async fn create_app(&self, request: &CreateApp) -> Result<App, ApiError> {
         let mut body = json!({ "org_slug": request.org });
-        for (key, value) in [("app_name", &request.name), ("network", &request.network)] {
+        for (key, value) in [
+            ("app_name", &request.name),
+            ("network", &request.network),
+            ("ttl", &request.ttl),
+        ] {
             if let Some(value) = value {
                 body[key] = Value::from(value.as_str());
             }
@@ -110,6 +121,14 @@ impl Api {
             .send()
             .await?;
         Ok(App(created))
+    }
+
+    /// Lets an app live for so long from now on, as `168h`; for good without.
+    pub(crate) async fn set_app_ttl(&self, name: &str, ttl: Option<&str>) -> Result<App, ApiError> {
+        let path = format!("/v1/apps/{}/ttl", encoded(name));
+        let body = ttl.map_or_else(|| json!({}), |ttl| json!({ "ttl": ttl }));
+        let answer = self.post(&path).json(body).send().await;
+        answer.map(App).map_err(|error| error.about_app(name))
     }
 
     pub(crate) async fn destroy_app(&self, name: &str) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@ mod list;
 pub(crate) mod open;
 mod relocate;
 mod restart;
+mod ttl;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ pub(crate) enum AppsCommand {
     Releases(super::releases::List),
     /// Restart the running machines of an app, one after another
     Restart(restart::Restart),
+    /// Let an app go by itself after some time
+    Ttl(ttl::Ttl),
 }
 
 impl AppsCommand {
@@ -43,6 +46,7 @@ impl AppsCommand {
             AppsCommand::Open(command) => command.run(context).await?,
             AppsCommand::Releases(command) => command.run(context).await?,
             AppsCommand::Restart(command) => command.run(context).await?,
+            AppsCommand::Ttl(command) => command.run(context).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

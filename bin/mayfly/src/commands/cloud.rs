@@ -1,9 +1,13 @@
 //! The cloud of this server: `up`, `down`, `install`, and what runs here.
 
 mod daemon;
+mod export;
 mod systemd;
+mod temporary;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use mayfly_types::Secret;
@@ -11,6 +15,7 @@ use mayfly_types::Secret;
 use crate::context::Context;
 use crate::failure::Failure;
 use daemon::{DataDir, Found, Status};
+use export::Exports;
 use systemd::Service;
 pub(crate) use systemd::{InstallArgs, install};
 
@@ -31,7 +36,15 @@ pub(crate) struct DataDirFlag {
 ///
 /// Starts mayflyd in the background and waits until it serves. The first start creates a user, an organization and a
 /// token, and signs the command line in.
+///
+/// With --temporary it is a cloud for tests: in a directory of its own, on free ports, beside others. A command behind --
+/// finds it by FLY_API_TOKEN, FLY_API_BASE_URL and FLY_FLAPS_BASE_URL; when it ends, nothing stays. Without a command these
+/// variables are printed for the shell, and `down --remove` ends it.
 #[derive(clap::Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  up\n  up --regions iad,fra\n  up --temporary -- npm test\n  eval \"$(mayfly up --temporary)\"\n  \
+                  up --export \"$GITHUB_ENV\""
+)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     data_dir: DataDirFlag,
@@ -85,6 +98,15 @@ pub(crate) struct UpArgs {
     /// Leave the command line's own configuration as it is
     #[arg(long)]
     no_cli_config: bool,
+    /// Append what programs need to find the cloud to this file, as lines NAME=VALUE
+    #[arg(long, value_name = "FILE", conflicts_with = "join")]
+    export: Option<PathBuf>,
+    /// A cloud for tests, in a directory of its own that `down --remove` takes away
+    #[arg(long, conflicts_with = "join")]
+    temporary: bool,
+    /// With --temporary: a command that finds the cloud by variables; when it ends, the cloud is removed
+    #[arg(last = true, requires = "temporary", value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
 /// Stop the cloud of this server
@@ -96,15 +118,23 @@ pub(crate) struct DownArgs {
     #[command(flatten)]
     data_dir: DataDirFlag,
     /// End the daemon only; machines run on and keep their connections
-    #[arg(long)]
+    #[arg(long, conflicts_with = "remove")]
     keep_machines: bool,
+    /// Then remove the data directory with everything in it
+    #[arg(long)]
+    remove: bool,
 }
 
 impl UpArgs {
     /// The options that mayflyd takes as they are.
-    fn daemon_options(&self) -> Vec<std::ffi::OsString> {
-        let mut options = Vec::new();
-        let mut add = |name: &str, value: Option<std::ffi::OsString>| {
+    fn daemon_options(&self) -> Vec<OsString> {
+        // Beside other clouds the usual ports are taken.
+        let listen = |address: &Option<String>| match (address, self.temporary) {
+            (None, true) => Some("127.0.0.1:0".into()),
+            (address, _) => address.clone().map(Into::into),
+        };
+        let mut options: Vec<OsString> = Vec::new();
+        let mut add = |name: &str, value: Option<OsString>| {
             if let Some(value) = value {
                 options.extend([name.into(), value]);
             }
@@ -113,9 +143,9 @@ impl UpArgs {
         add("--region", self.region.clone().map(Into::into));
         let regions = (!self.regions.is_empty()).then(|| self.regions.join(","));
         add("--regions", regions.map(Into::into));
-        add("--api-listen", self.api_listen.clone().map(Into::into));
-        add("--http-listen", self.http_listen.clone().map(Into::into));
-        add("--https-listen", self.https_listen.clone().map(Into::into));
+        add("--api-listen", listen(&self.api_listen));
+        add("--http-listen", listen(&self.http_listen));
+        add("--https-listen", listen(&self.https_listen));
         add("--domain", self.domain.clone().map(Into::into));
         add("--fleet-listen", self.fleet_listen.clone().map(Into::into));
         add(
@@ -130,10 +160,69 @@ impl UpArgs {
     }
 }
 
-pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<()> {
+pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<ExitCode> {
     require_root("start a cloud")?;
+    if args.temporary {
+        return up_temporarily(context, args).await;
+    }
+    up_to_stay(context, args).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn up_temporarily(context: &Context, args: UpArgs) -> anyhow::Result<ExitCode> {
+    let data_dir = DataDir::make(&temporary::directory()?)?;
+    let options = args.daemon_options();
+    let say = |step: &str| context.out.note(step);
+    let status = data_dir.start_daemon(&options, None, say).await?;
+    let exports = Exports::of(&data_dir, &status)?;
+    hand_out(context, &exports, args.export.as_deref())?;
+    if !args.command.is_empty() {
+        let ended = temporary::run(&args.command, &exports).await;
+        context.out.note("removing the temporary cloud …");
+        temporary::remove(&data_dir).await?;
+        return ended;
+    }
+    let log = data_dir.log_path().display().to_string();
+    let signed_in = "left as it is (--temporary)";
+    let welcome = welcome(context, &data_dir, &status, signed_in, &log);
+    context.out.note(&welcome);
+    if args.export.is_none() {
+        context.out.text(&exports.shell())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the variables where they were asked for.
+fn hand_out(
+    context: &Context,
+    exports: &Exports,
+    file: Option<&std::path::Path>,
+) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    exports.append_to(file)?;
+    if let Some(mask) = exports.mask(std::env::var_os("GITHUB_ACTIONS").as_deref()) {
+        context.out.line(&mask)?;
+    }
+    Ok(())
+}
+
+/// The same, if it was asked for, for a cloud that stays.
+fn hand_out_of(
+    context: &Context,
+    data_dir: &DataDir,
+    status: &Status,
+    file: Option<&std::path::Path>,
+) -> anyhow::Result<()> {
+    if file.is_none() {
+        return Ok(());
+    }
+    hand_out(context, &Exports::of(data_dir, status)?, file)
+}
+
+async fn up_to_stay(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     let data_dir = DataDir::make(&args.data_dir.data_dir)?;
     if let Found::Running(status) = data_dir.find_daemon()? {
+        hand_out_of(context, &data_dir, &status, args.export.as_deref())?;
         context.out.line(&format!(
             "Mayfly runs already on {} (pid {}): {}",
             data_dir.shown(),
@@ -158,6 +247,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<()> {
                 .remedy(format!("See `{}`.", Service::LOG))
                 .into());
         };
+        hand_out_of(context, &data_dir, &status, args.export.as_deref())?;
         return tell(
             context,
             &data_dir,
@@ -172,6 +262,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<()> {
         })
         .await?;
     let log = data_dir.log_path().display().to_string();
+    hand_out_of(context, &data_dir, &status, args.export.as_deref())?;
     tell(context, &data_dir, &status, &log, args.no_cli_config)
 }
 
@@ -312,6 +403,11 @@ pub(crate) async fn down(context: &Context, args: DownArgs) -> anyhow::Result<()
         return Ok(());
     }
     let halted = data_dir.halt_machines().await?;
+    if args.remove {
+        temporary::remove_directory(data_dir.path())?;
+        let line = format!("Mayfly is down, and {} is removed.", data_dir.shown());
+        return Ok(context.out.line(&line)?);
+    }
     context.out.line(match (ended, halted) {
         (false, 0) => "Mayfly does not run here.".to_owned(),
         (_, 0) => "Mayfly is down.".to_owned(),

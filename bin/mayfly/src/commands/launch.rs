@@ -114,6 +114,7 @@ async fn app(context: &Context, api: &Api, plan: &Plan) -> anyhow::Result<App> {
         name: plan.name.clone(),
         org: plan.org.clone(),
         network: None,
+        ttl: None,
     };
     let created = api.create_app(&request).await.map_err(|error| {
         if !matches!(error.status(), Some(409 | 422)) {

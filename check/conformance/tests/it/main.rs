@@ -11,6 +11,7 @@ mod builds;
 mod certificates;
 mod checks;
 mod churn;
+mod ci;
 mod crash;
 mod deploy;
 mod fault_loop;

@@ -73,6 +73,11 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
             action: Action::WRITE,
             ..need
         },
+        // Whoever says when an app goes may take it away.
+        "/v1/apps/{app}/ttl" => Need {
+            action: Action::DELETE,
+            ..need
+        },
         "/v1/platform/placements" => Need {
             action: Action::READ,
             ..need
@@ -148,6 +153,7 @@ mod tests {
         for (method, path, action, feature) in [
             (Method::GET, "/v1/apps/{app}", Action::READ, None),
             (Method::DELETE, "/v1/apps/{app}", Action::DELETE, None),
+            (Method::POST, "/v1/apps/{app}/ttl", Action::DELETE, None),
             (Method::POST, "/v1/apps", Action::CREATE, None),
             (
                 Method::POST,

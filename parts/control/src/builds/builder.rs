@@ -151,6 +151,7 @@ impl Cloud {
                 // A network of its own: what is built reaches nothing of the organization.
                 network: Some(name),
                 role: ROLE.to_owned(),
+                expires_at: None,
             };
             match self.store.create_app_once(new, None, by.clone()).await {
                 Err(StoreError::Taken { .. }) if tried < NAMES_TRIED => tried += 1,

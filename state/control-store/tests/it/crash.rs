@@ -34,6 +34,7 @@ async fn writing_process() {
                     org_id: org,
                     network: None,
                     role: String::new(),
+                    expires_at: None,
                 };
                 store.create_app(new, by(1)).await.unwrap();
                 println!("made {name}");

@@ -127,6 +127,7 @@ impl Cloud {
             org_id: self.org,
             network: None,
             role: String::new(),
+            expires_at: None,
         }
     }
 

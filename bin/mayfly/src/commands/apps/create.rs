@@ -4,12 +4,15 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use clap::Args;
 
+use super::ttl::lifetime;
 use crate::client::CreateApp;
 use crate::context::{Context, JsonFlag};
 use crate::failure::Failure;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  apps create hello\n  apps create hello --org staging --save")]
+#[command(
+    after_help = "Examples:\n  apps create hello\n  apps create hello --org staging --save\n  apps create hello-pr-7 --ttl 7d"
+)]
 pub(crate) struct Create {
     /// Name of the app: lower-case letters, digits and dashes
     #[arg(value_name = "NAME")]
@@ -33,6 +36,9 @@ pub(crate) struct Create {
     /// Put the app on a network of its own
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
+    /// How long the app lives, as 7d or 12h; it and its machines go by themselves then. `apps ttl` gives it more time
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    ttl: Option<String>,
     /// Write the name into a new fly.toml
     #[arg(long)]
     save: bool,
@@ -69,6 +75,7 @@ impl Create {
             name,
             org: self.org,
             network: self.network,
+            ttl: self.ttl,
         };
         let app = api.create_app(&request).await?;
         if self.json.json {

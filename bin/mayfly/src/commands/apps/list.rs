@@ -59,6 +59,7 @@ pub(crate) fn document(app: &App) -> Value {
         "Network": app.network().unwrap_or_default(),
         "Organization": { "ID": app.org("id"), "Name": app.org("name"), "Slug": app.org_slug() },
         "PlatformVersion": "machines",
+        "ExpiresAt": app.expires_at(),
         "MachineCount": app.document().get("machine_count").cloned().unwrap_or_default(),
         "CurrentRelease": app.document().get("current_release").cloned().unwrap_or_default(),
     })

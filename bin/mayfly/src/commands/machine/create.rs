@@ -173,6 +173,7 @@ impl NewMachine {
             name: Some(name),
             org: self.org.clone(),
             network: None,
+            ttl: None,
         };
         let app = api.create_app(&request).await?;
         context

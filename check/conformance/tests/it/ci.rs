@@ -1,0 +1,150 @@
+//! A cloud as a service of other people's tests, and apps that go by themselves.
+
+use std::path::Path;
+
+use mayfly_conformance::Stage;
+use mayfly_testing::{CliRunner, binaries, wait_until};
+use serde_json::Value;
+
+/// A home, and a directory below which temporary clouds are made.
+struct Runner {
+    home: tempfile::TempDir,
+    cli: CliRunner,
+}
+
+impl Runner {
+    fn new() -> Runner {
+        let home = tempfile::tempdir().unwrap();
+        let cli = CliRunner::at_home(home.path());
+        std::fs::create_dir(home.path().join("tmp")).unwrap();
+        Runner { home, cli }
+    }
+
+    /// Runs the command line as a job would, with these variables; returns code, standard output and errors.
+    fn run(&self, env: &[(String, String)], line: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = self.cli.command();
+        command
+            .args(line)
+            .envs(env.iter().cloned())
+            .env("TMPDIR", self.home.path().join("tmp"));
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    /// What is left of temporary clouds.
+    fn left(&self) -> Vec<std::ffi::OsString> {
+        let entries = std::fs::read_dir(self.home.path().join("tmp")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    }
+}
+
+#[test]
+fn a_temporary_cloud_lives_as_long_as_its_command() {
+    let runner = Runner::new();
+    let mayfly = binaries().join("mayfly");
+    let script = "set -e; \"$0\" apps create one >/dev/null; \"$0\" apps list -q; echo \"at $MAYFLY_DATA_DIR\"; exit 7";
+    let line = [
+        "up",
+        "--temporary",
+        "--",
+        "sh",
+        "-c",
+        script,
+        mayfly.to_str().unwrap(),
+    ];
+    let (code, stdout, stderr) = runner.run(&[], &line);
+    assert_eq!(code, Some(7), "{stdout}{stderr}");
+    assert!(stdout.starts_with("one\nat /"), "{stdout}{stderr}");
+    assert_eq!(runner.left(), [""; 0], "{stderr}");
+    // The command line's own configuration is nobody else's business.
+    assert!(!runner.home.path().join(".mayfly/config.yml").exists());
+
+    let (code, _, stderr) = runner.run(&[], &["up", "--temporary", "--", "/no/such/program"]);
+    assert!(
+        code == Some(1) && stderr.contains("/no/such/program"),
+        "{stderr}"
+    );
+    assert_eq!(runner.left(), [""; 0], "{stderr}");
+}
+
+#[test]
+fn a_cloud_in_the_background_is_told_to_later_steps_and_removed() {
+    let runner = Runner::new();
+    let file = runner.home.path().join("env");
+    let github = [("GITHUB_ACTIONS".to_owned(), "true".to_owned())];
+    let line = ["up", "--temporary", "--export", file.to_str().unwrap()];
+    let (code, stdout, stderr) = runner.run(&github, &line);
+    assert_eq!(code, Some(0), "{stderr}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let env: Vec<(String, String)> = text
+        .lines()
+        .map(|line| line.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let value = |name: &str| &env.iter().find(|(one, _)| one == name).unwrap().1;
+    assert_eq!(
+        stdout.trim(),
+        format!("::add-mask::{}", value("FLY_API_TOKEN"))
+    );
+    let data_dir = Path::new(value("MAYFLY_DATA_DIR"));
+    assert!(data_dir.is_dir());
+
+    // It was ready when the command returned, beside any other cloud of the machine.
+    let (code, created, stderr) = runner.run(&env, &["apps", "create", "two"]);
+    assert_eq!(code, Some(0), "{created}{stderr}");
+    let (code, stdout, stderr) = runner.run(&env, &["down", "--remove"]);
+    assert!(
+        code == Some(0) && stdout.contains("is removed"),
+        "{stdout}{stderr}"
+    );
+    assert!(!data_dir.exists());
+}
+
+#[test]
+fn an_app_with_a_time_to_live_goes_by_itself() {
+    let stage = Stage::set();
+    let cli = stage.cloud.cli();
+    let create = |name: &str, ttl: &str| {
+        let line = ["apps", "create", name, "--ttl", ttl];
+        cli.run(line).ok();
+        let line = ["machine", "run", "hello:latest", "--app", name, "--detach"];
+        cli.run(line).ok();
+    };
+    create("preview-1", "2s");
+    create("preview-2", "7d");
+    let names = || {
+        let list = cli.run(["apps", "list", "-q"]);
+        list.ok().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    wait_until("the first is gone", || names() == ["preview-2", "stage"]);
+    let apps = cli.run(["apps", "list", "--json"]).json();
+    let expiry = |name: &str| {
+        let mut apps = apps.as_array().unwrap().iter();
+        apps.find(|app| app["Name"] == name).unwrap()["ExpiresAt"].clone()
+    };
+    assert_eq!(expiry("stage"), Value::Null);
+    assert!(expiry("preview-2").is_string());
+
+    // A push renews it; who wants to keep the app says so.
+    let more = cli.run(["apps", "ttl", "2w", "--app", "preview-2"]);
+    assert!(more.ok().contains("goes at"), "{}", more.stdout);
+    let stays = cli.run(["apps", "ttl", "none", "--app", "preview-2"]);
+    assert!(stays.ok().contains("stays for good"), "{}", stays.stdout);
+    cli.run(["apps", "ttl", "1s", "--app", "preview-2"]).ok();
+    wait_until("the second is gone", || names() == ["stage"]);
+    let wrong = cli.run(["apps", "ttl", "soon", "--app", "stage"]);
+    assert!(wrong.refused().contains("7d"), "{}", wrong.stderr);
+    let never = cli.run(["apps", "ttl", "0s", "--app", "stage"]);
+    assert!(
+        never.refused().contains("from 1 second"),
+        "{}",
+        never.stderr
+    );
+    let audit = cli.run(["audit", "--all", "--app", "preview-1"]);
+    assert!(audit.ok().contains("app.delete"), "{}", audit.stdout);
+}
