@@ -29,6 +29,17 @@ pub fn json_schema() -> Json {
             "description": "Belongs into [http_service] or [[services]].",
         });
     }
+    for (key, place) in [
+        ("kill_signal", "the top of the file"),
+        ("kill_timeout", "the top of the file"),
+        ("metrics_port", "[[metrics]], as port"),
+        ("metrics_path", "[[metrics]], as path"),
+    ] {
+        whole["properties"]["experimental"]["properties"][key] = json!({
+            "deprecated": true,
+            "description": format!("Belongs into {place}."),
+        });
+    }
     Json::Object(whole)
 }
 

@@ -147,6 +147,7 @@ fn editors_accept_what_reading_accepts() {
         "[vm]\nmemory_mb = 256\n[mounts]\nsource = 'd'\ndestination = '/d'\n",
         "[regions]\niad = 2\n[auto_stop_machines]\nenabled = true\n",
     ] {
+        assert!(read(text, Format::Toml).is_valid(), "{text}");
         assert_eq!(faults(&schema, &of_toml(text), ""), [""; 0], "{text}");
     }
 }
