@@ -2,13 +2,14 @@ use mayfly_control_store::{AppFilter, AppStatus, NewApp, StoreError};
 use mayfly_machine::{EventKind, MachineState};
 use mayfly_types::{ErrorKind, OrgId};
 
-use crate::fixture::{Cloud, by, on_both_engines};
+use crate::fixture::{Cloud, at, by, on_both_engines};
 
 on_both_engines!(
     names_are_unique_and_free_after_a_delete,
     lists_are_filtered_and_count_machines,
     networks_are_made_when_first_named,
     two_creators_of_one_name_get_one_app,
+    an_app_has_a_time_to_live_or_none,
 );
 
 async fn names_are_unique_and_free_after_a_delete(cloud: Cloud) {
@@ -118,6 +119,29 @@ async fn networks_are_made_when_first_named(cloud: Cloud) {
     };
     let error = cloud.store.create_app(stranger, by(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+async fn an_app_has_a_time_to_live_or_none(cloud: Cloud) {
+    let store = &cloud.store;
+    cloud.app("web").await;
+    let new = NewApp {
+        expires_at: Some(at(500)),
+        ..cloud.new_app("preview")
+    };
+    let preview = store.create_app(new, by(100)).await.unwrap();
+    assert_eq!(preview.expires_at, Some(at(500)));
+    assert_eq!(store.expired_apps(at(499)).await.unwrap(), []);
+    assert_eq!(store.expired_apps(at(500)).await.unwrap(), [preview.id]);
+    let more = store.set_app_expiry(preview.id, Some(at(900)), by(400));
+    assert_eq!(more.await.unwrap().expires_at, Some(at(900)));
+    assert_eq!(store.expired_apps(at(800)).await.unwrap(), []);
+    let stays = store.set_app_expiry(preview.id, None, by(500));
+    assert_eq!(stays.await.unwrap().expires_at, None);
+    assert_eq!(store.expired_apps(at(9000)).await.unwrap(), []);
+    let ends = store.set_app_expiry(preview.id, Some(at(600)), by(550));
+    ends.await.unwrap();
+    store.delete_app(preview.id, by(700)).await.unwrap();
+    assert_eq!(store.expired_apps(at(9000)).await.unwrap(), []);
 }
 
 async fn two_creators_of_one_name_get_one_app(cloud: Cloud) {

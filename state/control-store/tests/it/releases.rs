@@ -1,4 +1,4 @@
-use mayfly_control_store::{NewRelease, Release, ReleaseStatus, StoreError};
+use mayfly_control_store::{MachineCount, NewRelease, Release, ReleaseStatus, StoreError};
 use mayfly_types::{AppId, ReleaseId};
 use serde_json::json;
 
@@ -8,6 +8,7 @@ use crate::retention::keep;
 on_both_engines!(
     a_newer_wish_supersedes_one_that_waits,
     an_ended_release_stays_as_it_is,
+    machines_of_a_release_are_remembered_until_its_app_goes,
     what_is_not_contained_waits_and_inherits_what_came_before,
     the_newest_complete_one_is_found,
     earlier_secrets_become_current_again,
@@ -65,6 +66,8 @@ async fn a_newer_wish_supersedes_one_that_waits(cloud: Cloud) {
             ReleaseStatus::Running
         ]
     );
+    let superseded = cloud.store.release(app, 2).await.unwrap();
+    assert!(superseded.failure.unwrap().starts_with("v3 "));
     let open = cloud.store.open_releases().await.unwrap();
     let open: Vec<i64> = open.iter().map(|release| release.number).collect();
     assert_eq!(open, [1, 3]);
@@ -80,6 +83,27 @@ async fn an_ended_release_stays_as_it_is(cloud: Cloud) {
         .store
         .set_release_stage(first.id, "machines".to_owned(), by(950));
     assert_eq!(stage.await.unwrap().stage, "");
+}
+
+async fn machines_of_a_release_are_remembered_until_its_app_goes(cloud: Cloud) {
+    let app = cloud.app("web").await.id;
+    let first = release(&cloud, app, 100).await;
+    let count = |group: &str, machines: i64| MachineCount {
+        group: group.to_owned(),
+        region: "iad".parse().unwrap(),
+        machines,
+    };
+    let store = &cloud.store;
+    for counts in [
+        vec![count("web", 1)],
+        vec![count("web", 2), count("job", 1)],
+    ] {
+        store.set_release_counts(first.id, counts).await.unwrap();
+    }
+    let counts = store.release_counts(first.id).await.unwrap();
+    assert_eq!(counts, [count("job", 1), count("web", 2)]);
+    store.delete_app(app, by(200)).await.unwrap();
+    assert_eq!(store.release_counts(first.id).await.unwrap(), []);
 }
 
 async fn the_newest_complete_one_is_found(cloud: Cloud) {
