@@ -1,6 +1,8 @@
 //! A cloud as a service of other people's tests, and apps that go by themselves.
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use mayfly_conformance::Stage;
 use mayfly_testing::{CliRunner, binaries, wait_until};
@@ -9,23 +11,20 @@ use serde_json::Value;
 /// A home, and a directory below which temporary clouds are made.
 struct Runner {
     home: tempfile::TempDir,
-    cli: CliRunner,
 }
 
 impl Runner {
     fn new() -> Runner {
         let home = tempfile::tempdir().unwrap();
-        let cli = CliRunner::at_home(home.path());
-        std::fs::create_dir(home.path().join("tmp")).unwrap();
-        Runner { home, cli }
+        fs::create_dir(home.path().join("tmp")).unwrap();
+        Runner { home }
     }
 
-    /// Runs the command line as a job would, with these variables; returns code, standard output and errors.
-    fn run(&self, env: &[(String, String)], line: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = self.cli.command();
+    /// Runs the command line; returns its code, standard output and errors.
+    fn run(&self, line: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = CliRunner::at_home(self.home.path()).command();
         command
             .args(line)
-            .envs(env.iter().cloned())
             .env("TMPDIR", self.home.path().join("tmp"));
         let output = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -38,7 +37,7 @@ impl Runner {
 
     /// What is left of temporary clouds.
     fn left(&self) -> Vec<std::ffi::OsString> {
-        let entries = std::fs::read_dir(self.home.path().join("tmp")).unwrap();
+        let entries = fs::read_dir(self.home.path().join("tmp")).unwrap();
         entries.map(|entry| entry.unwrap().file_name()).collect()
     }
 }
@@ -57,14 +56,14 @@ fn a_temporary_cloud_lives_as_long_as_its_command() {
         script,
         mayfly.to_str().unwrap(),
     ];
-    let (code, stdout, stderr) = runner.run(&[], &line);
+    let (code, stdout, stderr) = runner.run(&line);
     assert_eq!(code, Some(7), "{stdout}{stderr}");
     assert!(stdout.starts_with("one\nat /"), "{stdout}{stderr}");
     assert_eq!(runner.left(), [""; 0], "{stderr}");
     // The command line's own configuration is nobody else's business.
     assert!(!runner.home.path().join(".mayfly/config.yml").exists());
 
-    let (code, _, stderr) = runner.run(&[], &["up", "--temporary", "--", "/no/such/program"]);
+    let (code, _, stderr) = runner.run(&["up", "--temporary", "--", "/no/such/program"]);
     assert!(
         code == Some(1) && stderr.contains("/no/such/program"),
         "{stderr}"
@@ -72,37 +71,63 @@ fn a_temporary_cloud_lives_as_long_as_its_command() {
     assert_eq!(runner.left(), [""; 0], "{stderr}");
 }
 
+/// The script of a step of the GitHub Action.
+fn step(name: &str) -> String {
+    let action = include_str!("../../../../ci/github-action/action.yml");
+    let step = action
+        .split("    - name: ")
+        .find(|step| step.starts_with(name));
+    let (_, script) = step.unwrap().split_once("run: |\n").unwrap();
+    script.to_owned()
+}
+
 #[test]
-fn a_cloud_in_the_background_is_told_to_later_steps_and_removed() {
+fn the_action_starts_a_cloud_for_later_steps_and_removes_it() {
     let runner = Runner::new();
     let file = runner.home.path().join("env");
-    let github = [("GITHUB_ACTIONS".to_owned(), "true".to_owned())];
-    let line = ["up", "--temporary", "--export", file.to_str().unwrap()];
-    let (code, stdout, stderr) = runner.run(&github, &line);
-    assert_eq!(code, Some(0), "{stderr}");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let env: Vec<(String, String)> = text
-        .lines()
-        .map(|line| line.split_once('=').unwrap())
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    let value = |name: &str| &env.iter().find(|(one, _)| one == name).unwrap().1;
+    let path = std::env::var("PATH").unwrap();
+    let mut env = vec![
+        ("GITHUB_ACTIONS".to_owned(), "true".to_owned()),
+        ("GITHUB_ENV".to_owned(), file.to_str().unwrap().to_owned()),
+        (
+            "PATH".to_owned(),
+            format!("{}:{path}", binaries().display()),
+        ),
+    ];
+    let run = |env: &[(String, String)], script: &str| {
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", script])
+            .env_clear()
+            .envs(env.iter().cloned())
+            .env("HOME", runner.home.path())
+            .env("TMPDIR", runner.home.path().join("tmp"));
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        assert!(output.status.success(), "{script}\n{stdout}{stderr}");
+        stdout
+    };
+    let said = run(&env, &step("Start a cloud"));
+    let text = fs::read_to_string(&file).unwrap();
+    let exported = text.lines().map(|line| line.split_once('=').unwrap());
+    env.extend(exported.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let value = |name: &str| env.iter().find(|(one, _)| one == name).unwrap().1.clone();
     assert_eq!(
-        stdout.trim(),
+        said.trim(),
         format!("::add-mask::{}", value("FLY_API_TOKEN"))
     );
-    let data_dir = Path::new(value("MAYFLY_DATA_DIR"));
-    assert!(data_dir.is_dir());
+    let data_dir = value("MAYFLY_DATA_DIR");
+    assert!(Path::new(&data_dir).is_dir());
 
-    // It was ready when the command returned, beside any other cloud of the machine.
-    let (code, created, stderr) = runner.run(&env, &["apps", "create", "two"]);
-    assert_eq!(code, Some(0), "{created}{stderr}");
-    let (code, stdout, stderr) = runner.run(&env, &["down", "--remove"]);
-    assert!(
-        code == Some(0) && stdout.contains("is removed"),
-        "{stdout}{stderr}"
+    // It was ready when the step ended, beside any other cloud of the machine.
+    run(
+        &env,
+        "mayfly apps create two && curl -fsS -H \"Authorization: Bearer $FLY_API_TOKEN\" $FLY_FLAPS_BASE_URL/v1/apps/two",
     );
-    assert!(!data_dir.exists());
+    let removed = run(&env, &step("Remove the cloud"));
+    assert!(removed.contains("is removed"), "{removed}");
+    assert!(!Path::new(&data_dir).exists());
 }
 
 #[test]
@@ -145,6 +170,6 @@ fn an_app_with_a_time_to_live_goes_by_itself() {
         "{}",
         never.stderr
     );
-    let audit = cli.run(["audit", "--all", "--app", "preview-1"]);
+    let audit = cli.run(["audit", "--all", "--kind", "app."]);
     assert!(audit.ok().contains("app.delete"), "{}", audit.stdout);
 }
