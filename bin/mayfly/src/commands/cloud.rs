@@ -174,8 +174,18 @@ async fn up_temporarily(context: &Context, args: UpArgs) -> anyhow::Result<ExitC
     let options = args.daemon_options();
     let say = |step: &str| context.out.note(step);
     let status = data_dir.start_daemon(&options, None, say).await?;
-    let exports = Exports::of(&data_dir, &status)?;
-    hand_out(context, &exports, args.export.as_deref())?;
+    let told = Exports::of(&data_dir, &status).and_then(|exports| {
+        hand_out(context, &exports, args.export.as_deref())?;
+        Ok(exports)
+    });
+    let exports = match told {
+        Ok(exports) => exports,
+        // Nobody would find it.
+        Err(error) => {
+            temporary::remove(&data_dir).await?;
+            return Err(error);
+        }
+    };
     if !args.command.is_empty() {
         let ended = temporary::run(&args.command, &exports).await;
         context.out.note("removing the temporary cloud …");

@@ -167,6 +167,10 @@ fn saving_keeps_comments_and_what_machines_do_not_know() {
     let server = cloud();
     let user = User::of(&server);
     assert_eq!(user.run("config save -a web").code, Some(0));
+    // Into a file that is not there yet, too.
+    let other = user.run("config save -a web --config other.yaml");
+    assert_eq!(other.code, Some(0));
+    assert!(user.path("other.yaml").is_file());
     assert!(
         std::fs::read_to_string(user.path("fly.toml"))
             .unwrap()

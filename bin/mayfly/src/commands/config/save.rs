@@ -25,7 +25,12 @@ pub(crate) struct Save {
 
 impl Save {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let app = self.app.require()?;
+        // A file that is to be written need not be there.
+        let named = AppFlags {
+            app: self.app.app.clone(),
+            config: self.app.config.clone().filter(|path| path.exists()),
+        };
+        let app = named.require()?;
         let mut config = remote::config(&context.api()?, &app).await?;
         let path = self.path();
         let existing = path

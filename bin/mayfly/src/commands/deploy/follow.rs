@@ -131,9 +131,12 @@ fn end(context: &Context, app: &str, release: &Release) -> anyhow::Result<ExitCo
         release.status
     ));
     if release.status == "failed" {
-        context.out.note(
-            "\nMachines it did not reach still run what they ran. Go back with `releases rollback`, or deploy again.",
-        );
+        let config = release.config.as_ref();
+        let goes_back = config.and_then(|config| config.pointer("/experimental/auto_rollback"));
+        context.out.note(match goes_back == Some(&Value::Bool(true)) {
+            true => "\nThe release before is deployed again, as the configuration asks for (auto_rollback): follow it with `deploy attach`.",
+            false => "\nMachines it did not reach still run what they ran. Go back with `releases rollback`, or deploy again.",
+        });
     }
     Ok(ExitCode::FAILURE)
 }
