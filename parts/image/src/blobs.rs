@@ -1,10 +1,9 @@
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use mayfly_content::Staging;
 use mayfly_types::Digest;
-use sha2::{Digest as _, Sha256};
 
 /// Where things are in the store's directory.
 ///
@@ -17,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
-    serial: AtomicU64,
+    staging: Staging,
 }
 
 pub(crate) const PARTIAL: &str = "part";
@@ -27,9 +26,9 @@ impl Layout {
     pub(crate) fn create(root: &Path) -> io::Result<Layout> {
         let layout = Layout {
             root: root.to_owned(),
-            serial: AtomicU64::new(0),
+            staging: Staging::new(root.join("staging")),
         };
-        for directory in [layout.blobs(), layout.layers(), layout.staging()] {
+        for directory in [layout.blobs(), layout.layers(), layout.staging().to_owned()] {
             fs::create_dir_all(directory)?;
         }
         Ok(layout)
@@ -59,14 +58,13 @@ impl Layout {
         self.blobs().join(digest.hex())
     }
 
-    pub(crate) fn staging(&self) -> PathBuf {
-        self.root.join("staging")
+    pub(crate) fn staging(&self) -> &Path {
+        self.staging.directory()
     }
 
     /// A name in the staging directory that no other work of this process has.
     pub(crate) fn scratch(&self, what: &str) -> PathBuf {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        self.staging().join(format!("{what}-{serial}"))
+        self.staging.scratch(what)
     }
 
     /// A download that may be continued after a restart.
@@ -76,28 +74,6 @@ impl Layout {
 
     /// Replaces `path` with `bytes` such that a crash leaves the old or the new content.
     pub(crate) fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let beside = self.scratch("write");
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        rename_durably(&beside, path)
+        self.staging.write_durably(path, bytes)
     }
-}
-
-/// Renames and makes the new name survive a power cut.
-pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)?;
-    if let Some(parent) = to.parent() {
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(())
-}
-
-pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(Sha256::digest(bytes).into())
-}
-
-/// A digest from the file name of a blob or layer.
-pub(crate) fn digest_from_name(name: &std::ffi::OsStr) -> Option<Digest> {
-    format!("sha256:{}", name.to_str()?).parse().ok()
 }

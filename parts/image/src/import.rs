@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt, stream};
+use mayfly_content::digest_of;
 use mayfly_types::{Digest, ErrorKind, ImageRef};
 use serde::Deserialize;
 use tracing::info;
 
-use crate::blobs::digest_of;
 use crate::error::disk_kind;
 use crate::index::{Image, Origin};
 use crate::layer::LayerSource;

@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
+use mayfly_content::digest_of;
 use mayfly_types::{Digest, ImageRef};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::blobs::{Layout, digest_of};
+use crate::blobs::Layout;
 use crate::image_config::{ConfigBlob, ImageConfig};
 use crate::manifest::{Descriptor, Document, InvalidManifest, Manifest};
 

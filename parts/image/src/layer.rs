@@ -4,11 +4,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use mayfly_content::rename_durably;
 use mayfly_types::Digest;
 use tracing::warn;
 
 use crate::ImageError;
-use crate::blobs::rename_durably;
 use crate::prune::remove_counting;
 use crate::store::{Shared, State};
 use crate::unpack::{UnpackError, unpack};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mayfly_content::{digest_of, rename_durably};
 use mayfly_types::{Digest, ImageRef};
 use tracing::debug;
 
-use crate::blobs::{digest_of, rename_durably};
 use crate::index::{Image, Origin};
 use crate::manifest::{DOCUMENT_BYTES_MAX, Descriptor, Document};
 use crate::store::{ImageStore, Shared};

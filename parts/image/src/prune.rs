@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use mayfly_content::digest_from_name;
 use mayfly_host_api::Pruned;
 use mayfly_types::{Digest, ImageRef, Timestamp};
 use tokio::sync::OwnedMutexGuard;
 use tracing::{info, warn};
 
 use crate::ImageError;
-use crate::blobs::{PARTIAL, digest_from_name};
+use crate::blobs::PARTIAL;
 use crate::index::Origin;
 use crate::store::{IndexWriter, Shared};
 

@@ -10,6 +10,7 @@ mod transfer;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mayfly_content::digest_of;
 use mayfly_host_api::RegistryLogin;
 use mayfly_net::{HttpClient, HttpError, Request, Response, StatusCode, header};
 use mayfly_types::{Digest, ErrorKind, ImageRef, Secret};
@@ -18,7 +19,6 @@ use tokio::sync::Mutex;
 use tracing::debug;
 
 use crate::StoreConfig;
-use crate::blobs::digest_of;
 use crate::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_BYTES_MAX, Descriptor, Document, InvalidManifest,
     Manifest, OCI_INDEX, OCI_MANIFEST,

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use mayfly_content::digest_from_name;
 use mayfly_host_api::{ImageInfo, RegistryLogin};
 use mayfly_net::{ClientConfig, HttpClient};
 use mayfly_runtime::{Stop, TaskSet};
 use mayfly_types::{Digest, ImageRef};
 use tokio::sync::Semaphore;
 
-use crate::blobs::{Layout, PARTIAL, digest_from_name};
+use crate::blobs::{Layout, PARTIAL};
 use crate::index::{Image, Index, Named, Origin};
 use crate::layer::LayerLocks;
 use crate::pin::Pin;
@@ -72,7 +73,7 @@ impl ImageStore {
         tokio::task::spawn_blocking(move || {
             let layout =
                 Layout::create(&directory).map_err(ImageError::disk("create", &directory))?;
-            sweep(&layout.staging(), |path| {
+            sweep(layout.staging(), |path| {
                 path.extension()
                     .is_some_and(|extension| extension == PARTIAL)
             })?;

@@ -3,11 +3,11 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+use mayfly_content::{digests_in, names_in, remove};
 use mayfly_types::Digest;
 
 use crate::RegistryError;
 use crate::document::Record;
-use crate::layout::{digests_in, names_in, remove};
 use crate::name::{Owner, Repository};
 use crate::store::Shared;
 

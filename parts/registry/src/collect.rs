@@ -6,12 +6,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use mayfly_content::{digests_in, names_in, remove};
 use mayfly_runtime::{LoopHandle, LoopStatus, Stop, report};
 use mayfly_types::Digest;
 use std::sync::Arc;
 
 use crate::document::Record;
-use crate::layout::{digests_in, names_in, remove};
 use crate::name::{Owner, Repository};
 use crate::store::{Registry, Shared};
 use crate::{Access, Needed, RegistryError};

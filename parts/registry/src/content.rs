@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use mayfly_content::{digests_in, remove, rename_durably};
 use mayfly_net::Response;
 use mayfly_types::Digest;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -14,7 +15,6 @@ use tokio::runtime::Handle;
 use tokio_util::io::ReaderStream;
 
 use crate::RegistryError;
-use crate::layout::{digests_in, remove, rename_durably};
 use crate::store::{Registry, Shared};
 
 /// Bytes read from the disk at once.

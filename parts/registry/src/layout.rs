@@ -1,8 +1,8 @@
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use mayfly_content::Staging;
 use mayfly_types::Digest;
 
 use crate::name::Repository;
@@ -24,7 +24,7 @@ use crate::name::Repository;
 #[derive(Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
-    serial: AtomicU64,
+    staging: Staging,
 }
 
 impl Layout {
@@ -32,9 +32,9 @@ impl Layout {
     pub(crate) fn create(root: &Path) -> io::Result<Layout> {
         let layout = Layout {
             root: root.to_owned(),
-            serial: AtomicU64::new(0),
+            staging: Staging::new(root.join("staging")),
         };
-        match fs::remove_dir_all(layout.staging()) {
+        match fs::remove_dir_all(layout.staging.directory()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -43,7 +43,7 @@ impl Layout {
             layout.remotes(),
             layout.leavings(),
             layout.uploads(),
-            layout.staging(),
+            layout.staging.directory().to_owned(),
             layout.repositories(),
         ] {
             fs::create_dir_all(directory)?;
@@ -99,12 +99,7 @@ impl Layout {
 
     /// Replaces `path` with `bytes` such that a crash leaves the old or the new content. Makes the directory.
     pub(crate) fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let beside = self.staging().join(serial.to_string());
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        rename_durably(&beside, path)
+        self.staging.write_durably(path, bytes)
     }
 }
 
@@ -143,46 +138,5 @@ impl Place {
 
     pub(crate) fn referrers(&self, subject: Digest) -> PathBuf {
         self.0.join("referrers").join(subject.hex())
-    }
-}
-
-/// Renames and makes the new name survive a power cut; makes the directory if it is missing.
-pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
-    let parent = to.parent().expect("places lie in directories");
-    if !parent.exists() {
-        fs::create_dir_all(parent)?;
-        for above in parent.ancestors().skip(1).take(2) {
-            File::open(above)?.sync_all()?;
-        }
-    }
-    fs::rename(from, to)?;
-    File::open(parent)?.sync_all()
-}
-
-/// The names in a directory; none if it is missing.
-pub(crate) fn names_in(directory: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
-}
-
-/// The digests that files of a directory are named by.
-pub(crate) fn digests_in(directory: &Path) -> io::Result<Vec<Digest>> {
-    let names = names_in(directory)?;
-    let digests = names.iter().map(|name| format!("sha256:{name}").parse());
-    Ok(digests.filter_map(Result::ok).collect())
-}
-
-/// True if there was something to remove.
-pub(crate) fn remove(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }

@@ -2,12 +2,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
+use mayfly_content::{digest_of, digests_in, remove};
 use mayfly_types::Digest;
-use sha2::{Digest as _, Sha256};
 
 use crate::RegistryError;
 use crate::document::Record;
-use crate::layout::{digests_in, remove};
 use crate::name::Repository;
 use crate::store::Shared;
 
@@ -36,7 +35,7 @@ impl Shared {
         bytes: &[u8],
         content: Content,
     ) -> Result<Record, RegistryError> {
-        let found = Digest::from_sha256(Sha256::digest(bytes).into());
+        let found = digest_of(bytes);
         if let Reference::Digest(stated) = *reference
             && stated != found
         {

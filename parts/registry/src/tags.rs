@@ -1,10 +1,10 @@
 use std::fs;
 use std::io;
 
+use mayfly_content::names_in;
 use mayfly_types::Digest;
 
 use crate::RegistryError;
-use crate::layout::names_in;
 use crate::name::Repository;
 use crate::store::Shared;
 

@@ -1,7 +1,7 @@
 //! Uploads of blobs: sessions that take bytes piece by piece and end as a blob of their repository.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,12 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use mayfly_content::{GrowingFile, remove};
 use mayfly_types::Digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::RegistryError;
-use crate::layout::remove;
 use crate::name::Repository;
 use crate::store::{Registry, Shared, blocking};
 
@@ -24,13 +23,11 @@ const LOOK_EVERY_BYTES: u64 = 32 << 20;
 /// Pieces between the network and the disk, of at most some 400 KiB each: enough to keep both busy.
 const QUEUE_DEPTH: usize = 8;
 
-/// An upload under way: what is in its file, and the digest of that.
+/// An upload under way.
 #[derive(Debug)]
 pub(crate) struct Session {
     path: PathBuf,
-    file: File,
-    length: u64,
-    hash: Sha256,
+    file: GrowingFile,
 }
 
 /// What an upload is for, beside its bytes.
@@ -47,7 +44,7 @@ pub(crate) struct Writing {
 
 impl Writing {
     pub(crate) fn length(&self) -> u64 {
-        self.session.length
+        self.session.file.length()
     }
 
     /// Appends a body. Cancelling keeps what has come, as does a body that breaks off.
@@ -58,7 +55,7 @@ impl Writing {
             registry,
         } = self;
         let limits = registry.0.limits.clone();
-        let room = limits.blob_bytes_max.saturating_sub(session.length);
+        let room = limits.blob_bytes_max.saturating_sub(session.file.length());
         let too_large = RegistryError::TooLarge {
             what: "a blob",
             bytes_max: limits.blob_bytes_max,
@@ -73,7 +70,7 @@ impl Writing {
         let received = receive(body, pieces, room, limits.silence_max);
         let (received, written) = tokio::join!(received, writer);
         let session = written?;
-        let length = session.length;
+        let length = session.file.length();
         match received {
             Received::All => Ok(Writing { session, registry }),
             Received::Part => Err(RegistryError::CutOff { length }),
@@ -116,47 +113,24 @@ async fn receive(
 impl Session {
     /// Continues the file of an upload; what is in it counts.
     fn open(path: PathBuf) -> io::Result<Session> {
-        let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 256 * 1024];
-        let mut length = 0;
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            hash.update(&buffer[..count]);
-            length += count as u64;
-        }
-        Ok(Session {
-            path,
-            file,
-            length,
-            hash,
-        })
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let file = GrowingFile::of(file)?;
+        Ok(Session { path, file })
     }
 
     fn take(
         &mut self,
-        mut queue: mpsc::Receiver<Bytes>,
+        queue: mpsc::Receiver<Bytes>,
         check_room: impl Fn() -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut look_at = self.length;
-        while let Some(piece) = queue.blocking_recv() {
-            if self.length >= look_at {
+        let mut look_at = self.file.length();
+        self.file.take(queue, |length| {
+            if length >= look_at {
                 check_room()?;
-                look_at = self.length + LOOK_EVERY_BYTES;
+                look_at = length + LOOK_EVERY_BYTES;
             }
-            if let Err(error) = self.file.write_all(&piece) {
-                // As if the piece had not come, so that length and digest stay true.
-                self.file.set_len(self.length)?;
-                self.file.seek(SeekFrom::Start(self.length))?;
-                return Err(error);
-            }
-            self.hash.update(&piece);
-            self.length += piece.len() as u64;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -245,12 +219,12 @@ impl Registry {
         let (repository, id) = (repository.clone(), id.to_owned());
         self.with(move |shared| {
             let session = writing.session;
-            let found = Digest::from_sha256(session.hash.clone().finalize().into());
+            let found = session.file.digest();
             if found != stated {
                 shared.end_upload(&id)?;
                 return Err(RegistryError::OtherDigest { stated, found });
             }
-            if let Err(error) = shared.check_quota(&repository, found, session.length) {
+            if let Err(error) = shared.check_quota(&repository, found, session.file.length()) {
                 shared.end_upload(&id)?;
                 return Err(error);
             }

@@ -1,11 +1,10 @@
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
+use mayfly_content::GrowingFile;
 use mayfly_net::{Response, StatusCode, header};
-use mayfly_types::Digest;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{RegistryError, Repository};
@@ -25,13 +24,6 @@ const QUEUE_DEPTH: usize = 32;
 /// A registry that always brings a little more and breaks off would otherwise keep us for ever.
 const REQUESTS_MAX: u32 = 200;
 
-/// The part of a blob that is on disk, and the digest of it so far.
-struct Partial {
-    file: File,
-    length: u64,
-    hash: Sha256,
-}
-
 impl Transfer<'_> {
     /// Brings the whole blob into the file and checks its digest.
     ///
@@ -41,25 +33,25 @@ impl Transfer<'_> {
         let what = format!("layer {}", self.blob.digest);
         let mut partial = self.open(&what).await?;
         let (mut tries, mut requests) = (0, 0);
-        while partial.length < self.blob.size {
-            (self.progress)(partial.length);
-            let before = partial.length;
+        while partial.length() < self.blob.size {
+            (self.progress)(partial.length());
+            let before = partial.length();
             requests += 1;
             let (after, result) = self.attempt(partial, &what).await?;
             partial = after;
             // An answer that ended early and properly is as good as a broken one.
-            let Err(error) = result.and_then(|()| self.complete(&what, partial.length)) else {
+            let Err(error) = result.and_then(|()| self.complete(&what, partial.length())) else {
                 break;
             };
             // Bytes that came count as progress, so that a large blob over a bad line arrives in the end.
-            if partial.length > before && requests < REQUESTS_MAX {
+            if partial.length() > before && requests < REQUESTS_MAX {
                 tries = 0;
             }
             tries += 1;
             self.repository.pause(&what, tries, error).await?;
         }
-        (self.progress)(partial.length);
-        let found = Digest::from_sha256(partial.hash.finalize().into());
+        (self.progress)(partial.length());
+        let found = partial.digest();
         if found == self.blob.digest {
             return Ok(());
         }
@@ -71,10 +63,10 @@ impl Transfer<'_> {
         })
     }
 
-    async fn open(&self, what: &str) -> Result<Partial, RegistryError> {
+    async fn open(&self, what: &str) -> Result<GrowingFile, RegistryError> {
         let (path, size) = (self.path.to_owned(), self.blob.size);
         tokio::task::spawn_blocking(move || {
-            let mut file = OpenOptions::new()
+            let file = OpenOptions::new()
                 .read(true)
                 .write(true)
                 .create(true)
@@ -83,18 +75,7 @@ impl Transfer<'_> {
             if file.metadata()?.len() > size {
                 file.set_len(0)?;
             }
-            let mut hash = Sha256::new();
-            let mut buffer = vec![0; 256 * 1024];
-            let mut length = 0;
-            loop {
-                let count = file.read(&mut buffer)?;
-                if count == 0 {
-                    break;
-                }
-                hash.update(&buffer[..count]);
-                length += count as u64;
-            }
-            Ok(Partial { file, length, hash })
+            GrowingFile::of(file)
         })
         .await
         .expect("reading a file does not panic")
@@ -104,28 +85,31 @@ impl Transfer<'_> {
     /// One request, as far as it goes. The outer error is that of the disk, which no further try helps.
     async fn attempt(
         &self,
-        mut partial: Partial,
+        mut partial: GrowingFile,
         what: &str,
-    ) -> Result<(Partial, Result<(), RegistryError>), RegistryError> {
+    ) -> Result<(GrowingFile, Result<(), RegistryError>), RegistryError> {
         let path = format!("blobs/{}", self.blob.digest);
-        let response = match self.repository.get(&path, what, partial.length).await {
+        let response = match self.repository.get(&path, what, partial.length()).await {
             Ok(response) => response,
             Err(error) => return Ok((partial, Err(error))),
         };
         match response.status() {
-            StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(partial.length) => {}
+            StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(partial.length()) => {}
             // From another place than we asked for, or not at all: the next try begins anew.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 partial.restart().map_err(self.disk(what))?;
                 return Ok((partial, Ok(())));
             }
             // A registry that does not know ranges begins anew by itself.
-            _ if partial.length > 0 => partial.restart().map_err(self.disk(what))?,
+            _ if partial.length() > 0 => partial.restart().map_err(self.disk(what))?,
             _ => {}
         }
-        let from = partial.length;
+        let from = partial.length();
         let (pieces, queue) = mpsc::channel(QUEUE_DEPTH);
-        let writer = tokio::task::spawn_blocking(move || partial.take(queue));
+        let writer = tokio::task::spawn_blocking(move || {
+            let written = partial.take(queue, |_| Ok(()));
+            (partial, written)
+        });
         let (received, writer) = tokio::join!(self.receive(response, from, pieces, what), writer);
         let (partial, written) = writer.expect("writing a file does not panic");
         written.map_err(self.disk(what))?;
@@ -176,27 +160,6 @@ impl Transfer<'_> {
     fn disk(&self, what: &str) -> impl FnOnce(io::Error) -> RegistryError {
         let what = what.to_owned();
         move |source| RegistryError::Disk { what, source }
-    }
-}
-
-impl Partial {
-    fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        io::Seek::rewind(&mut self.file)?;
-        self.length = 0;
-        self.hash = Sha256::new();
-        Ok(())
-    }
-
-    fn take(mut self, mut queue: mpsc::Receiver<Bytes>) -> (Partial, io::Result<()>) {
-        while let Some(piece) = queue.blocking_recv() {
-            if let Err(error) = self.file.write_all(&piece) {
-                return (self, Err(error));
-            }
-            self.hash.update(&piece);
-            self.length += piece.len() as u64;
-        }
-        (self, Ok(()))
     }
 }
 

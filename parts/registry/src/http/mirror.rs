@@ -173,7 +173,7 @@ impl Desk {
         self.registry
             .with(move |shared| {
                 let kept = shared.keep_file(&place, digest, &path);
-                kept.and_then(|()| crate::layout::remove(&path))
+                kept.and_then(|()| mayfly_content::remove(&path))
                     .map_err(RegistryError::disk("keep a blob"))?;
                 Ok(())
             })
@@ -210,7 +210,7 @@ impl Shared {
     /// Takes a blob over from another repository of the mirror. Not from apps': who knows a digest may not read it by
     /// naming it in a manifest elsewhere.
     fn link_of_mirror(&self, here: &Repository, digest: Digest) -> Result<bool, RegistryError> {
-        let names = crate::layout::names_in(&self.layout.repositories())
+        let names = mayfly_content::names_in(&self.layout.repositories())
             .map_err(RegistryError::disk("list repositories"))?;
         let others = names
             .iter()
