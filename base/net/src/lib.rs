@@ -3,7 +3,7 @@
 //! [`HttpClient`] speaks HTTP/1.1 over plain TCP and TLS (rustls with ring, the system's authorities plus one file of
 //! our own). It reads and sends bodies piece by piece, follows redirects only where the request asks for it, and says
 //! in [`HttpError::kind`] whether trying again can help. [`serve`] runs any tower service, such as an axum router, on
-//! a bound listener. [`Prober`] asks programs how they are; [`MutualTls`] is for roles that know each other; [`carry`] puts a
+//! a bound listener, and [`Shortcut`] sends files over it without reading them. [`Prober`] asks programs how they are; [`MutualTls`] is for roles that know each other; [`carry`] puts a
 //! connection into messages. Nothing here knows what is said over it.
 
 mod authorities;
@@ -17,6 +17,7 @@ mod probe;
 mod request;
 mod response;
 mod serve;
+mod shortcut;
 mod tls_server;
 
 pub use body::Body;
@@ -30,4 +31,5 @@ pub use probe::{ProbeAnswer, ProbeError, ProbeRequest, ProbeTls, Prober};
 pub use request::Request;
 pub use response::{Response, Upgraded};
 pub use serve::{ServeConfig, serve, serve_stream};
+pub use shortcut::{Shortcut, Socket};
 pub use tls_server::{TlsServer, TlsServerError, TlsServerStream};

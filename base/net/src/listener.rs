@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_runtime::{Backoff, Stop};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
+
+use crate::shortcut::Socket;
 
 /// After an accept failed for want of file descriptors or memory.
 const BACKOFF: Backoff = Backoff {
@@ -20,7 +21,7 @@ pub struct PeerAddr(pub SocketAddr);
 
 /// A bound socket. Every connection comes with what its requests carry as an extension.
 pub trait Listener: Send + Sync + 'static {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Socket;
     type Mark: Clone + Send + Sync + 'static;
 
     fn accept(&self) -> impl Future<Output = std::io::Result<(Self::Stream, Self::Mark)>> + Send;

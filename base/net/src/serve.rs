@@ -12,6 +12,7 @@ use tower_service::Service;
 use tracing::debug;
 
 use crate::listener::{Acceptor, Listener};
+use crate::shortcut::{Shortcut, ShortcutStream};
 
 /// Limits of a listener. Limits on bodies belong to the routes, which differ in what they accept.
 #[derive(Clone, Debug)]
@@ -40,7 +41,8 @@ impl Default for ServeConfig {
 /// Serves HTTP/1.1 on `listener` until `stop`; then accepts nothing more, lets requests under way finish within
 /// `config.drain`, and returns. True if all of them did.
 ///
-/// Upgrades (WebSockets) work; an upgraded connection belongs to its handler and is not waited for.
+/// Upgrades (WebSockets) work; an upgraded connection belongs to its handler and is not waited for. Requests carry the
+/// [`Shortcut`] of their connection.
 pub async fn serve<L, S, B>(listener: L, service: S, config: ServeConfig, stop: Stop) -> bool
 where
     L: Listener,
@@ -56,9 +58,11 @@ where
     let connections = TaskSet::under(&stop);
     let acceptor = Acceptor::new(listener, config.connections_max);
     while let Some((stream, mark, place)) = acceptor.next(&stop).await {
+        let stream = ShortcutStream::new(stream);
         let service = Marked {
             service: service.clone(),
             mark,
+            shortcut: Some(stream.shortcut()),
         };
         let config = config.clone();
         connections
@@ -90,7 +94,12 @@ pub async fn serve_stream<T, M, S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    serve_connection(stream, Marked { service, mark }, config, stop).await;
+    let service = Marked {
+        service,
+        mark,
+        shortcut: None,
+    };
+    serve_connection(stream, service, config, stop).await;
 }
 
 async fn serve_connection<T, S, B>(stream: T, service: S, config: &ServeConfig, stop: Stop)
@@ -128,6 +137,7 @@ where
 struct Marked<S, T> {
     service: S,
     mark: T,
+    shortcut: Option<Shortcut>,
 }
 
 impl<S, T> Service<hyper::Request<Incoming>> for Marked<S, T>
@@ -147,7 +157,11 @@ where
     }
 
     fn call(&mut self, mut request: hyper::Request<Incoming>) -> S::Future {
-        request.extensions_mut().insert(self.mark.clone());
+        let extensions = request.extensions_mut();
+        extensions.insert(self.mark.clone());
+        if let Some(shortcut) = &self.shortcut {
+            extensions.insert(shortcut.clone());
+        }
         self.service.call(request)
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use mayfly_content::{digests_in, remove, rename_durably};
-use mayfly_net::Response;
+use mayfly_net::{Response, Shortcut};
 use mayfly_types::Digest;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::runtime::Handle;
@@ -31,16 +31,22 @@ pub(crate) enum Opened {
 pub(crate) type Pieces = BoxStream<'static, io::Result<Bytes>>;
 
 impl Opened {
-    /// The bytes from `from` on, `count` of them.
-    pub(crate) async fn read(self, from: u64, count: u64) -> io::Result<Pieces> {
-        match self {
-            Opened::File(file) => {
+    /// The bytes from `from` on, `count` of them; those of a file need not be read if there is a way around.
+    pub(crate) async fn read(
+        self,
+        from: u64,
+        count: u64,
+        shortcut: Option<&Shortcut>,
+    ) -> io::Result<Pieces> {
+        match (self, shortcut) {
+            (Opened::File(file), Some(shortcut)) => Ok(shortcut.body(file, from, count).boxed()),
+            (Opened::File(file), None) => {
                 let mut file = tokio::fs::File::from_std(file);
                 file.set_max_buf_size(PIECE);
                 file.seek(SeekFrom::Start(from)).await?;
                 Ok(ReaderStream::with_capacity(file.take(count), PIECE).boxed())
             }
-            Opened::Remote(answer) => Ok(stream::unfold(answer, |mut answer| async move {
+            (Opened::Remote(answer), _) => Ok(stream::unfold(answer, |mut answer| async move {
                 let piece = answer.chunk().await.map_err(io::Error::other).transpose()?;
                 Some((piece, answer))
             })
@@ -68,7 +74,7 @@ impl Registry {
         let Some((opened, length)) = opened else {
             return Ok(None);
         };
-        let pieces = opened.read(0, length).await;
+        let pieces = opened.read(0, length, None).await;
         pieces
             .map(Some)
             .map_err(RegistryError::disk("read content"))

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod shortcut;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Method, StatusCode, header};
+use mayfly_net::Shortcut;
 use mayfly_types::Digest;
 
 use super::Desk;
@@ -52,7 +53,8 @@ impl Desk {
                     set(&mut response, header::CONTENT_RANGE, part.content_range());
                 }
                 if let Some(opened) = opened {
-                    let pieces = opened.read(part.from, part.bytes).await;
+                    let shortcut = parts.extensions.get::<Shortcut>();
+                    let pieces = opened.read(part.from, part.bytes, shortcut).await;
                     let pieces = pieces.map_err(RegistryError::disk("read a blob"))?;
                     *response.body_mut() = Body::from_stream(pieces);
                 }
