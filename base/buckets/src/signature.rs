@@ -15,21 +15,32 @@ pub(crate) struct Signed {
     pub(crate) authorization: String,
 }
 
-/// Signs a request for `path`, which is encoded already, with a body of which `content` is the SHA-256.
-pub(crate) fn sign(
-    key: &AccessKey,
-    region: &str,
-    method: &Method,
-    host: &str,
-    path: &str,
-    content: &str,
-    now: Timestamp,
-) -> Signed {
+/// What is signed of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) host: &'a str,
+    /// Encoded already.
+    pub(crate) path: &'a str,
+    /// Encoded already and in order.
+    pub(crate) query: &'a str,
+    /// SHA-256 of the body.
+    pub(crate) content: &'a str,
+}
+
+pub(crate) fn sign(key: &AccessKey, region: &str, asked: Asked<'_>, now: Timestamp) -> Signed {
     let time = time_of(now);
     let day = &time[..8];
     let scope = format!("{day}/{region}/s3/aws4_request");
+    let Asked {
+        method,
+        host,
+        path,
+        query,
+        content,
+    } = asked;
     let request = format!(
-        "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{content}\nx-amz-date:{time}\n\n\
+        "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{content}\nx-amz-date:{time}\n\n\
          host;x-amz-content-sha256;x-amz-date\n{content}"
     );
     let digest = digest::digest(&digest::SHA256, request.as_bytes());
@@ -86,16 +97,16 @@ mod tests {
             secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
         };
         let at = Timestamp::from_millis(1_369_353_600_000);
+        let asked = Asked {
+            method: &Method::GET,
+            host: "s3.test",
+            path: "/bucket/a",
+            query: "",
+            content: NO_CONTENT,
+        };
         let signed = |path| {
-            sign(
-                &key,
-                "us-east-1",
-                &Method::GET,
-                "s3.test",
-                path,
-                NO_CONTENT,
-                at,
-            )
+            let asked = Asked { path, ..asked };
+            sign(&key, "us-east-1", asked, at)
         };
         let one = signed("/bucket/a");
         assert_eq!(one.fields[1].1, "20130524T000000Z");
@@ -103,8 +114,10 @@ mod tests {
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20130524/us-east-1/s3/aws4_request,"
         ));
         assert_ne!(one, signed("/bucket/b"));
-        let path = "/bucket/a";
-        let elsewhere = sign(&key, "auto", &Method::GET, "s3.test", path, NO_CONTENT, at);
+        let query = "partNumber=1&uploadId=a";
+        let part = sign(&key, "us-east-1", Asked { query, ..asked }, at);
+        assert_ne!(one.authorization, part.authorization);
+        let elsewhere = sign(&key, "auto", asked, at);
         assert_ne!(one.authorization, elsewhere.authorization);
         // The examples' derived key: HMAC chain over 20150830, us-east-1, iam.
         let derived = ["20150830", "us-east-1", "iam", "aws4_request"]

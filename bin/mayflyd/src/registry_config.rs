@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ const COLLECT_PERIOD: Duration = Duration::from_secs(3600);
 /// A push that was broken off can be taken up for this long without sending its layers again.
 const UPLOADS_KEPT: Duration = Duration::from_secs(24 * 3600);
 const UNTAGGED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+const PART_BYTES: RangeInclusive<u64> = 5 << 20..=5 << 30;
 const MIRRORED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Where the images are from that most Dockerfiles begin with.
 const MIRRORS: [&str; 8] = [
@@ -62,6 +65,7 @@ struct BlobBucketSection {
     prefix: String,
     access_key_id: Option<String>,
     secret_access_key_file: Option<PathBuf>,
+    part_bytes: Option<u64>,
     ca_file: Option<PathBuf>,
 }
 
@@ -138,6 +142,11 @@ fn blob_bucket(section: BlobBucketSection) -> anyhow::Result<BlobBucket> {
         !section.name.is_empty() && !section.name.contains('/'),
         "{AT}.name must be the name of a bucket"
     );
+    let part_bytes = section.part_bytes.unwrap_or(BlobBucket::PART_BYTES);
+    anyhow::ensure!(
+        PART_BYTES.contains(&part_bytes),
+        "{AT}.part_bytes must be from 5242880 (5 MiB) to 5368709120 (5 GiB), which is what storages take"
+    );
     Ok(BlobBucket {
         bucket: Bucket {
             endpoint: endpoint(&section.endpoint, AT)?,
@@ -146,6 +155,7 @@ fn blob_bucket(section: BlobBucketSection) -> anyhow::Result<BlobBucket> {
             key: access_key(section.access_key_id, section.secret_access_key_file, AT)?,
         },
         prefix: section.prefix,
+        part_bytes,
         ca_file: section.ca_file,
     })
 }

@@ -94,6 +94,7 @@ impl Shared {
         let mut collected = Collected::default();
         self.drop_uploads(blobs_kept, &mut collected)?;
         self.drop_left().map_err(failed)?;
+        self.drop_sendings(blobs_kept).map_err(failed)?;
         let mut linked = BTreeSet::new();
         for file in names_in(&self.layout.repositories()).map_err(failed)? {
             let Some(repository) = Repository::from_file_name(&file) else {

@@ -139,7 +139,10 @@ impl Shared {
         };
         let length = file.metadata()?.len();
         drop(file);
-        Handle::current().block_on(remote.put(path, digest, length))?;
+        match remote.goes_in_parts(length) {
+            true => Handle::current().block_on(self.send_in_parts(remote, path, digest, length))?,
+            false => Handle::current().block_on(remote.put(path, digest, length))?,
+        }
         let text = length.to_string();
         self.layout
             .write_durably(&self.layout.remote(digest), text.as_bytes())

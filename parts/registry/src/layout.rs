@@ -13,6 +13,7 @@ use crate::name::Repository;
 /// blobs/<hex>                                     content, manifests included
 /// remote/<hex>                                    the length of content that is in the bucket
 /// leaving/<hex>                                   the same, of content that has yet to be taken out of the bucket
+/// parts/<hex>                                     how far content that goes to the bucket in parts is
 /// uploads/<id>, <id>.json                         what has come of an upload, and what it is for
 /// staging/                                        unfinished writes; emptied at start
 /// repositories/<app id>@<name, slashes as +>/     of the mirror's: mirror@<name, slashes as +>/
@@ -42,6 +43,7 @@ impl Layout {
             layout.blobs(),
             layout.remotes(),
             layout.leavings(),
+            layout.sendings(),
             layout.uploads(),
             layout.staging.directory().to_owned(),
             layout.repositories(),
@@ -75,12 +77,16 @@ impl Layout {
         self.leavings().join(digest.hex())
     }
 
-    pub(crate) fn uploads(&self) -> PathBuf {
-        self.root.join("uploads")
+    pub(crate) fn sendings(&self) -> PathBuf {
+        self.root.join("parts")
     }
 
-    fn staging(&self) -> PathBuf {
-        self.root.join("staging")
+    pub(crate) fn sending(&self, digest: Digest) -> PathBuf {
+        self.sendings().join(digest.hex())
+    }
+
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
     }
 
     pub(crate) fn repositories(&self) -> PathBuf {

@@ -1,20 +1,21 @@
 //! Blobs as objects of a bucket.
 
+mod parts;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_buckets::NO_CONTENT;
+use mayfly_content::digest_of;
 use mayfly_net::{Body, ClientConfig, HttpClient, HttpError, Method, Request, Response, header};
 use mayfly_runtime::{Backoff, Clock};
 use mayfly_types::Digest;
 use tokio_util::io::ReaderStream;
 
 use crate::settings::BlobBucket;
-
-/// What a storage takes in one request, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html>.
-pub(crate) const OBJECT_BYTES_MAX: u64 = 5 << 30;
+pub(crate) use parts::Begun;
 
 const TRIES: u32 = 4;
 const PAUSE: Backoff = Backoff {
@@ -42,31 +43,31 @@ impl Remote {
         }
     }
 
+    /// Whether content of this length goes in parts.
+    pub(crate) fn goes_in_parts(&self, length: u64) -> bool {
+        length > self.place.part_bytes
+    }
+
     /// Stores a file's content. A storage that stumbles is asked again a few times.
     pub(crate) async fn put(&self, path: &Path, digest: Digest, length: u64) -> io::Result<()> {
-        let mut tries = 0;
-        loop {
+        let key = digest.hex();
+        let stored = again_while_away(async || {
             let file = tokio::fs::File::open(path).await?;
             let body = Body::stream(ReaderStream::with_capacity(file, PIECE));
             let request = self
-                .request(Method::PUT, digest, &digest.hex())
+                .request(Method::PUT, &key, &[], &key)
                 .header(header::CONTENT_LENGTH, length.to_string())
                 // The head of the answer comes after the whole body went up.
                 .head_timeout(None)
                 .body(body);
-            tries += 1;
-            match answered(request.send().await, &[200, 201, 204]) {
-                Err(error) if is_away(&error) && tries < TRIES => {
-                    tokio::time::sleep(PAUSE.pause(tries - 1)).await;
-                }
-                other => return other.map(drop),
-            }
-        }
+            answered(request.send().await, &[200, 201, 204])
+        });
+        stored.await.map(drop)
     }
 
     /// The bytes from `from` on, `count` of them.
     pub(crate) async fn get(&self, digest: Digest, from: u64, count: u64) -> io::Result<Response> {
-        let mut request = self.request(Method::GET, digest, NO_CONTENT);
+        let mut request = self.request(Method::GET, &digest.hex(), &[], NO_CONTENT);
         if from > 0 || count > 0 {
             let last = from + count.max(1) - 1;
             request = request.header(header::RANGE, format!("bytes={from}-{last}"));
@@ -76,17 +77,48 @@ impl Remote {
 
     /// Removes an object; one that is not there is gone.
     pub(crate) async fn delete(&self, digest: Digest) -> io::Result<()> {
-        let request = self.request(Method::DELETE, digest, NO_CONTENT);
+        let request = self.request(Method::DELETE, &digest.hex(), &[], NO_CONTENT);
         answered(request.send().await, &[200, 204, 404]).map(drop)
     }
 
-    fn request(&self, method: Method, digest: Digest, content: &str) -> Request {
-        let hex = digest.hex();
-        let prefix = self.place.prefix.split('/').filter(|part| !part.is_empty());
-        let key = prefix.chain(["blobs", "sha256", &hex]);
+    /// A request with a short body.
+    fn ask(&self, method: Method, key: &str, query: &[(&str, &str)], body: &[u8]) -> Request {
+        self.request(method, key, query, &digest_of(body).hex())
+            .body(Body::bytes(body.to_vec()))
+    }
+
+    fn ask_bucket(&self, query: &[(&str, &str)]) -> Request {
+        let (bucket, nowhere) = (&self.place.bucket, std::iter::empty());
+        let now = self.clock.now();
+        bucket.request_with(&self.client, Method::GET, nowhere, query, NO_CONTENT, now)
+    }
+
+    fn request(&self, method: Method, key: &str, query: &[(&str, &str)], content: &str) -> Request {
+        let parts = self.key_parts(key).into_iter();
         let now = self.clock.now();
         let bucket = &self.place.bucket;
-        bucket.request(&self.client, method, key, content, now)
+        bucket.request_with(&self.client, method, parts, query, content, now)
+    }
+
+    fn key_parts<'a>(&'a self, hex: &'a str) -> Vec<&'a str> {
+        let prefix = self.place.prefix.split('/').filter(|part| !part.is_empty());
+        prefix.chain(["blobs", "sha256", hex]).collect()
+    }
+}
+
+/// Asks a few times more if the storage cannot be reached or says that it is not well.
+async fn again_while_away(
+    mut ask: impl AsyncFnMut() -> io::Result<Response>,
+) -> io::Result<Response> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match ask().await {
+            Err(error) if is_away(&error) && tries < TRIES => {
+                tokio::time::sleep(PAUSE.pause(tries - 1)).await;
+            }
+            other => return other,
+        }
     }
 }
 

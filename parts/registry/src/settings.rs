@@ -17,8 +17,14 @@ pub struct BlobBucket {
     pub bucket: Bucket,
     /// What keys begin with; empty or in parts divided by slashes.
     pub prefix: String,
+    /// Longer content goes there in parts of so many bytes. Most storages take no parts below 5 MiB.
+    pub part_bytes: u64,
     /// Authorities to trust beside the system's, in PEM form.
     pub ca_file: Option<PathBuf>,
+}
+
+impl BlobBucket {
+    pub const PART_BYTES: u64 = 64 << 20;
 }
 
 #[derive(Clone, Debug)]

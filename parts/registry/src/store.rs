@@ -7,7 +7,8 @@ use mayfly_types::Digest;
 
 use crate::RegistryError;
 use crate::layout::Layout;
-use crate::remote::{OBJECT_BYTES_MAX, Remote};
+use crate::locks::DigestLocks;
+use crate::remote::Remote;
 use crate::settings::{RegistryLimits, RegistrySettings};
 use crate::upload::Session;
 
@@ -30,7 +31,9 @@ pub(crate) struct Shared {
     /// Content on its way in, and how often.
     arriving: Mutex<HashMap<Digest, usize>>,
     /// One at a time brings a blob of an origin.
-    fetches: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) fetches: DigestLocks,
+    /// One at a time sends content to the bucket in parts.
+    pub(crate) sendings: DigestLocks,
 }
 
 impl Registry {
@@ -42,10 +45,7 @@ impl Registry {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Registry, RegistryError> {
         let directory = directory.to_owned();
-        let mut limits = settings.limits;
-        if settings.bucket.is_some() {
-            limits.blob_bytes_max = limits.blob_bytes_max.min(OBJECT_BYTES_MAX);
-        }
+        let limits = settings.limits;
         let remote = settings
             .bucket
             .map(|bucket| Remote::new(bucket, clock.clone()));
@@ -61,7 +61,8 @@ impl Registry {
                 sessions: Mutex::default(),
                 removal: RwLock::default(),
                 arriving: Mutex::default(),
-                fetches: Mutex::default(),
+                fetches: DigestLocks::default(),
+                sendings: DigestLocks::default(),
             })))
         })
         .await
@@ -80,14 +81,6 @@ impl Registry {
 impl Shared {
     pub(crate) fn arriving(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
         self.arriving.lock().expect("no holder of this lock panics")
-    }
-
-    /// What whoever brings a blob of an origin holds.
-    pub(crate) fn fetch_of(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut fetches = self.fetches.lock().expect("no holder of this lock panics");
-        // Those that nobody waits for are in the map only.
-        fetches.retain(|_, fetch| Arc::strong_count(fetch) > 1);
-        fetches.entry(digest).or_default().clone()
     }
 }
 

@@ -5,6 +5,7 @@ mod edge;
 mod faults;
 mod fleet;
 mod mirror;
+mod parts;
 mod pushing;
 mod storage;
 mod suite;

@@ -139,7 +139,7 @@ impl Desk {
         if is_here().await? {
             return Ok(());
         }
-        let fetch = self.registry.0.fetch_of(digest);
+        let fetch = self.registry.0.fetches.of(digest);
         let _fetch = fetch.lock().await;
         if is_here().await? {
             return Ok(());

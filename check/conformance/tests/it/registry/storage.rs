@@ -14,7 +14,7 @@ fn layers_lie_in_a_bucket_that_may_be_away() {
     fs::write(&key, Storage::KEY.1).unwrap();
     let config = format!(
         "[registry]\ncollect_period = \"200ms\"\nuploads_kept = \"6s\"\nuntagged_kept = \"1s\"\n\
-         [registry.bucket]\nendpoint = \"{}\"\nname = \"layers\"\nprefix = \"cloud/one\"\naccess_key_id = \"{}\"\n\
+         [registry.bucket]\nendpoint = \"{}\"\nname = \"layers\"\nprefix = \"cloud/one\"\npart_bytes = 5242880\naccess_key_id = \"{}\"\n\
          secret_access_key_file = {key:?}\n",
         storage.url(),
         Storage::KEY.0
@@ -34,7 +34,7 @@ fn layers_lie_in_a_bucket_that_may_be_away() {
     stage.line_with(&id, "remote");
     let registry = stage.cloud.data_dir().join("registry");
     let count = |place: &str| fs::read_dir(registry.join(place)).unwrap().count();
-    // The manifest is here, three layers and the configuration are there.
+    // The manifest is here; three layers, one of them in two parts, and the configuration are there.
     assert_eq!((count("blobs"), count("remote")), (1, 4));
 
     // Parts of a layer come from the bucket as they are asked for.
