@@ -19,6 +19,7 @@ use mayfly_control::Control;
 use mayfly_fleet::RegistryContent;
 use mayfly_host_api::RegistryLogin;
 use mayfly_image::{ImageStore, StoreConfig};
+use mayfly_net::PeerAddr;
 use mayfly_registry::{Collector, Door, Registry, RegistryError};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, TaskSet};
 use mayfly_types::{Digest, Secret};
@@ -176,9 +177,11 @@ impl RegistryContent for LocalRegistry {
     }
 }
 
-/// The registry's part of a router that has more: what the edge lets the world reach.
+/// The registry's part of a router that has more: what the edge lets the world reach. The edge's connections do not tell
+/// whom they are led for.
 pub(crate) fn registry_only(router: Router) -> Router {
-    async fn check(request: Request, next: Next) -> Response {
+    async fn check(mut request: Request, next: Next) -> Response {
+        request.extensions_mut().remove::<PeerAddr>();
         let path = request.uri().path();
         match path == "/v2" || path.starts_with("/v2/") {
             true => next.run(request).await,

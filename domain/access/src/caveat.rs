@@ -1,4 +1,9 @@
+use std::str::FromStr;
+
+use mayfly_types::IpRange;
+
 use crate::action::Action;
+use crate::image_pattern::ImagePattern;
 use crate::kind;
 use crate::macaroon::InvalidMacaroon;
 use crate::msgpack::{Reader, Writer};
@@ -40,6 +45,12 @@ pub enum Caveat {
     Commands(Vec<AllowedCommand>),
     AppFeatureSet(Resources<String>),
     AllowedRoles(Roles),
+    /// Where requests may come from. Ours, as the next two.
+    Sources(Vec<IpRange>),
+    /// Which images may be put into the registry and run.
+    Images(Vec<ImagePattern>),
+    /// Where machines may be made and changed, by codes.
+    Regions(Vec<String>),
     /// What a third party vouches for: nothing that is asked here.
     Attestation {
         kind: u64,
@@ -91,6 +102,9 @@ impl Caveat {
             Caveat::Commands(_) => kind::COMMANDS,
             Caveat::AppFeatureSet(_) => kind::APP_FEATURE_SET,
             Caveat::AllowedRoles(_) => kind::ALLOWED_ROLES,
+            Caveat::Sources(_) => kind::SOURCES,
+            Caveat::Images(_) => kind::IMAGES,
+            Caveat::Regions(_) => kind::REGIONS,
             Caveat::Attestation { kind, .. } | Caveat::Unknown { kind, .. } => *kind,
         }
     }
@@ -154,6 +168,18 @@ impl Caveat {
                 }
             }
             Caveat::AllowedRoles(roles) => to.uint(u64::from(roles.0)),
+            Caveat::Sources(ranges) => {
+                to.array(1);
+                write_shown(to, ranges);
+            }
+            Caveat::Images(patterns) => {
+                to.array(1);
+                write_shown(to, patterns);
+            }
+            Caveat::Regions(codes) => {
+                to.array(1);
+                write_texts(to, codes);
+            }
             Caveat::Attestation { body, .. } | Caveat::Unknown { body, .. } => {
                 to.0.extend(body);
             }
@@ -217,6 +243,18 @@ impl Caveat {
                 Caveat::AllowedRoles(Roles(
                     roles.map_err(|_| InvalidMacaroon::Malformed("roles"))?,
                 ))
+            }
+            kind::SOURCES => {
+                from.fields(1)?;
+                Caveat::Sources(read_parsed(&mut from, "a range of addresses")?)
+            }
+            kind::IMAGES => {
+                from.fields(1)?;
+                Caveat::Images(read_parsed(&mut from, "a pattern of images")?)
+            }
+            kind::REGIONS => {
+                from.fields(1)?;
+                Caveat::Regions(read_texts(&mut from)?)
             }
             kind if ATTESTATIONS.contains(&kind) => Caveat::Attestation {
                 kind,
@@ -319,6 +357,21 @@ fn write_texts(to: &mut Writer, texts: &[String]) {
 
 fn read_texts(from: &mut Reader<'_>) -> Result<Vec<String>, InvalidMacaroon> {
     (0..from.array()?).map(|_| read_text(from)).collect()
+}
+
+fn write_shown(to: &mut Writer, values: &[impl ToString]) {
+    let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+    write_texts(to, &texts);
+}
+
+fn read_parsed<T: FromStr>(
+    from: &mut Reader<'_>,
+    what: &'static str,
+) -> Result<Vec<T>, InvalidMacaroon> {
+    let malformed = |_| InvalidMacaroon::Malformed(what);
+    let texts = read_texts(from)?;
+    let values = texts.iter().map(|text| text.parse().map_err(malformed));
+    values.collect()
 }
 
 fn read_commands(from: &mut Reader<'_>) -> Result<Vec<AllowedCommand>, InvalidMacaroon> {

@@ -1,4 +1,9 @@
+use std::net::IpAddr;
+
+use mayfly_types::IpRange;
+
 use crate::caveat::{AllowedCommand, Caveat, IfPresent};
+use crate::image_pattern::{ImagePattern, NamedImage};
 use crate::request::Request;
 use crate::resources::{check, check_action};
 use crate::role::Roles;
@@ -11,6 +16,9 @@ pub enum Denied {
     Unspecified(String),
     #[error("{0}")]
     Forbidden(String),
+    /// Not what the token opens, but under which circumstances.
+    #[error("the token's caveat {caveat} refuses this: {why}")]
+    Limited { caveat: &'static str, why: String },
     #[error("the token has a caveat that is not understood: {0}")]
     BadCaveat(String),
 }
@@ -29,9 +37,29 @@ pub fn permits<'a>(
     caveats: impl IntoIterator<Item = &'a Caveat>,
     request: &Request,
 ) -> Result<(), Denied> {
-    caveats
-        .into_iter()
-        .try_for_each(|caveat| caveat.permits(request))
+    let mut caveats = caveats.into_iter();
+    caveats.try_for_each(|caveat| match caveat.permits(request) {
+        // It is about what is run and where, and nothing is.
+        Err(Denied::Unspecified(_)) if matches!(caveat, Caveat::Images(_) | Caveat::Regions(_)) => {
+            Ok(())
+        }
+        decided => decided,
+    })
+}
+
+/// Whether a token with these caveats may be used from there at all, whatever for.
+///
+/// # Errors
+/// `Limited`.
+pub fn permits_source<'a>(
+    caveats: impl IntoIterator<Item = &'a Caveat>,
+    source: Option<IpAddr>,
+) -> Result<(), Denied> {
+    let mut caveats = caveats.into_iter();
+    caveats.try_for_each(|caveat| match caveat {
+        Caveat::Sources(ranges) => check_source(ranges, source),
+        _ => Ok(()),
+    })
 }
 
 impl Caveat {
@@ -88,11 +116,65 @@ impl Caveat {
             Caveat::Action(mask) => check_action(action, *mask, "resource"),
             Caveat::Commands(allowed) => permits_command(allowed, request),
             Caveat::IsUser(_) => Ok(()),
+            Caveat::Sources(ranges) => check_source(ranges, request.source),
+            Caveat::Images(patterns) => check_images(patterns, &request.images),
+            Caveat::Regions(codes) => check_regions(codes, &request.regions),
             Caveat::ThirdParty(_) | Caveat::BindToParentToken(_) | Caveat::Attestation { .. } => {
                 Err(Denied::BadCaveat(format!("number {} here", self.kind())))
             }
             Caveat::Unknown { kind, .. } => Err(Denied::BadCaveat(format!("number {kind}"))),
         }
+    }
+}
+
+fn check_source(ranges: &[IpRange], source: Option<IpAddr>) -> Result<(), Denied> {
+    // An address of the other family that only wraps one of this is that one.
+    let source = source.map(|source| source.to_canonical());
+    let limited = |why: String| {
+        Err(Denied::Limited {
+            caveat: "Sources",
+            why: format!("{why}; it is good from {}", listed(ranges)),
+        })
+    };
+    match source {
+        Some(source) if ranges.iter().any(|range| range.contains(source)) => Ok(()),
+        Some(source) => limited(format!("it comes from {source}")),
+        None => limited("where it comes from is not known".to_owned()),
+    }
+}
+
+fn check_images(patterns: &[ImagePattern], images: &[NamedImage]) -> Result<(), Denied> {
+    if images.is_empty() {
+        return Err(Denied::unspecified("image"));
+    }
+    let covers = |image: &NamedImage| patterns.iter().any(|pattern| pattern.covers(image));
+    match images.iter().find(|image| !covers(image)) {
+        None => Ok(()),
+        Some(image) => Err(Denied::Limited {
+            caveat: "Images",
+            why: format!("the image is {image}; allowed are {}", listed(patterns)),
+        }),
+    }
+}
+
+fn check_regions(codes: &[String], regions: &[String]) -> Result<(), Denied> {
+    if regions.is_empty() {
+        return Err(Denied::unspecified("region"));
+    }
+    match regions.iter().find(|region| !codes.contains(region)) {
+        None => Ok(()),
+        Some(region) => Err(Denied::Limited {
+            caveat: "Regions",
+            why: format!("the region is {region}; allowed are {}", listed(codes)),
+        }),
+    }
+}
+
+fn listed(allowed: &[impl ToString]) -> String {
+    let texts: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    match texts.is_empty() {
+        true => "none".to_owned(),
+        false => texts.join(", "),
     }
 }
 

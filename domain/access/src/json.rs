@@ -1,5 +1,8 @@
 //! Caveats as people write them: `[{"type": "Action", "body": "r"}]`, in upstream's words.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -70,6 +73,14 @@ impl<'a> At<'a> {
 
     fn texts(&self) -> Result<Vec<String>, InvalidCaveat> {
         self.items()?.iter().map(At::text).collect()
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&self) -> Result<Vec<T>, InvalidCaveat> {
+        let one = |at: &At<'a>| {
+            let parsed = at.text()?.parse();
+            parsed.map_err(|error: T::Err| at.wrong(error.to_string()))
+        };
+        self.items()?.iter().map(one).collect()
     }
 
     fn number(&self) -> Result<u64, InvalidCaveat> {
@@ -170,6 +181,9 @@ fn read(at: &At<'_>) -> Result<Caveat, InvalidCaveat> {
             let roles = u32::try_from(body.number()?);
             Caveat::AllowedRoles(Roles(roles.map_err(|_| body.wrong("are 32 bits"))?))
         }
+        "Sources" => Caveat::Sources(body()?.field("sources")?.parsed()?),
+        "Images" => Caveat::Images(body()?.field("images")?.parsed()?),
+        "Regions" => Caveat::Regions(body()?.field("regions")?.texts()?),
         other => {
             let known: Vec<&str> = kind::ALL
                 .iter()
@@ -222,11 +236,18 @@ fn write(caveat: &Caveat) -> Value {
         Caveat::Action(mask) => json!(letters(mask)),
         Caveat::Commands(commands) => commands.iter().map(write_command).collect(),
         Caveat::AllowedRoles(roles) => json!(roles.0),
+        Caveat::Sources(ranges) => json!({ "sources": shown(ranges) }),
+        Caveat::Images(patterns) => json!({ "images": shown(patterns) }),
+        Caveat::Regions(codes) => json!({ "regions": codes }),
         Caveat::Attestation { .. } | Caveat::Unknown { .. } => Value::Null,
     };
     let known = kind::ALL.iter().find(|(kind, _)| *kind == caveat.kind());
     let kind = known.map_or_else(|| caveat.kind().to_string(), |(_, name)| (*name).to_owned());
     json!({ "type": kind, "body": body })
+}
+
+fn shown(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }
 
 fn write_command(command: &AllowedCommand) -> Value {

@@ -1,6 +1,7 @@
 //! What caveats are called.
 
-/// Numbers of caveats in tokens, and the names they have in JSON; both are upstream's.
+/// Numbers of caveats in tokens, and the names they have in JSON; both are upstream's, but for those of our own, which begin
+/// where upstream's library leaves room for others (2⁴⁸).
 macro_rules! kinds {
     ($($kind:ident = $number:literal, $name:literal;)*) => {
         $(pub(crate) const $kind: u64 = $number;)*
@@ -30,4 +31,7 @@ kinds! {
     COMMANDS = 27, "Commands";
     APP_FEATURE_SET = 28, "AppFeatureSet";
     ALLOWED_ROLES = 30, "AllowedRoles";
+    SOURCES = 281_474_976_710_657, "Sources";
+    IMAGES = 281_474_976_710_658, "Images";
+    REGIONS = 281_474_976_710_659, "Regions";
 }

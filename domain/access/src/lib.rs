@@ -10,6 +10,7 @@
 mod action;
 mod caveat;
 mod decide;
+mod image_pattern;
 mod json;
 mod kind;
 mod macaroon;
@@ -23,7 +24,8 @@ mod third_party;
 
 pub use action::Action;
 pub use caveat::{AllowedCommand, Caveat, IfPresent};
-pub use decide::{Denied, permits};
+pub use decide::{Denied, permits, permits_source};
+pub use image_pattern::{ImagePattern, InvalidImagePattern, NamedImage};
 pub use json::{InvalidCaveat, caveats_from_json, caveats_to_json};
 pub use macaroon::{InvalidMacaroon, Macaroon, Nonce, PERMISSION_LOCATION, Verified};
 pub use profile::{AppNumber, OrgNumber, deploy, org, read_only};

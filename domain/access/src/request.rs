@@ -1,4 +1,7 @@
+use std::net::IpAddr;
+
 use crate::action::Action;
+use crate::image_pattern::NamedImage;
 use crate::role::Roles;
 
 /// A part of an organization that is opened as a whole. The names are upstream's.
@@ -56,6 +59,12 @@ pub struct Request {
     pub mutation: Option<&'static str>,
     /// The machine at whose door the request came in.
     pub from_machine: Option<String>,
+    /// Where the request comes from, if that is known.
+    pub source: Option<IpAddr>,
+    /// What it puts into the registry or has machines run.
+    pub images: Vec<NamedImage>,
+    /// Where it has machines made or changed.
+    pub regions: Vec<String>,
 }
 
 impl Request {

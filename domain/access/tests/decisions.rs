@@ -1,6 +1,7 @@
 use mayfly_access::{
-    Action, AppNumber, Caveat, Denied, Feature, IfPresent, Macaroon, Nonce, OrgNumber, Request,
-    caveats_from_json, deploy, header_of, is_macaroon, org, permits, presented_tokens, read_only,
+    Action, AppNumber, Caveat, Denied, Feature, IfPresent, Macaroon, NamedImage, Nonce, OrgNumber,
+    Request, caveats_from_json, deploy, header_of, is_macaroon, org, permits, permits_source,
+    presented_tokens, read_only,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -345,5 +346,141 @@ proptest! {
         let mut narrowed = caveats;
         narrowed.push(more);
         prop_assert!(before || permits(&narrowed, &request).is_err());
+    }
+}
+
+/// What a request that runs `image` in `region` from `source` does.
+fn deploys(image: &str, region: &str, source: &str) -> Request {
+    let (repository, digest) = image.split_once('@').unwrap_or((image, ""));
+    Request {
+        source: source.parse().ok(),
+        images: vec![NamedImage {
+            repositories: vec![repository.to_owned()],
+            digest: digest.parse().ok(),
+        }],
+        regions: vec![region.to_owned()],
+        ..on_app(APP, Action::WRITE)
+    }
+}
+
+#[test]
+fn a_token_is_limited_to_sources_images_and_regions() {
+    let digest = format!("sha256:{}", "3b".repeat(32));
+    let pinned = format!("ghcr.io/acme/web@{digest}");
+    for (caveat, image, region, source, refused_by) in [
+        (
+            json!({"type": "Sources", "body": {"sources": ["203.0.113.0/24", "2001:db8::/32"]}}),
+            "a/b",
+            "ams",
+            "203.0.113.9",
+            None,
+        ),
+        (
+            json!({"type": "Sources", "body": {"sources": ["203.0.113.0/24"]}}),
+            "a/b",
+            "ams",
+            "::ffff:203.0.113.9",
+            None,
+        ),
+        (
+            json!({"type": "Sources", "body": {"sources": ["203.0.113.0/24"]}}),
+            "a/b",
+            "ams",
+            "203.0.114.9",
+            Some("it comes from 203.0.114.9; it is good from 203.0.113.0/24"),
+        ),
+        (
+            json!({"type": "Sources", "body": {"sources": ["203.0.113.7"]}}),
+            "a/b",
+            "ams",
+            "nowhere",
+            Some("not known"),
+        ),
+        (
+            json!({"type": "Images", "body": {"images": ["ghcr.io/acme"]}}),
+            pinned.as_str(),
+            "ams",
+            "",
+            None,
+        ),
+        (
+            json!({"type": "Images", "body": {"images": ["nginx", "ghcr.io/acme/web@sha256:3b3"]}}),
+            pinned.as_str(),
+            "ams",
+            "",
+            None,
+        ),
+        (
+            json!({"type": "Images", "body": {"images": ["sha256:3b3b"]}}),
+            pinned.as_str(),
+            "ams",
+            "",
+            None,
+        ),
+        (
+            json!({"type": "Images", "body": {"images": ["ghcr.io/ac", "sha256:4", "ghcr.io/acme/web@sha256:3c"]}}),
+            pinned.as_str(),
+            "ams",
+            "",
+            Some("ghcr.io/acme/web@sha256:3b3b"),
+        ),
+        (
+            json!({"type": "Images", "body": {"images": ["sha256:3b"]}}),
+            "ghcr.io/acme/web",
+            "ams",
+            "",
+            Some("allowed are sha256:3b"),
+        ),
+        (
+            json!({"type": "Regions", "body": {"regions": ["ams", "fra"]}}),
+            "a/b",
+            "fra",
+            "",
+            None,
+        ),
+        (
+            json!({"type": "Regions", "body": {"regions": ["ams"]}}),
+            "a/b",
+            "iad",
+            "",
+            Some("the region is iad; allowed are ams"),
+        ),
+    ] {
+        let list = json!([caveat]);
+        let caveats = caveats_from_json(&list).unwrap();
+        assert_eq!(
+            caveats_from_json(&mayfly_access::caveats_to_json(&caveats)).unwrap(),
+            caveats
+        );
+        let decided = permits(&caveats, &deploys(image, region, source));
+        match (decided, refused_by) {
+            (Ok(()), None) => {}
+            (Err(denied @ Denied::Limited { .. }), Some(text)) => {
+                assert!(denied.to_string().contains(text), "{denied}");
+                let name = caveat["type"].as_str().unwrap();
+                assert!(denied.to_string().contains(name), "{denied}");
+            }
+            (decided, _) => panic!("{caveat} of {image} {region} {source}: {decided:?}"),
+        }
+        // Where nothing is run, only the source counts.
+        let reads = Request {
+            source: source.parse().ok(),
+            ..on_app(APP, Action::READ)
+        };
+        let by_source = caveat["type"] == "Sources" && refused_by.is_some();
+        assert_eq!(permits(&caveats, &reads).is_err(), by_source, "{caveat}");
+        assert_eq!(permits_source(&caveats, reads.source).is_err(), by_source);
+        let nonce = Nonce::new(b"id", [1; 16]);
+        let mut token = Macaroon::new(nonce, "here", b"key");
+        token.add(caveats[0].clone()).unwrap();
+        let again: Macaroon = token.text().parse().unwrap();
+        assert_eq!(again.verify(b"key", &[]).unwrap().caveats, caveats);
+    }
+    for wrong in [
+        json!([{"type": "Sources", "body": {"sources": ["203.0.113.0/33"]}}]),
+        json!([{"type": "Images", "body": {"images": ["nginx:latest"]}}]),
+        json!([{"type": "Images", "body": {"images": ["sha256:XY"]}}]),
+    ] {
+        assert!(caveats_from_json(&wrong).is_err(), "{wrong}");
     }
 }

@@ -1,5 +1,6 @@
 //! Who asks, and whether they may see what they name.
 
+mod allowance;
 mod app;
 mod caller;
 mod grant;
@@ -7,9 +8,10 @@ mod machine;
 mod need;
 mod operator;
 
+pub(crate) use allowance::Allowance;
 pub(crate) use app::AppAccess;
 pub(crate) use caller::{Anybody, Caller};
-pub(crate) use grant::{holder_of, key_of};
+pub(crate) use grant::{Presented, holder_of, key_of};
 pub(crate) use machine::MachineAccess;
 pub(crate) use operator::operator;
 

@@ -21,6 +21,7 @@ use crate::private::PrivateNames;
 use crate::region::Regions;
 use crate::settings::Settings;
 use crate::settle::Doubts;
+use crate::token_sources::TokenSources;
 
 /// How long an answer waits for a host's report to be read back. What is late shows in the next answer.
 const READ_BACK: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ pub(crate) struct Cloud {
     pub(crate) store: ControlStore,
     pub(crate) hosts: Hosts,
     pub(crate) fleet: Fleet,
+    pub(crate) token_sources: TokenSources,
     pub(crate) reservations: Reservations,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,

@@ -31,6 +31,7 @@ use crate::router::router;
 use crate::settings::Settings;
 use crate::settle::{Doubts, settle};
 use crate::standby::Standbys;
+use crate::token_sources::TokenSources;
 use crate::wireguard;
 
 /// What the control plane stands on.
@@ -120,6 +121,7 @@ impl ControlConfig {
             entropy: deps.entropy,
             hosts,
             fleet: Fleet::new(deps.fleet),
+            token_sources: TokenSources::default(),
             settings,
             uploads,
             builds: Builds::default(),

@@ -52,6 +52,7 @@ mod ssh;
 mod standby;
 mod status;
 mod token_hash;
+mod token_sources;
 mod tokens;
 mod turn;
 mod wireguard;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Json;
 use axum::extract::State;
-use mayfly_access::Action;
+use mayfly_access::{Action, Denied, NamedImage};
 use mayfly_control_store::{AppFilter, MachineFilter, StoreError};
 use mayfly_machine::{FileContent, MachineSpec};
-use mayfly_registry::{Access, AccessError, Entry, Needed, Right};
-use mayfly_types::{AppId, AppName, Digest, ImageRef, OrgId, Secret};
+use mayfly_registry::{Access, AccessError, Entry, Needed, Right, Shown};
+use mayfly_types::{AppId, AppName, Digest, ImageRef, OrgId};
 use serde_json::{Value, json};
 
-use crate::access::{Caller, holder_of};
+use crate::access::{Caller, Presented, holder_of};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 
@@ -26,33 +26,49 @@ pub(crate) struct RegistryAccess(pub(crate) Arc<Cloud>);
 impl Access for RegistryAccess {
     async fn entry(
         &self,
-        token: &Secret,
-        app: Option<(&AppName, Right)>,
+        shown: &Shown,
+        app: Option<(&AppName, Right<'_>)>,
     ) -> Result<Entry, AccessError> {
-        let store = &self.0.store;
-        if let Some(owner) = self.0.builds.app_of(token.reveal()) {
+        let (cloud, token) = (&self.0, shown.token.reveal());
+        if let Some(owner) = cloud.builds.app_of(token) {
             return self.of_build(owner, app).await;
         }
-        let holder = holder_of(&self.0, token.reveal()).await.map_err(unknown)?;
-        let Some(holder) = holder else {
-            return Ok(Entry::Stranger);
+        let holder = match holder_of(cloud, token, shown.source).await {
+            Ok(Presented::By(holder)) => holder,
+            Ok(Presented::FromElsewhere(denied)) => return Ok(Entry::Refused(denied.to_string())),
+            Ok(Presented::ByNobody) => return Ok(Entry::Stranger),
+            Err(error) => return Err(unknown(error)),
         };
         let Some((app, right)) = app else {
-            return Ok(match holder.opens_anything(self.0.now()) {
+            return Ok(match holder.opens_anything(cloud.now()) {
                 true => Entry::Granted(None),
                 false => Entry::Stranger,
             });
         };
-        let app = match store.app(app.clone()).await {
+        let app = match cloud.store.app(app.clone()).await {
             Ok(app) => app,
             Err(StoreError::NotFound { .. }) => return Ok(Entry::Closed),
             Err(error) => return Err(unknown(error)),
         };
-        let opens = |action| holder.opens_app(&app, action, self.0.now());
-        Ok(match right {
-            _ if !opens(Action::READ) => Entry::Closed,
-            Right::Push if !opens(Action::WRITE) => Entry::ReadsOnly,
-            Right::Pull | Right::Push => Entry::Granted(Some(app.id)),
+        let opens = |action, images| holder.opens_app(&app, action, images, cloud.now());
+        if opens(Action::READ, Vec::new()).is_err() {
+            return Ok(Entry::Closed);
+        }
+        let decided = match right {
+            Right::Pull => Ok(()),
+            Right::Push => opens(Action::WRITE, Vec::new()),
+            Right::Name(repository, digest) => {
+                let image = NamedImage {
+                    repositories: cloud.own_names(&repository.to_string()),
+                    digest: Some(digest),
+                };
+                opens(Action::WRITE, vec![image])
+            }
+        };
+        Ok(match decided {
+            Ok(()) => Entry::Granted(Some(app.id)),
+            Err(denied @ Denied::Limited { .. }) => Entry::Refused(denied.to_string()),
+            Err(_) => Entry::ReadsOnly,
         })
     }
 
@@ -74,7 +90,7 @@ impl RegistryAccess {
     async fn of_build(
         &self,
         owner: AppId,
-        app: Option<(&AppName, Right)>,
+        app: Option<(&AppName, Right<'_>)>,
     ) -> Result<Entry, AccessError> {
         let Some((app, _)) = app else {
             return Ok(Entry::Granted(None));

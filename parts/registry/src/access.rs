@@ -1,17 +1,20 @@
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use mayfly_types::{AppId, AppName, Digest, Secret};
 
+use crate::RepositoryName;
+
 /// What the owner of users, apps and machines knows.
 #[async_trait]
 pub trait Access: Send + Sync + 'static {
-    /// Whether the holder of `token` may do this with the repositories of an app; without one, whether the token is good
-    /// for anything.
+    /// Whether who shows this token may do this with the repositories of an app; without one, whether the token is good for
+    /// anything.
     async fn entry(
         &self,
-        token: &Secret,
-        app: Option<(&AppName, Right)>,
+        shown: &Shown,
+        app: Option<(&AppName, Right<'_>)>,
     ) -> Result<Entry, AccessError>;
 
     /// The app of this name. A later app of the same name is another one, and has none of its images.
@@ -21,13 +24,23 @@ pub trait Access: Send + Sync + 'static {
     async fn needed(&self) -> Result<Needed, AccessError>;
 }
 
+/// What a request shows of who sends it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub token: Secret,
+    /// Where it comes from, if that is known.
+    pub source: Option<IpAddr>,
+}
+
 /// What somebody wants to do with a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
+pub enum Right<'a> {
     /// See what is there and read it.
     Pull,
     /// Add, replace and delete.
     Push,
+    /// Make content of this digest an image of the repository.
+    Name(&'a RepositoryName, Digest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +49,8 @@ pub enum Entry {
     Granted(Option<AppId>),
     /// The token is good, and reads this app's repositories only.
     ReadsOnly,
+    /// The token is good, and this is not what or where it may be used for, for this reason.
+    Refused(String),
     /// The token is good, and there is no such app for its holder.
     Closed,
     /// The token is not known, has expired or was revoked.

@@ -59,6 +59,8 @@ pub enum RegistryError {
     TooLarge { what: &'static str, bytes_max: u64 },
     #[error("the content has {length} bytes; the range begins after its end")]
     Range { length: u64 },
+    #[error("{0}")]
+    Refused(String),
     #[error("a machine or release of this cloud needs {0}")]
     InUse(Digest),
     #[error("busy: {0} requests are being served")]
@@ -99,7 +101,7 @@ impl RegistryError {
             | Self::UnknownUpload(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::Stranger => StatusCode::UNAUTHORIZED,
-            Self::ReadsOnly | Self::Quota { .. } => StatusCode::FORBIDDEN,
+            Self::ReadsOnly | Self::Refused(_) | Self::Quota { .. } => StatusCode::FORBIDDEN,
             Self::Mirror(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAtOrigin { source, .. } => match source {
                 OriginError::Unknown(_) => StatusCode::NOT_FOUND,
@@ -130,7 +132,7 @@ impl RegistryError {
             Self::InvalidName(_) => "NAME_INVALID",
             Self::Method(_) | Self::Mirror(_) => "UNSUPPORTED",
             Self::NoToken | Self::Stranger => "UNAUTHORIZED",
-            Self::ReadsOnly | Self::InUse(_) | Self::Quota { .. } => "DENIED",
+            Self::ReadsOnly | Self::Refused(_) | Self::InUse(_) | Self::Quota { .. } => "DENIED",
             Self::NotAtOrigin { .. } => "MANIFEST_UNKNOWN",
             Self::UnknownBlob(_) => "BLOB_UNKNOWN",
             Self::UnknownManifest(_) => "MANIFEST_UNKNOWN",

@@ -68,7 +68,7 @@ impl Desk {
     async fn serve(&self, request: Request) -> Result<Response, RegistryError> {
         let (parts, body) = request.into_parts();
         let method = &parts.method;
-        let visitor = self.door.visitor(&parts.headers)?;
+        let visitor = self.door.visitor(&parts)?;
         let Some(path) = Path::parse(parts.uri.path())? else {
             self.door.admit(&visitor, None, method).await?;
             return Ok(empty(StatusCode::OK));
@@ -76,12 +76,17 @@ impl Desk {
         let query = Query::of(&parts.uri);
         if let Some(name) = self.mirrored(&path.name, &query) {
             self.door.admit(&visitor, None, &Method::GET).await?;
-            return self.serve_mirrored(&parts, name, path.page, &query).await;
+            return self
+                .serve_mirrored(&parts, &visitor, name, path.page, &query)
+                .await;
         }
         let repository = self.door.repository(&visitor, &path.name, method).await?;
         match path.page {
             Page::Tags => self.tags(method, &repository, &query).await,
-            Page::Manifest(reference) => self.manifest(&parts, &repository, reference, body).await,
+            Page::Manifest(reference) => {
+                self.manifest(&parts, &repository, &visitor, reference, body)
+                    .await
+            }
             Page::Referrers(digest) => self.referrers(method, &repository, digest, &query).await,
             Page::Blob(digest) => self.blob(&parts, &repository, digest).await,
             Page::Uploads => {

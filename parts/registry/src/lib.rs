@@ -31,7 +31,7 @@ mod store;
 mod tags;
 mod upload;
 
-pub use access::{Access, AccessError, Entry, Needed, Right};
+pub use access::{Access, AccessError, Entry, Needed, Right, Shown};
 pub use collect::{Collected, Collector};
 pub use error::RegistryError;
 pub use http::{Door, router};

@@ -81,4 +81,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "release counts",
         sql: include_str!("schema/0016_release_counts.sql"),
     },
+    Migration {
+        version: 17,
+        name: "token sources",
+        sql: include_str!("schema/0017_token_sources.sql"),
+    },
 ];

@@ -1,5 +1,5 @@
 use mayfly_db::{Row, Tx, args};
-use mayfly_types::{AppId, Digest, OrgId, Timestamp, TokenId, UserId};
+use mayfly_types::{AppId, Digest, IpRange, OrgId, Timestamp, TokenId, UserId};
 use serde_json::json;
 
 use crate::event::{NOTHING, Subject, append};
@@ -93,6 +93,15 @@ const STANDING_OF_APP: &str = "SELECT token_id AS id FROM macaroon WHERE app_id 
 
 const FORGET_APP: &str = "DELETE FROM macaroon WHERE app_id = $1";
 
+/// Nobody reads longer lists, and somebody may come from everywhere.
+const SOURCES_MAX: i64 = 1000;
+
+const SOURCES: &str = "SELECT COUNT(*) AS known FROM token_source WHERE token_id = $1";
+
+const ADD_SOURCE: &str = "
+    INSERT INTO token_source (token_id, source, first_at) VALUES ($1, $2, $3)
+    ON CONFLICT (token_id, source) DO NOTHING";
+
 const REVOKE: &str = "
     UPDATE token SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL
     RETURNING name, user_id, org_id";
@@ -174,6 +183,40 @@ impl ControlStore {
     /// Makes a token useless. Revoking it again succeeds.
     pub async fn revoke_token(&self, id: TokenId, by: By) -> Result<(), StoreError> {
         self.write(move |tx| revoke(tx, id, &by)).await
+    }
+}
+
+impl ControlStore {
+    /// Writes down that a token was used from somewhere, with an event if that is new.
+    pub async fn note_token_source(
+        &self,
+        token: &Token,
+        source: IpRange,
+        by: By,
+    ) -> Result<(), StoreError> {
+        let token = token.clone();
+        self.write(move |tx| {
+            let source = source.to_string();
+            let counted = tx.row(SOURCES, args![token.id.as_str()])?;
+            let counted = counted.expect("an aggregate without groups is one row");
+            let known: i64 = counted.get("known")?;
+            let values = args![token.id.as_str(), source.as_str(), by.at];
+            if known >= SOURCES_MAX || tx.execute(ADD_SOURCE, values)? == 0 {
+                return Ok(());
+            }
+            let subject = Subject {
+                org: token.org_id,
+                ..Subject::default()
+            };
+            let after = json!({
+                "id": token.id,
+                "name": token.name,
+                "source": source,
+                "first": known == 0,
+            });
+            append(tx, &by, "token.source", &subject, NOTHING, Some(&after))
+        })
+        .await
     }
 }
 

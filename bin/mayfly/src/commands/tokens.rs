@@ -3,6 +3,7 @@
 mod attenuate;
 mod create;
 mod debug;
+mod limits;
 mod list;
 mod revoke;
 mod third_party;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mayfly_conformance::Stage;
+use mayfly_conformance::{Clients, Stage};
 use mayfly_testing::{CliAnswer, CliRunner, CloudOptions};
 use serde_json::Value;
 
@@ -78,6 +78,79 @@ fn a_ci_token_deploys_its_app_and_nothing_else() {
     let newest: Value = serde_json::from_str(audit.ok().lines().next().unwrap()).unwrap();
     assert_eq!(newest["kind"], "token.revoke");
     assert!(newest["actor_name"].as_str().unwrap().starts_with("admin@"));
+}
+
+#[test]
+fn a_leaked_token_serves_only_where_and_for_what_it_was_made() {
+    let stage = Stage::set();
+    let (cli, ci) = (stage.cloud.cli(), newcomer(&stage));
+    let api = stage.cloud.api();
+    let clients = Clients::new();
+    let image = clients.image("limited", 1 << 20);
+    let push = |token: &str, name: &str| {
+        clients.log_in(&[&api.to_string()], token.trim_start_matches("FlyV1 "));
+        clients.copy(&image, &format!("docker://{api}/{name}"))
+    };
+    fs::write(ci.home().join("fly.toml"), "app = \"stage\"\n").unwrap();
+    let deploy = |token: &str, image: &str| {
+        let words = [
+            "deploy",
+            "--image",
+            image,
+            "--smoke-checks=false",
+            "--ha=false",
+        ];
+        run_as(&ci, token, &words)
+    };
+
+    let elsewhere = made(
+        &cli,
+        &["deploy", "-a", "stage", "--source", "203.0.113.0/24"],
+    );
+    let status = ["status", "-a", "stage"];
+    let refused = run_as(&ci, &elsewhere, &status);
+    let why = "the token's caveat Sources refuses this: it comes from 127.0.0.1; it is good from 203.0.113.0/24";
+    assert!(refused.refused().contains(why), "{refused:?}");
+    let refused = push(&elsewhere, "stage/web:v1").unwrap_err();
+    assert!(refused.contains("caveat Sources"), "{refused}");
+
+    let words = [
+        "--source",
+        "127.0.0.0/8",
+        "--image",
+        "registry.fly.io/stage/web",
+    ];
+    let here = made(
+        &cli,
+        &[&["deploy", "-a", "stage", "-n", "here"], &words[..]].concat(),
+    );
+    run_as(&ci, &here, &status).ok();
+    let refused = push(&here, "stage/other:v1").unwrap_err();
+    assert!(refused.contains("caveat Images"), "{refused}");
+    push(&here, "stage/web:v1").unwrap();
+    let refused = deploy(&here, "hello:latest");
+    assert!(refused.refused().contains("caveat Images"), "{refused:?}");
+    deploy(&here, "registry.fly.io/stage/web:v1").ok();
+
+    let narrowed = cli.run(["-t", &here, "tokens", "attenuate", "--region", "zzz"]);
+    let narrowed = narrowed.ok().trim();
+    let refused = deploy(narrowed, "registry.fly.io/stage/web:v1");
+    assert!(refused.refused().contains("caveat Regions"), "{refused:?}");
+    let shown = cli.run(["-t", narrowed, "tokens", "debug"]);
+    for kind in ["Sources", "Images", "Regions"] {
+        assert!(shown.ok().contains(kind), "{shown:?}");
+    }
+
+    // Both were used from here for the first time, whether that was allowed or not.
+    let audit = cli.run(["audit", "--json", "--kind", "token.source", "-n", "500"]);
+    let events: Vec<Value> = audit
+        .ok()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events[0]["after"]["source"], "127.0.0.1/32");
+    assert_eq!(events[0]["after"]["name"], "here");
 }
 
 #[test]

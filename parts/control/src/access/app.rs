@@ -5,7 +5,7 @@ use http::request::Parts;
 use mayfly_control_store::{App, StoreError};
 use mayfly_types::AppName;
 
-use super::{Caller, path_part};
+use super::{Allowance, Caller, path_part};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::limits::charge_app;
@@ -28,6 +28,10 @@ impl FromRequestParts<Arc<Cloud>> for AppAccess {
 }
 
 impl AppAccess {
+    pub(crate) fn allowance(&self) -> Allowance {
+        self.caller.allowance(&self.app)
+    }
+
     /// The app, whatever is to be done with it.
     pub(super) async fn seen(parts: &mut Parts, cloud: &Arc<Cloud>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, cloud).await?;

@@ -1,13 +1,15 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{Extensions, StatusCode, header};
 use mayfly_access::{Action, Caveat, Request, Roles};
 use mayfly_control_store::{App, By, Membership, Org, OrgKind, Role, Token, User};
+use mayfly_net::PeerAddr;
 use mayfly_types::{MachineId, OrgId};
 
-use super::grant::{Grant, holder_of, seconds};
+use super::grant::{Grant, Presented, holder_of, seconds};
 use super::need::{Need, need};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
@@ -23,10 +25,11 @@ pub(crate) struct Caller {
     pub(crate) identity: Identity,
     pub(crate) orgs: Vec<Membership>,
     pub(super) need: Need,
-    grant: Grant,
+    pub(super) grant: Grant,
     /// Seconds since 1970 UTC.
     now: i64,
     from_machine: Option<MachineId>,
+    source: Option<IpAddr>,
     request_id: Option<String>,
 }
 
@@ -138,6 +141,7 @@ impl Caller {
             feature: self.need.feature,
             mutation: self.need.mutation,
             from_machine: self.from_machine.map(|id| id.to_string()),
+            source: self.source,
             ..Request::default()
         }
     }
@@ -242,6 +246,7 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
         let need = need(&parts.method, path.map_or("", MatchedPath::as_str));
         let now = seconds(cloud.now());
         let from_machine = at_door_of(parts);
+        let source = source_of(&parts.extensions);
         if let Some(machine) = unaccompanied(parts) {
             let machine = cloud.store.machine(machine).await?;
             charge_user(parts, machine.id.as_str())?;
@@ -256,6 +261,7 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
                 grant: Grant::Everything,
                 now,
                 from_machine,
+                source,
                 request_id,
             });
         }
@@ -269,10 +275,16 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
             })?
             .to_str()
             .map_err(|_| ApiError::unauthorized("the Authorization header is not text"))?;
-        let Some(holder) = holder_of(cloud, header).await? else {
-            return Err(ApiError::unauthorized(
-                "the token is not known, has expired or was revoked",
-            ));
+        let holder = match holder_of(cloud, header, source).await? {
+            Presented::By(holder) => *holder,
+            Presented::FromElsewhere(denied) => {
+                return Err(ApiError::forbidden(denied.to_string()));
+            }
+            Presented::ByNobody => {
+                return Err(ApiError::unauthorized(
+                    "the token is not known, has expired or was revoked",
+                ));
+            }
         };
         charge_user(parts, &holder.user.id.to_string())?;
         let narrowed = matches!(holder.grant, Grant::Narrowed(_));
@@ -292,9 +304,16 @@ impl FromRequestParts<Arc<Cloud>> for Caller {
             grant: holder.grant,
             now,
             from_machine,
+            source,
             request_id,
         })
     }
+}
+
+/// Where a request comes from, as far as the connection tells.
+fn source_of(extensions: &Extensions) -> Option<IpAddr> {
+    let peer = extensions.get::<PeerAddr>();
+    peer.map(|PeerAddr(address)| address.ip())
 }
 
 /// A caller, or somebody without a token, where both may come.

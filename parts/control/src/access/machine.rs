@@ -6,7 +6,7 @@ use http::request::Parts;
 use mayfly_access::{Action, Request};
 use mayfly_control_store::{App, Machine, StoreError};
 
-use super::{AppAccess, Caller, path_part};
+use super::{Allowance, AppAccess, Caller, path_part};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::limits::charge_machine;
@@ -23,12 +23,20 @@ pub(crate) struct MachineAccess {
 }
 
 impl MachineAccess {
+    /// What this request does to the machine.
+    fn request(&self) -> Request {
+        request_for(&self.caller, &self.app, &self.machine)
+    }
+
+    pub(crate) fn allowance(&self) -> Allowance {
+        self.caller.allowance_of(self.request())
+    }
+
     /// Holds that the token allows this command in this machine.
     pub(crate) fn may_run(&self, command: &[String]) -> Result<(), ApiError> {
         let request = Request {
-            machine: Some(self.machine.id.to_string()),
             command: Some(command.to_vec()),
-            ..self.caller.request_for(&self.app)
+            ..self.request()
         };
         self.caller.allow(self.app.org_id, request)
     }
@@ -36,9 +44,8 @@ impl MachineAccess {
     /// Holds that the token allows the end of this machine, on the way of something else.
     pub(crate) fn may_destroy(&self) -> Result<(), ApiError> {
         let request = Request {
-            machine: Some(self.machine.id.to_string()),
             action: Action::DELETE,
-            ..self.caller.request_for(&self.app)
+            ..self.request()
         };
         self.caller.allow(self.app.org_id, request)
     }
@@ -54,6 +61,20 @@ impl MachineAccess {
         Ok(self
             .machine
             .check_lease(self.nonce.as_deref(), cloud.now())?)
+    }
+}
+
+/// Where a machine is matters to what changes it.
+fn request_for(caller: &Caller, app: &App, machine: &Machine) -> Request {
+    let request = caller.request_for(app);
+    let regions = match request.action {
+        Action::READ => Vec::new(),
+        _ => vec![machine.region.to_string()],
+    };
+    Request {
+        machine: Some(machine.id.to_string()),
+        regions,
+        ..request
     }
 }
 
@@ -75,11 +96,7 @@ impl FromRequestParts<Arc<Cloud>> for MachineAccess {
         };
         charge_machine(parts, app.org_id.as_str(), machine.id.as_str())?;
         if !caller.need.runs_command {
-            let request = Request {
-                machine: Some(machine.id.to_string()),
-                ..caller.request_for(&app)
-            };
-            caller.allow(app.org_id, request)?;
+            caller.allow(app.org_id, request_for(&caller, &app, &machine))?;
         }
         let nonce = parts
             .headers

@@ -12,6 +12,7 @@ use mayfly_types::{AppId, ImageRef};
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
+use crate::access::Allowance;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::given_name::given_name;
@@ -178,6 +179,7 @@ impl Cloud {
             owner: app.name.to_string(),
             idempotency: None,
             rights: Rights::Builder,
+            allowance: Allowance::unlimited(),
             id: None,
             by: by.clone(),
         };
@@ -204,6 +206,7 @@ impl Cloud {
             nonce: None,
             skip_launch: false,
             rights: Rights::Builder,
+            allowance: Allowance::unlimited(),
             by: by.clone(),
         };
         let cloud = self.clone();

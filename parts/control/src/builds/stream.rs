@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
+use mayfly_access::NamedImage;
 use mayfly_builder::{Finding, Order, Output, Push};
 use mayfly_control_store::{App, By, Machine, Org};
 use mayfly_host_api::{ExecExit, ExecInput, ExecOutput, ExecSession};
@@ -63,6 +64,12 @@ pub(crate) async fn start(
         .retry_after(10));
     };
     let by = access.caller.by(&cloud);
+    // What is built has no digest yet.
+    let built = NamedImage {
+        repositories: cloud.own_names(access.app.name.as_str()),
+        digest: None,
+    };
+    access.allowance().permit([built], [])?;
     let org = access.caller.org(access.app.org_id).cloned();
     let org = org.ok_or_else(ApiError::internal)?;
     let build = Build {

@@ -14,7 +14,7 @@ use mayfly_wire::CreateMachine;
 
 use super::lease::{fresh_nonce, lease_ttl};
 use super::prepare::WrittenConfig;
-use crate::access::AppAccess;
+use crate::access::{Allowance, AppAccess};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::given_name::given_name;
@@ -55,6 +55,7 @@ pub(crate) struct Order {
     pub(crate) owner: String,
     pub(crate) idempotency: Option<IdempotencyKey>,
     pub(crate) rights: Rights,
+    pub(crate) allowance: Allowance,
     /// The id it is to have, if somebody wrote that down already.
     pub(crate) id: Option<MachineId>,
     pub(crate) by: By,
@@ -103,6 +104,7 @@ impl Order {
                 at: None,
             },
             rights: Rights::Ordinary,
+            allowance: access.allowance(),
             id: None,
             by: caller.by(cloud),
             config,
@@ -123,6 +125,7 @@ impl Order {
         let prepared = cloud
             .prepare(&self.app, host.api.as_ref(), config, self.secrets)
             .await?;
+        cloud.check_allowance(&self.allowance, &prepared, &self.region)?;
         let mut version = prepared.version;
         version.spec.rights = self.rights;
         let launch = match self.skip_launch {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use mayfly_control_store::{App, NewVersion, StoreError};
 use mayfly_host_api::{HostApi, HostError, ImageInfo};
 use mayfly_machine::{FileContent, FileSpec, MachineSpec};
-use mayfly_types::{ErrorKind, ImageRef, InstanceId, Secret};
+use mayfly_types::{ErrorKind, ImageRef, InstanceId, Region, Secret};
 use mayfly_wire::{MachineConfig, read_value};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::access::Allowance;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::registry::images_of;
@@ -56,6 +57,17 @@ impl Cloud {
             },
             secrets: secrets.values,
         })
+    }
+
+    /// Holds that whoever asked may have the images of a version run in a region.
+    pub(super) fn check_allowance(
+        &self,
+        allowance: &Allowance,
+        prepared: &Prepared,
+        region: &Region,
+    ) -> Result<(), ApiError> {
+        let images = images_of(&prepared.version.spec).map(|image| self.named(image));
+        allowance.permit(images, [region.clone()])
     }
 
     /// An image for an app by the digest it stands for now, as a host of this cloud sees it.

@@ -10,7 +10,7 @@ use mayfly_wire::UpdateMachine;
 
 use super::lease::{fresh_nonce, lease_ttl};
 use super::prepare::WrittenConfig;
-use crate::access::MachineAccess;
+use crate::access::{Allowance, MachineAccess};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::ConfigBody;
@@ -56,6 +56,7 @@ pub(crate) struct Change {
     pub(crate) skip_launch: bool,
     /// What the version may do; a user's are always ordinary.
     pub(crate) rights: Rights,
+    pub(crate) allowance: Allowance,
     pub(crate) by: By,
 }
 
@@ -74,6 +75,7 @@ impl Change {
             .map_err(|error| ApiError::unreadable(format!("current_version: {error}")))?;
         Ok(Change {
             by: access.caller.by(cloud),
+            allowance: access.allowance(),
             app: access.app,
             machine: access.machine,
             config: request.config.zip(body.config),
@@ -95,6 +97,7 @@ impl Change {
         let mut prepared = cloud
             .prepare(&self.app, host.as_ref(), self.config, self.secrets)
             .await?;
+        cloud.check_allowance(&self.allowance, &prepared, &self.machine.region)?;
         prepared.version.spec.rights = self.rights;
         let machine = cloud
             .store

@@ -1,20 +1,21 @@
 //! `/v1/apps/<app>/releases`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use mayfly_appconfig::AppConfig;
-use mayfly_control_store::{By, NewRelease, Release, ReleaseStatus, StoreError};
+use mayfly_control_store::{By, MachineFilter, NewRelease, Release, ReleaseStatus, StoreError};
 use mayfly_types::{EventSeq, ImageRef, Region, ReleaseId};
 use mayfly_wire::{CreateRelease, RollbackRelease};
 use serde_json::{Value, json};
 
+use super::content::group_of;
 use super::options::Options;
 use super::view::{summary, whole};
-use crate::access::AppAccess;
+use crate::access::{Allowance, AppAccess};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
@@ -113,7 +114,9 @@ pub(crate) async fn create(
     };
     let by = access.caller.by(&cloud);
     let position = cloud.store.newest_event().await?;
-    let release = cloud.record_release(new, options, by).await?;
+    let release = cloud
+        .record_release(new, options, &access.allowance(), by)
+        .await?;
     Ok((StatusCode::CREATED, Json(created(release, position))))
 }
 
@@ -139,7 +142,10 @@ pub(crate) async fn rollback(
     let (owner, by) = (access.caller.name(), access.caller.by(&cloud));
     let keep_secrets = request.keep_secrets == Some(true);
     let position = cloud.store.newest_event().await?;
-    let release = cloud.roll_back_to(&target, keep_secrets, owner, by).await?;
+    let allowance = access.allowance();
+    let release = cloud
+        .roll_back_to(&target, keep_secrets, owner, &allowance, by)
+        .await?;
     Ok((StatusCode::CREATED, Json(created(release, position))))
 }
 
@@ -285,10 +291,48 @@ impl Cloud {
         &self,
         new: NewRelease,
         options: Options,
+        allowance: &Allowance,
         by: By,
     ) -> Result<Release, ApiError> {
+        let images = new.image.iter().map(|image| self.named(image));
+        let regions = self.regions_of(&new, &options).await?;
+        allowance.permit(images, regions)?;
         let contains = move |older: &Release| options.contain(&Options::of_release(older));
         Ok(self.store.create_release(new, contains, by).await?)
+    }
+
+    /// Where a release makes or changes machines.
+    async fn regions_of(
+        &self,
+        new: &NewRelease,
+        options: &Options,
+    ) -> Result<BTreeSet<Region>, ApiError> {
+        if !options.scale.is_empty() {
+            let targets = options.scale.iter();
+            return Ok(targets.map(|target| target.region.clone()).collect());
+        }
+        let filter = MachineFilter {
+            app: Some(new.app_id),
+            ..MachineFilter::default()
+        };
+        let mut regions: BTreeSet<Region> = options.regions.iter().cloned().collect();
+        for machine in self.store.machines(filter).await? {
+            if options.concerns(
+                machine.id.as_str(),
+                machine.region.as_str(),
+                &group_of(&machine),
+            ) {
+                regions.insert(machine.region);
+            }
+        }
+        if regions.is_empty() {
+            let primary = new.config.as_ref().and_then(|config| {
+                let code = config.get("primary_region")?.as_str()?;
+                self.regions().find(code).ok()
+            });
+            regions.insert(primary.unwrap_or_else(|| self.regions().default_region().clone()));
+        }
+        Ok(regions)
     }
 
     /// Records the content of an earlier release as a new one.
@@ -297,6 +341,7 @@ impl Cloud {
         target: &Release,
         keep_secrets: bool,
         owner: String,
+        allowance: &Allowance,
         by: By,
     ) -> Result<Release, ApiError> {
         let secrets = match keep_secrets {
@@ -333,6 +378,6 @@ impl Cloud {
             description: format!("Rollback to v{}", target.number),
             owner,
         };
-        self.record_release(new, options, by).await
+        self.record_release(new, options, allowance, by).await
     }
 }

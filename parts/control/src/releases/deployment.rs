@@ -23,6 +23,7 @@ use super::machines::{Fleet, runs};
 use super::make::Made;
 use super::one_off::Outcome;
 use super::options::Options;
+use crate::access::Allowance;
 use crate::cloud::Cloud;
 use crate::machines::prepare::WrittenConfig;
 use crate::machines::update::Change;
@@ -379,6 +380,7 @@ impl<'a> Deployment<'a> {
                     nonce: Some(self.cloud.release_nonce(self.release)),
                     skip_launch: !runs(machine.state),
                     rights: Rights::Ordinary,
+                    allowance: Allowance::unlimited(),
                     by: self.cloud.by_platform(),
                 }
                 .carry_out(self.cloud.clone())
@@ -474,7 +476,10 @@ impl<'a> Deployment<'a> {
         let store = &self.cloud.store;
         if let Some(target) = store.complete_release(self.app.id, before).await? {
             let owner = self.release.owner.clone();
-            self.cloud.roll_back_to(&target, false, owner, by).await?;
+            let allowance = Allowance::unlimited();
+            self.cloud
+                .roll_back_to(&target, false, owner, &allowance, by)
+                .await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
 use super::error::StepError;
+use crate::access::Allowance;
 use crate::cloud::Cloud;
 use crate::machines::create::Order;
 use crate::machines::prepare::WrittenConfig;
@@ -99,6 +100,7 @@ impl Cloud {
                 expires_at: self.now() + KEY_KEPT,
             }),
             rights: Rights::Ordinary,
+            allowance: Allowance::unlimited(),
             id: None,
             by: self.by_platform(),
         };

@@ -70,6 +70,8 @@ pub(crate) async fn move_app(
     };
     let position = cloud.store.newest_event().await?;
     let by = access.caller.by(&cloud);
-    let release = cloud.record_release(new, options, by).await?;
+    let release = cloud
+        .record_release(new, options, &access.allowance(), by)
+        .await?;
     Ok((StatusCode::CREATED, Json(created(release, position))))
 }

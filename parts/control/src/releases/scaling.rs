@@ -377,6 +377,8 @@ async fn record(
     };
     let position = cloud.store.newest_event().await?;
     let by = access.caller.by(cloud);
-    let release = cloud.record_release(new, options, by).await?;
+    let release = cloud
+        .record_release(new, options, &access.allowance(), by)
+        .await?;
     Ok(created(release, position))
 }

@@ -189,6 +189,54 @@ async fn tokens_are_narrowed_without_asking() {
 }
 
 #[tokio::test]
+async fn a_token_is_limited_to_images_regions_and_sources() {
+    let stage = Stage::set().await;
+    let (machine, _) = stage.machine(sleeper()).await;
+    let wish = json!({"profile": "deploy", "app": "stage"});
+    let ci = token(&stage, "personal", wish).await;
+    let machines = "/v1/apps/stage/machines";
+    let make = json!({"config": sleeper()});
+    let limited = |kind: &str, field: &str, allowed: &str| {
+        narrowed(&ci, json!([{"type": kind, "body": {field: [allowed]}}]))
+    };
+    let holder = limited("Images", "images", "docker.io/library/sleeper");
+    holder.post(machines, make.clone()).await.expect(200);
+    let config = json!({"config": sleeper()});
+    holder.post(&machine, config.clone()).await.expect(200);
+    let holder = limited("Images", "images", "other");
+    for (path, body) in [(machines, &make), (machine.as_str(), &config)] {
+        let refused = holder.post(path, body.clone()).await.refused(403);
+        assert!(refused.contains("the token's caveat Images"), "{refused}");
+        assert!(refused.contains("docker.io/library/sleeper"), "{refused}");
+    }
+    holder.get(&machine).await.expect(200);
+
+    let holder = limited("Regions", "regions", "zzz");
+    let stop = format!("{machine}/stop");
+    let nothing = json!({});
+    for (path, body) in [
+        (machines, &make),
+        (machine.as_str(), &config),
+        (stop.as_str(), &nothing),
+    ] {
+        let refused = holder.post(path, body.clone()).await.refused(403);
+        assert!(refused.contains("the token's caveat Regions"), "{refused}");
+    }
+    holder.get(&machine).await.expect(200);
+    let there = stage.get(&machine).await.expect(200);
+    let holder = limited("Regions", "regions", there["region"].as_str().unwrap());
+    holder.post(&stop, nothing.clone()).await.expect(200);
+
+    // Nobody says here where requests come from.
+    let holder = limited("Sources", "sources", "203.0.113.0/24");
+    let refused = holder.get(&machine).await.refused(403);
+    assert!(
+        refused.contains("is not known; it is good from 203.0.113.0/24"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn tokens_are_listed_and_revoked() {
     let stage = Stage::set().await;
     let wish = json!({"profile": "deploy", "app": "stage", "name": "ci"});

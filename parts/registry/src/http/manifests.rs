@@ -3,11 +3,13 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderName, Method, StatusCode, header};
+use mayfly_content::digest_of;
 use mayfly_types::Digest;
 use serde_json::{Value, json};
 
 use super::Desk;
 use super::answer::{CONTENT_DIGEST, empty, set};
+use super::door::Visitor;
 use super::query::Query;
 use crate::RegistryError;
 use crate::document::{DOCUMENT_BYTES_MAX, Record};
@@ -25,6 +27,7 @@ impl Desk {
         &self,
         parts: &Parts,
         repository: &Repository,
+        visitor: &Visitor,
         reference: Reference,
         body: Body,
     ) -> Result<Response, RegistryError> {
@@ -65,6 +68,9 @@ impl Desk {
                         what: "a manifest",
                         bytes_max: DOCUMENT_BYTES_MAX as u64,
                     })?;
+                self.door
+                    .admit_image(visitor, repository, digest_of(&bytes))
+                    .await?;
                 let record = self
                     .registry
                     .with(move |shared| {

@@ -9,6 +9,7 @@ use mayfly_types::{Digest, ImageRef};
 use tracing::{info, warn};
 
 use super::Desk;
+use super::door::Visitor;
 use super::path::Page;
 use super::query::Query;
 use crate::collect::is_older;
@@ -38,6 +39,7 @@ impl Desk {
     pub(super) async fn serve_mirrored(
         &self,
         parts: &Parts,
+        visitor: &Visitor,
         name: RepositoryName,
         page: Page,
         query: &Query,
@@ -61,7 +63,8 @@ impl Desk {
             Page::Referrers(subject) => self.referrers(method, &here, subject, query).await,
             Page::Manifest(reference) => {
                 self.bring_manifest(&image, &here, &reference).await?;
-                self.manifest(parts, &here, reference, Body::empty()).await
+                self.manifest(parts, &here, visitor, reference, Body::empty())
+                    .await
             }
             Page::Blob(digest) => {
                 self.bring_blob(&image, &here, digest).await?;

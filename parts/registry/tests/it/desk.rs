@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use mayfly_net::{ServeConfig, serve};
 use mayfly_registry::{
     Access, AccessError, Collected, Collector, Door, Entry, Needed, Registry, RegistrySettings,
-    Right, router,
+    Right, Shown, router,
 };
 use mayfly_runtime::{LoopBoard, SystemClock, SystemEntropy, TaskSet};
 use mayfly_testing::{Answer, Method, send};
@@ -31,17 +31,18 @@ pub(crate) struct People(pub(crate) Mutex<Needed>);
 impl Access for People {
     async fn entry(
         &self,
-        token: &Secret,
-        app: Option<(&AppName, Right)>,
+        shown: &Shown,
+        app: Option<(&AppName, Right<'_>)>,
     ) -> Result<Entry, AccessError> {
-        let own = match token.reveal() {
+        let token = shown.token.reveal();
+        let own = match token {
             "ann" | "rob" => "web",
             "bob" => "shop",
             _ => return Ok(Entry::Stranger),
         };
         match app {
             None => Ok(Entry::Granted(None)),
-            Some((app, Right::Push)) if app.as_str() == own && token.reveal() == "rob" => {
+            Some((app, Right::Push | Right::Name(..))) if app.as_str() == own && token == "rob" => {
                 Ok(Entry::ReadsOnly)
             }
             Some((app, _)) if app.as_str() == own => Ok(Entry::Granted(self.app(app).await?)),

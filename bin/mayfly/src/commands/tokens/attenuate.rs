@@ -6,27 +6,32 @@ use clap::Args;
 use mayfly_access::{caveats_from_json, header_of};
 
 use super::Given;
+use super::limits::Limits;
 use crate::context::Context;
 use crate::failure::Failure;
 
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  echo '[{\"type\": \"Action\", \"body\": \"r\"}]' | tokens attenuate -t \"$TOKEN\"\n  \
-                  tokens attenuate --file caveats.json"
+                  tokens attenuate --file caveats.json\n  tokens attenuate -t \"$TOKEN\" --source 203.0.113.0/24 --region fra"
 )]
 pub(crate) struct Attenuate {
-    /// File with the caveats as a JSON list; stdin unless given
+    /// File with the caveats as a JSON list; stdin unless this or one of the following is given
     #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 impl Attenuate {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let mut given = Given::read(context)?;
+        self.limits.narrow(&mut given.permissions)?;
         let text = match &self.file {
             Some(path) => {
                 std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?
             }
+            None if !self.limits.is_empty() => "[]".to_owned(),
             None => {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text)?;

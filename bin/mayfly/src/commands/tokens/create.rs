@@ -4,6 +4,7 @@ use mayfly_access::{
 };
 use serde_json::json;
 
+use super::limits::Limits;
 use crate::client::{Api, NewToken};
 use crate::context::{AppFlags, Context, JsonFlag, chosen_org};
 use crate::failure::Failure;
@@ -31,12 +32,15 @@ struct Wish {
     #[arg(short = 'x', long, value_name = "DURATION", default_value = "8760h")]
     expiry: String,
     #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
     json: JsonFlag,
 }
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  tokens create deploy --app hello --expiry 720h\n  tokens create deploy -a hello -n ci"
+    after_help = "Examples:\n  tokens create deploy --app hello --expiry 720h\n  tokens create deploy -a hello -n ci\n  \
+                  tokens create deploy -a hello --source 203.0.113.0/24 --image registry.fly.io/hello --region fra"
 )]
 pub(crate) struct Deploy {
     #[command(flatten)]
@@ -293,7 +297,9 @@ async fn make(api: &Api, org: &str, new: &NewToken<'_>) -> anyhow::Result<Macaro
 }
 
 fn print(context: &Context, wish: &Wish, tokens: &[Macaroon]) -> anyhow::Result<()> {
-    let text = header_of(tokens);
+    let mut tokens = tokens.to_vec();
+    wish.limits.narrow(&mut tokens)?;
+    let text = header_of(&tokens);
     match wish.json.json {
         true => Ok(context.out.json(&json!({ "token": text }))?),
         false => Ok(context.out.line(&text)?),

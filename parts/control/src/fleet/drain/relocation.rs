@@ -10,6 +10,7 @@ use serde_json::value::to_raw_value;
 use tracing::{info, warn};
 
 use super::rule::{Readiness, readiness};
+use crate::access::Allowance;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::machines::checks::Checks;
@@ -140,6 +141,7 @@ impl Relocation<'_> {
             owner: "hosts drain".to_owned(),
             idempotency: None,
             rights: Rights::Ordinary,
+            allowance: Allowance::unlimited(),
             id: Some(self.moving.replacement_id),
             by: cloud.by_platform(),
         };
@@ -211,6 +213,7 @@ impl Relocation<'_> {
                 nonce: None,
                 skip_launch: true,
                 rights: Rights::Ordinary,
+                allowance: Allowance::unlimited(),
                 by: cloud.by_platform(),
             }
             .carry_out(cloud.clone())

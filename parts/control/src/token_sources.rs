@@ -1,0 +1,62 @@
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
+
+use mayfly_control_store::{By, StoreError, Token, User};
+use mayfly_types::{IpRange, TokenId};
+
+use crate::cloud::Cloud;
+
+/// Beyond so many the store is asked again.
+const KNOWN_MAX: usize = 16_384;
+
+/// Where tokens were used from, as far as this process knows: what is here is in the store.
+#[derive(Default)]
+pub(crate) struct TokenSources(Mutex<HashSet<(TokenId, IpRange)>>);
+
+impl TokenSources {
+    fn knows(&self, seen: (TokenId, IpRange)) -> bool {
+        let known = self.0.lock().expect("no holder of this lock panics");
+        known.contains(&seen)
+    }
+
+    fn add(&self, seen: (TokenId, IpRange)) {
+        let mut known = self.0.lock().expect("no holder of this lock panics");
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(seen);
+    }
+}
+
+impl Cloud {
+    /// Leaves an event if a token that was made for others comes from somewhere for the first time.
+    pub(crate) async fn note_source(
+        &self,
+        token: &Token,
+        user: &User,
+        source: Option<IpAddr>,
+    ) -> Result<(), StoreError> {
+        let Some(source) = source.map(range_of) else {
+            return Ok(());
+        };
+        let seen = (token.id, source);
+        if self.token_sources.knows(seen) {
+            return Ok(());
+        }
+        let by = By::user(self.now(), user.id, None);
+        self.store.note_token_source(token, source, by).await?;
+        self.token_sources.add(seen);
+        Ok(())
+    }
+}
+
+/// One place: an address, or of IPv6 the 64 bits that one customer has.
+fn range_of(source: IpAddr) -> IpRange {
+    match source.to_canonical() {
+        IpAddr::V6(address) if address != Ipv6Addr::LOCALHOST => {
+            IpRange::new(address.into(), 64).expect("an address of IPv6 has 128 bits")
+        }
+        address => address.into(),
+    }
+}
