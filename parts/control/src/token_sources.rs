@@ -2,8 +2,10 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 
-use mayfly_control_store::{By, StoreError, Token, User};
+use mayfly_control_store::{By, Token, User};
+use mayfly_runtime::report;
 use mayfly_types::{IpRange, TokenId};
+use tracing::warn;
 
 use crate::cloud::Cloud;
 
@@ -30,24 +32,21 @@ impl TokenSources {
 }
 
 impl Cloud {
-    /// Leaves an event if a token that was made for others comes from somewhere for the first time.
-    pub(crate) async fn note_source(
-        &self,
-        token: &Token,
-        user: &User,
-        source: Option<IpAddr>,
-    ) -> Result<(), StoreError> {
+    /// Leaves an event if a token that was made for others comes from somewhere for the first time. A store that takes
+    /// nothing now, such as on a full disk, is asked again the next time: that is no reason to refuse anybody.
+    pub(crate) async fn note_source(&self, token: &Token, user: &User, source: Option<IpAddr>) {
         let Some(source) = source.map(range_of) else {
-            return Ok(());
+            return;
         };
         let seen = (token.id, source);
         if self.token_sources.knows(seen) {
-            return Ok(());
+            return;
         }
         let by = By::user(self.now(), user.id, None);
-        self.store.note_token_source(token, source, by).await?;
-        self.token_sources.add(seen);
-        Ok(())
+        match self.store.note_token_source(token, source, by).await {
+            Ok(()) => self.token_sources.add(seen),
+            Err(error) => warn!(error = report(&error), "the source of a token is not noted"),
+        }
     }
 }
 

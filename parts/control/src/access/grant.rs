@@ -155,7 +155,7 @@ pub(crate) async fn holder_of(
         let Some(Known { token, user }) = known else {
             continue;
         };
-        cloud.note_source(&token, &user, source).await?;
+        cloud.note_source(&token, &user, source).await;
         if let Err(denied) = permits_source(&verified.caveats, source) {
             elsewhere = Some(denied);
             continue;
