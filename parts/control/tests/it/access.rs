@@ -227,13 +227,17 @@ async fn a_token_is_limited_to_images_regions_and_sources() {
     let holder = limited("Regions", "regions", there["region"].as_str().unwrap());
     holder.post(&stop, nothing.clone()).await.expect(200);
 
-    // Nobody says here where requests come from.
     let holder = limited("Sources", "sources", "203.0.113.0/24");
     let refused = holder.get(&machine).await.refused(403);
-    assert!(
-        refused.contains("is not known; it is good from 203.0.113.0/24"),
-        "{refused}"
-    );
+    assert!(refused.contains("the token's caveat Sources"), "{refused}");
+    let holder = limited("Sources", "sources", "127.0.0.1");
+    holder.get(&machine).await.expect(200);
+    let events = stage.get("/v1/events?limit=1000").await.expect(200);
+    let sources = events["events"].as_array().unwrap().iter();
+    let sources: Vec<&Value> = sources
+        .filter(|event| event["kind"] == "token.source")
+        .collect();
+    assert_eq!(sources.len(), 1, "{sources:?}");
 }
 
 #[tokio::test]
