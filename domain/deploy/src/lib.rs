@@ -4,6 +4,7 @@
 //! goes on after a crash by looking again. [`readiness`] says whether a machine that has the release may count as up.
 //! Who makes machines, what is in them and where the release is recorded is not known here.
 
+mod autoscale;
 mod next;
 mod readiness;
 mod scale;
@@ -12,6 +13,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
+pub use autoscale::{Bounds, FULL, Load, Pace, Resize, Scaled, Scope, Since, Standing, autoscale};
 pub use next::{Group, Member, Stage, Step, Turn, next};
 pub use readiness::{CheckNow, Readiness, Seen, readiness};
 pub use scale::{Counted, Target, TooFewRegions, scale, spread};
