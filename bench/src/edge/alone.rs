@@ -113,6 +113,7 @@ async fn run() -> Result<()> {
         replay_sources: Vec::new(),
         egress: Vec::new(),
         policies: Vec::new(),
+        autoscaled: false,
     };
     let catalog = watch::Sender::new(Arc::new(vec![Arc::new(entry)]));
     let mut directory = Directory::default();

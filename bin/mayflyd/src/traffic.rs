@@ -308,6 +308,7 @@ mod tests {
                     region: "iad".parse().unwrap(),
                 })
                 .collect(),
+            autoscaled: false,
             policies,
         })
     }

@@ -264,6 +264,7 @@ mod tests {
             replay_sources: Vec::new(),
             egress: Vec::new(),
             policies: Vec::new(),
+            autoscaled: false,
         })
     }
 

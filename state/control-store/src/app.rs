@@ -9,8 +9,8 @@ use crate::event::{NOTHING, Subject, append};
 use crate::organization::words;
 use crate::store::next_number;
 use crate::{
-    By, ControlStore, IdempotencyKey, StoreError, address, app_expiry, app_secret, hostname,
-    idempotency, network, network_policy, organization, release, token,
+    By, ControlStore, IdempotencyKey, StoreError, address, app_expiry, app_secret, autoscale,
+    hostname, idempotency, network, network_policy, organization, release, token,
 };
 
 /// A named set of machines.
@@ -238,6 +238,7 @@ impl ControlStore {
             app_expiry::set(tx, id, None)?;
             app_secret::forget_app(tx, id)?;
             release::forget_app(tx, id)?;
+            autoscale::forget_app(tx, id)?;
             token::revoke_of_app(tx, id, &by)?;
             tx.execute(DELETE, args![id.as_str(), by.at])?;
             address::release_all(tx, id)?;

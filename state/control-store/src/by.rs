@@ -4,7 +4,7 @@ use mayfly_types::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
     pub at: Timestamp,
-    /// `user:<id>`, `machine:<id>`, `host:<id>`, `wireguard_token:<name>` or `platform`.
+    /// `user:<id>`, `machine:<id>`, `host:<id>`, `wireguard_token:<name>`, `autoscaler` or `platform`.
     pub actor: String,
     /// The id of the request or of the event that led to this.
     pub cause: Option<String>,
@@ -16,6 +16,15 @@ impl By {
         By {
             at,
             actor: "platform".to_owned(),
+            cause: None,
+        }
+    }
+
+    /// The rules by which machines come and go with the load.
+    pub fn autoscaler(at: Timestamp) -> By {
+        By {
+            at,
+            actor: "autoscaler".to_owned(),
             cause: None,
         }
     }

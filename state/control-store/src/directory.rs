@@ -9,7 +9,10 @@ use crate::{ControlStore, StoreError, address, network_policy, replay_source};
 /// Apps asked for in one statement; SQLite and PostgreSQL both take far more placeholders.
 const BATCH: usize = 500;
 
-const APPS: &str = "SELECT id, name, org_id, network_id FROM app WHERE deleted_at IS NULL";
+const APPS: &str = "
+    SELECT id, name, org_id, network_id,
+           (SELECT COUNT(*) FROM autoscale_rule WHERE autoscale_rule.app_id = app.id) AS autoscale_rules
+      FROM app WHERE deleted_at IS NULL";
 
 const IDS_OF_ORG: &str = "SELECT id FROM app WHERE org_id = $1 AND deleted_at IS NULL";
 
@@ -95,5 +98,6 @@ fn from_row(row: &Row) -> Result<DirectoryApp, StoreError> {
         replay_sources: Vec::new(),
         egress: Vec::new(),
         policies: Vec::new(),
+        autoscaled: row.get::<i64>("autoscale_rules")? > 0,
     })
 }

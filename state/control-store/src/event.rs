@@ -11,7 +11,7 @@ use crate::{By, ControlStore, StoreError};
 pub struct Event {
     pub seq: EventSeq,
     pub at: Timestamp,
-    /// `user:<id>`, `host:<id>` or `platform`.
+    /// `user:<id>`, `host:<id>`, `autoscaler` or `platform`.
     pub actor: String,
     /// `app.create`, `machine.update`, `machine.state`, …
     pub kind: String,

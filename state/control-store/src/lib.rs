@@ -15,6 +15,7 @@ mod app_expiry;
 mod app_move;
 mod app_secret;
 mod audit;
+mod autoscale;
 mod bootstrap;
 mod by;
 mod certificate;
@@ -52,6 +53,7 @@ pub use address::{Address, AddressKind, AddressNetwork, AddressSource, NewAddres
 pub use app::{App, AppFilter, AppStatus, NewApp};
 pub use app_secret::{AppSecret, MachineSecrets, SealedSecret, SecretChange, SecretSet};
 pub use audit::AuditFilter;
+pub use autoscale::{AutoscaleAction, AutoscaleChange, AutoscaleRule, NewAutoscaleRule};
 pub use bootstrap::FirstStart;
 pub use by::By;
 pub use certificate::{CertificateSource, NewCertificate, StoredCertificate};

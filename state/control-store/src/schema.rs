@@ -86,4 +86,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "token sources",
         sql: include_str!("schema/0017_token_sources.sql"),
     },
+    Migration {
+        version: 18,
+        name: "autoscale",
+        sql: include_str!("schema/0018_autoscale.sql"),
+    },
 ];

@@ -4,6 +4,7 @@
 //! from the last of each, and asks nobody while it serves.
 
 mod gateway;
+mod load;
 mod network_policy;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,6 +14,7 @@ use mayfly_types::{AppId, AppName, HostId, MachineId, NetworkId, OrgId, PeerKey,
 use serde::{Deserialize, Serialize};
 
 pub use gateway::{GatewayApi, GatewayInfo, PeerReport, peer_range};
+pub use load::{EdgeLoad, MachineLoad, ServiceLoad};
 pub use network_policy::{
     NetworkPolicy, PolicyAction, PolicyDirection, PolicyPort, PolicyProtocol, PolicyRule,
     PolicySelector,
@@ -57,6 +59,9 @@ pub struct DirectoryApp {
     pub egress: Vec<EgressAddress>,
     #[serde(default)]
     pub policies: Vec<NetworkPolicy>,
+    /// Its machines are created and destroyed by load: edges say how busy they are.
+    #[serde(default)]
+    pub autoscaled: bool,
 }
 
 impl DirectoryApp {

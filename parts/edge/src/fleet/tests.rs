@@ -650,6 +650,7 @@ async fn names_follow_the_directory_and_load_lives_on_across_tables() {
         replay_sources: Vec::new(),
         egress: Vec::new(),
         policies: Vec::new(),
+        autoscaled: false,
     };
     let publish = |hostnames: &[&str]| {
         stage.directory.send_replace(Arc::new(Directory {

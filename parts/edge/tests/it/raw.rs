@@ -64,6 +64,7 @@ impl TestEdge {
             replay_sources: Vec::new(),
             egress: Vec::new(),
             policies: Vec::new(),
+            autoscaled: false,
         };
         self.directory
             .send_modify(|directory| Arc::make_mut(directory).apps = vec![Arc::new(app)]);

@@ -61,6 +61,7 @@ fn names() -> Names {
             replay_sources: Vec::new(),
             egress: Vec::new(),
             policies: Vec::new(),
+            autoscaled: false,
         })
     };
     let flycast = AssignedAddress {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // in helpers of the tests
 
 mod apps;
+mod autoscale;
 mod certificates;
 mod crash;
 mod drains;
