@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use mayfly_control_store::Machine;
-use mayfly_host_api::LogQuery;
-use mayfly_machine::MachineState;
+use mayfly_host_api::{LogQuery, StopMachine};
+use mayfly_machine::{Actor, MachineState};
 
 use super::error::StepError;
-use super::machines::crash;
+use super::machines::{crash, runs};
 use crate::cloud::Cloud;
 
 /// Lines of a failed program's output that its failure shows.
@@ -50,18 +50,29 @@ pub(super) async fn outcome(
         let why = machine.failure.clone().unwrap_or_default();
         return Ok(Outcome::Failed(format!("{name} could not run: {why}")));
     }
-    if machine.destroyed_at.is_some() {
+    let late = cloud.now().since(machine.created_at) >= timeout;
+    if machine.destroyed_at.is_some() && !late {
         return Ok(Outcome::Failed(format!(
             "the machine of {name} was destroyed"
         )));
     }
-    if cloud.now().since(machine.created_at) < timeout {
+    if !late {
+        return Ok(Outcome::Running);
+    }
+    if runs(machine.state) {
+        // By its own signal, and with its own patience.
+        if machine.state != MachineState::Stopping {
+            let request = StopMachine::by_rule(Actor::Platform);
+            cloud.host_of(machine)?.stop(machine.id, request).await?;
+        }
         return Ok(Outcome::Running);
     }
     let lines = last_lines(cloud, machine).await;
-    cloud
-        .destroy_machine(machine, true, &cloud.by_platform())
-        .await?;
+    if machine.destroyed_at.is_none() {
+        cloud
+            .destroy_machine(machine, true, &cloud.by_platform())
+            .await?;
+    }
     Ok(Outcome::Failed(format!(
         "{name} did not end within {} s{lines}",
         timeout.as_secs()

@@ -121,3 +121,48 @@ fn a_release_goes_on_only_where_its_tests_pass() {
     assert_eq!(rounds, ["1", "3"]);
     no_tests_left();
 }
+
+#[test]
+fn a_test_that_takes_too_long_is_ended_as_it_asks() {
+    let shop = Shop::open();
+    let tests = |script: &str, signal: &str, timeout: &str| {
+        shop.write(&format!(
+            "{APP}[[http_service.machine_checks]]\ncommand = ['/bin/sh', '-c', '{script}']\n\
+             kill_signal = \"{signal}\"\nkill_timeout = \"{timeout}\"\n"
+        ));
+        let failed = shop.deploy(&["--ha=false", "--wait-timeout", "8"]);
+        let why = failed.refused().to_owned();
+        assert!(why.contains("did not end within 8 s"), "{why}");
+        let all = shop
+            .stage
+            .cloud
+            .get(&shop.stage.path("?include_deleted=true"))
+            .expect(200);
+        let all = all.as_array().unwrap().clone();
+        let test = all
+            .iter()
+            .filter(|machine| {
+                machine["config"]["metadata"]["fly_process_group"] == "fly_app_test_machine_command"
+            })
+            .max_by_key(|machine| machine["created_at"].as_str().unwrap().to_owned());
+        (why, id(test.unwrap()).to_owned())
+    };
+    let loops = "while true; do sleep 0.2; done";
+    let (why, _) = tests(
+        &format!("trap \"echo goodbye; exit 0\" USR2; {loops}"),
+        "SIGUSR2",
+        "60s",
+    );
+    assert!(why.contains("goodbye"), "{why}");
+
+    // One that does not listen has its own time, and no more.
+    let (_, test) = tests(&format!("trap : USR1; {loops}"), "SIGUSR1", "3s");
+    let when = |kind: &str| {
+        let event = shop.stage.events(&test, kind).first().cloned();
+        event.unwrap_or_else(|| panic!("no {kind}"))["timestamp"]
+            .as_i64()
+            .unwrap()
+    };
+    let took_ms = when("exit") - when("stop");
+    assert!((3000..60_000).contains(&took_ms), "{took_ms}");
+}
