@@ -76,6 +76,13 @@ pub(crate) async fn create(
     let before = cloud.store.complete_release(access.app.id, None).await?;
     let config = configuration(&request, before.as_ref())?;
     let parsed = config.as_ref().map(app_config).transpose()?;
+    let primary = parsed
+        .as_ref()
+        .and_then(|config| config.primary_region.as_deref());
+    if let Some(code) = primary.filter(|code| !code.is_empty()) {
+        let found = cloud.regions().find(code);
+        found.map_err(|text| ApiError::invalid(format!("config.primary_region: {text}")))?;
+    }
     let mut options = Options {
         regions: regions(&cloud, &request)?,
         ..Options::of(&request, parsed.as_ref())?
@@ -236,7 +243,7 @@ fn configuration(
     }
 }
 
-pub(super) fn app_config(value: &Value) -> Result<AppConfig, ApiError> {
+pub(crate) fn app_config(value: &Value) -> Result<AppConfig, ApiError> {
     AppConfig::from_value(value).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         ApiError::invalid(format!("config: {}", problems.join("; ")))

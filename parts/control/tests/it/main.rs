@@ -20,6 +20,7 @@ mod machines;
 mod places;
 mod private;
 mod recovery;
+mod releases;
 mod secrets;
 mod stage;
 mod waits;
