@@ -307,3 +307,37 @@ fn limits_of_services_change_by_a_release() {
     let listed = shop.stage.cloud.get(&shop.stage.path("")).expect(200);
     assert_ne!(limits(&listed[0]), (json!(7), json!(9)));
 }
+
+#[test]
+fn a_machine_is_copied_into_another_region() {
+    let shop = Shop::deployed("iad,lhr");
+    let listed = shop.stage.cloud.get(&shop.stage.path("")).expect(200);
+    let source = listed[0].clone();
+    let id = source["id"].as_str().unwrap();
+    let clone = |words: &str| {
+        let words = format!("machine clone {id} {words}");
+        shop.cli.run(words.split(' '))
+    };
+    let wrong = clone("--region xyz");
+    assert!(wrong.refused().contains("use one of iad, lhr"), "{wrong:?}");
+    let copy = clone("--region lhr --name copy --json").json();
+    assert_eq!(
+        (&copy["region"], &copy["name"]),
+        (&json!("lhr"), &json!("copy"))
+    );
+    assert_eq!(copy["image_ref"]["digest"], source["image_ref"]["digest"]);
+    let without = |machine: &Value| {
+        let mut config = machine["config"].clone();
+        config.as_object_mut().unwrap().remove("image");
+        config
+    };
+    assert_eq!(without(&copy), without(&source));
+    assert_eq!(shop.app(), json!({"iad": 2, "lhr": 1}));
+    // It is one of the group from then on.
+    wait_until("requests of its region go there", || {
+        let answer = shop.stage.cloud.visit_region(1, "stage", "/").unwrap();
+        answer.status == 200 && answer.json()["machine"] == copy["id"]
+    });
+    shop.count(&["0", "--region", "lhr"]).ok();
+    assert_eq!(shop.app(), json!({"iad": 2}));
+}

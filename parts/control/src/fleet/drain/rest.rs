@@ -74,10 +74,11 @@ async fn shown(cloud: &Cloud, host: &Host) -> Result<HostDrain, StoreError> {
         });
     }
     for moved in seen.moved {
-        let replacement = cloud.store.machine(moved.replacement_id).await;
+        let app = cloud.store.app_by_id(moved.app_id).await;
         machines.push(HostMove {
             id: moved.machine_id.to_string(),
-            app: replacement.map_or_else(|_| String::new(), |found| found.app_name.to_string()),
+            // Empty once the app itself is gone.
+            app: app.map_or_else(|_| String::new(), |found| found.name.to_string()),
             state: "moved".to_owned(),
             replacement: Some(moved.replacement_id.to_string()),
             reason: None,
