@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, audit, auth, certs, checks, cloud, cloud_status, completion, config, console, curl,
-    deploy, dig, docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man,
+    apps, audit, auth, autoscale, certs, checks, cloud, cloud_status, completion, config, console,
+    curl, deploy, dig, docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man,
     network_policies, orgs, ping, platform, proxy, releases, scale, secrets, ssh, status, tokens,
     trust, version, wireguard,
 };
@@ -127,6 +127,9 @@ enum Command {
     /// Show the releases of an app, and go back to earlier ones
     #[command(aliases = ["release", "history"])]
     Releases(releases::ReleasesCommand),
+    /// Have machines come and go with the load
+    #[command(subcommand)]
+    Autoscale(autoscale::AutoscaleCommand),
     /// Change how many machines an app has, and how large they are
     #[command(subcommand)]
     Scale(scale::ScaleCommand),
@@ -161,6 +164,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Apps(command) => return command.run(&context).await,
         Command::Audit(command) => command.run(&context).await?,
+        Command::Autoscale(command) => command.run(&context).await?,
         Command::Auth(command) => command.run(&context).await?,
         Command::Checks(command) => command.run(&context).await?,
         Command::Certs(command) => command.run(&context).await?,

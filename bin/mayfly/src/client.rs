@@ -133,6 +133,10 @@ impl Api {
         self.call(Method::POST, path)
     }
 
+    fn put(&self, path: &str) -> Call<'_> {
+        self.call(Method::PUT, path)
+    }
+
     fn delete(&self, path: &str) -> Call<'_> {
         self.call(Method::DELETE, path)
     }

@@ -3,6 +3,7 @@
 pub(crate) mod apps;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod autoscale;
 pub(crate) mod certs;
 pub(crate) mod checks;
 pub(crate) mod cloud;

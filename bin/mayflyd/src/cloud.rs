@@ -69,6 +69,7 @@ pub(crate) struct Cloud {
     registry_listener: TcpListener,
     led_registry: Option<LedRegistry>,
     keeper: Keeper,
+    routes: Arc<mayfly_edge::Fleet>,
     driver: ContainerDriver,
     images: ImageStore,
     edges: Vec<Edge>,
@@ -335,6 +336,7 @@ impl Cloud {
                 certificates: config.certificates.settings.clone(),
                 host_patience: config.fleet.host_patience,
                 builder: config.builder.clone(),
+                autoscale: config.autoscale,
                 registry_names: registry
                     .as_ref()
                     .map(LocalRegistry::names)
@@ -440,6 +442,7 @@ impl Cloud {
             hosts,
             catalogs,
             keeper,
+            routes,
             driver,
             images,
             edges,

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mayfly_control::{ApiLimits, BuilderSettings};
+use mayfly_control::{ApiLimits, AutoscalePace, BuilderSettings};
 use mayfly_edge::{AddressRange, Buckets, HttpSettings, Latency};
 use mayfly_image::StoreConfig;
 use mayfly_runtime::telemetry::LogFormat;
 use mayfly_types::{Region, Secret};
 
+use crate::autoscale_config::autoscale_pace;
 use crate::buckets::buckets;
 use crate::builder::builder_settings;
 use crate::certificates::CertificatesConfig;
@@ -60,6 +61,7 @@ pub(crate) struct Config {
     pub(crate) certificates: CertificatesConfig,
     /// How often machines without work are looked for.
     pub(crate) autostop_period: Duration,
+    pub(crate) autoscale: AutoscalePace,
     pub(crate) latency: Latency,
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
@@ -204,6 +206,7 @@ impl Config {
             addresses: file.addresses.checked()?,
             domain: checked_domain("edge.domain", domain)?,
             autostop_period,
+            autoscale: autoscale_pace(&file.autoscale)?,
             latency: latency(&file.latency, overrides)?,
             store,
             log_format: match file.log.format {

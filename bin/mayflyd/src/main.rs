@@ -2,6 +2,7 @@
 
 mod addresses;
 mod admin_token;
+mod autoscale_config;
 mod buckets;
 mod builder;
 mod catalogs;
@@ -11,6 +12,7 @@ mod config;
 mod control_plane;
 mod doors;
 mod edge_limits;
+mod edge_load;
 mod fleet;
 mod fleet_config;
 mod gateways;

@@ -272,6 +272,11 @@ impl TestCloud {
     }
 
     #[track_caller]
+    pub fn put(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::Put, path, &body)
+    }
+
+    #[track_caller]
     pub fn delete(&self, path: &str) -> Answer {
         self.call(Method::Delete, path, &Value::Null)
     }

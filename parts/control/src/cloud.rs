@@ -8,6 +8,7 @@ use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::{MachineId, Timestamp};
 use tokio::sync::oneshot;
 
+use crate::autoscale::Autoscale;
 use crate::builds::Builds;
 use crate::certificates::CertificateDeps;
 use crate::changes::Changes;
@@ -44,6 +45,7 @@ pub(crate) struct Cloud {
     pub(crate) gateways: Vec<Arc<dyn GatewayApi>>,
     pub(crate) names: Arc<dyn PrivateNames>,
     pub(crate) changes: Changes,
+    pub(crate) autoscale: Autoscale,
     pub(crate) loops: LoopBoard,
     /// Operations whose end on the host is not known.
     pub(crate) doubts: Doubts,

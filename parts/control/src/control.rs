@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use mayfly_control_store::{By, ControlStore, HostSize, StoreError};
-use mayfly_edge_api::GatewayApi;
+use mayfly_edge_api::{EdgeLoad, GatewayApi};
 use mayfly_fleet_api::ControlDoor;
 use mayfly_host_api::HostApi;
 use mayfly_registry::Access;
@@ -12,6 +12,7 @@ use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
 
 use crate::app_expiry::AppExpiry;
+use crate::autoscale::{Autoscale, Autoscaler};
 use crate::builds::Builds;
 use crate::certificates::{CertificateDeps, Keeper};
 use crate::changes::Changes;
@@ -130,6 +131,7 @@ impl ControlConfig {
             gateways: deps.gateways,
             names: deps.names,
             changes: Changes::default(),
+            autoscale: Autoscale::default(),
             loops: deps.loops,
             doubts,
             reservations: Reservations::default(),
@@ -166,6 +168,16 @@ impl Control {
     /// What the registry of this cloud asks.
     pub fn registry_access(&self) -> Arc<dyn Access> {
         Arc::new(RegistryAccess(self.cloud.clone()))
+    }
+
+    /// Takes note of how busy the edges of this server are.
+    pub fn hear_load(&self, load: EdgeLoad) {
+        let cloud = &self.cloud;
+        let members = cloud.hosts.all();
+        let own = members.iter().find(|member| member.is_local);
+        if let Some(own) = own {
+            cloud.autoscale.loads.hear(own.id, load, cloud.now());
+        }
     }
 
     /// Starts what converges in the background: host reports, waiters, doubts, standbys, forgetting.
@@ -211,6 +223,13 @@ impl Control {
             status: cloud.loops.loop_named("control.drains"),
         };
         tasks.spawn("control.drains", |stop| drains.run(stop)).await;
+        let autoscaler = Autoscaler {
+            cloud: cloud.clone(),
+            status: cloud.loops.loop_named("control.autoscale"),
+        };
+        tasks
+            .spawn("control.autoscale", |stop| autoscaler.run(stop))
+            .await;
         let standbys = Standbys {
             store: cloud.store.clone(),
             hosts: cloud.hosts.clone(),

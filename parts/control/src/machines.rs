@@ -16,6 +16,7 @@ pub(crate) mod prepare;
 pub(crate) mod update;
 mod view;
 pub(crate) mod wait;
+mod wind_down;
 
 use axum::Json;
 use serde_json::{Value, json};

@@ -4,6 +4,7 @@
 //! process: each turn looks at the app's machines and does what is next, by the rules of `mayfly-deploy`. What cannot be
 //! seen in the machines (how far a deployment has come) is the release's stage in the store.
 
+mod alike;
 mod api;
 mod command;
 mod content;
@@ -21,7 +22,9 @@ mod reach;
 mod scaling;
 mod view;
 
-pub(crate) use api::{cancel, create, list, rollback, show};
+pub(crate) use alike::{counts_in, is_autoscaled, release_of};
+pub(crate) use api::{app_config, cancel, create, list, rollback, show};
+pub(crate) use content::group_of;
 pub(crate) use deployment::DRAIN;
 pub(crate) use deployments::Deployments;
 pub(crate) use moving::move_app;

@@ -17,9 +17,9 @@ use crate::machines::{
     wait,
 };
 use crate::{
-    addresses, app_expiry, apps, builds, certificates, event_log, fleet, images, invitations, logs,
-    members, network_policies, oidc, orgs, platform, private, registry, releases, replay_sources,
-    secrets, ssh, status, tokens, wireguard,
+    addresses, app_expiry, apps, autoscale, builds, certificates, event_log, fleet, images,
+    invitations, logs, members, network_policies, oidc, orgs, platform, private, registry,
+    releases, replay_sources, secrets, ssh, status, tokens, wireguard,
 };
 
 /// Every path of the API.
@@ -61,6 +61,12 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/apps/{app}/builds", get(builds::start))
         .nest("/v1/apps/{app}/releases", release())
         .route("/v1/apps/{app}/scale/count", post(releases::scale_count))
+        .route(
+            "/v1/apps/{app}/autoscale",
+            get(autoscale::show)
+                .put(autoscale::set)
+                .delete(autoscale::remove),
+        )
         .route("/v1/apps/{app}/move", post(releases::move_app))
         .route("/v1/apps/{app}/scale/vm", post(releases::scale_vm))
         .route(

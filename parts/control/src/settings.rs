@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use mayfly_deploy::Pace as AutoscalePace;
 use mayfly_types::{IpRange, Region};
 use serde::Serialize;
 
@@ -46,6 +47,7 @@ pub struct Settings {
     /// What images of our own registry are called by, before the first slash.
     pub registry_names: Vec<String>,
     pub builder: BuilderSettings,
+    pub autoscale: AutoscalePace,
     /// A directory for uploads under way. Emptied at the start.
     pub uploads: PathBuf,
 }

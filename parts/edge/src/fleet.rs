@@ -15,6 +15,7 @@ mod gate;
 mod keeper;
 mod key;
 mod latency;
+mod load;
 mod opening;
 mod refusal;
 mod rest;
@@ -46,6 +47,7 @@ pub(crate) use app::{App, Service};
 pub(crate) use connect::{ConnectError, dial_for_others};
 pub use keeper::Keeper;
 pub use latency::Latency;
+pub use load::{LoadListener, LoadUnheard};
 pub(crate) use refusal::Refusal;
 pub(crate) use seat::Seat;
 pub(crate) use table::Table;
@@ -178,6 +180,7 @@ impl Fleet {
     ) -> Result<Admission, Refusal> {
         loop {
             let Ok(mut ticket) = service.gate.enqueue(wish.clone()) else {
+                service.gate.note_refused();
                 return Err(Refusal::Full {
                     app: service.app.to_string(),
                 });
@@ -193,7 +196,13 @@ impl Fleet {
                         return decided;
                     }
                 }
-                Err(_) => return Err(Refusal::late(&service, ticket.waits_on())),
+                Err(_) => {
+                    let refusal = Refusal::late(&service, ticket.waits_on());
+                    if matches!(refusal, Refusal::Full { .. }) {
+                        service.gate.note_refused();
+                    }
+                    return Err(refusal);
+                }
             }
         }
     }

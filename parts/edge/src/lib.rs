@@ -19,7 +19,9 @@ mod statics;
 mod transport;
 
 pub use backhaul::{BACKHAUL_PORT, Backhaul};
-pub use fleet::{Fleet, FleetConfig, FleetSources, Keeper, Latency, WakeError, Waker};
+pub use fleet::{
+    Fleet, FleetConfig, FleetSources, Keeper, Latency, LoadListener, LoadUnheard, WakeError, Waker,
+};
 pub use http::{EdgeMetrics, EdgeTotals, HttpSettings, Limit, Limits};
 pub use statics::{BucketConfig, Buckets, StaticFiles};
 pub use transport::{AddressRange, Edge, EdgeConfig, EdgeDeps, EdgeError, InvalidRange};

@@ -2,6 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use mayfly_edge_api::EdgeLoad;
 use mayfly_fleet_api::{Call, CallError};
 use mayfly_net::MutualTls;
 use mayfly_types::ErrorKind;
@@ -15,6 +16,8 @@ use crate::line::{Line, watch_over};
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// After a connection could not be made, calls fail at once for so long: callers of a dead server need not queue.
 const AWAY_FOR: Duration = Duration::from_millis(500);
+/// The next report comes soon.
+const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 /// Connections kept for the next calls.
 const IDLE_MAX: usize = 8;
 
@@ -113,6 +116,14 @@ impl Link {
         let mut line = self.connect().await?;
         let answer = self.exchange(&mut line, call, deadline).await?;
         self.done(line, answer)
+    }
+
+    /// Tells the control plane how busy this server's edges are.
+    ///
+    /// # Errors
+    /// [`LinkError`]; what was said is old when it would be said again.
+    pub async fn say_load(&self, load: EdgeLoad) -> Result<(), LinkError> {
+        self.ask(&Call::Load(load), LOAD_PATIENCE).await
     }
 
     /// A connection for `call` alone, which was granted.

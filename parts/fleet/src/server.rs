@@ -177,6 +177,13 @@ impl ListenerDeps {
                 feed::publish(&**control, server, line).await?;
                 return Ok(None);
             }
+            Call::Load(load) => {
+                let answer = match (&self.control, asker) {
+                    (Some(control), Asker::Server(server)) => control.load(server, load).await,
+                    _ => Err(no_control()),
+                };
+                line.writer.answer(&answer).await?;
+            }
             Call::Host { host, call } => {
                 let Some(host) = self.hosts.get(&host) else {
                     let text = format!("host {host} is not on this server");
@@ -216,7 +223,9 @@ impl ListenerDeps {
             (Asker::Server(server), _) if self.roster.borrow().server(server).is_none() => {
                 Err(CallError::Removed)
             }
-            (Asker::Server(_), Call::Image(_) | Call::Registry | Call::Api(_)) => Ok(()),
+            (Asker::Server(_), Call::Image(_) | Call::Registry | Call::Api(_) | Call::Load(_)) => {
+                Ok(())
+            }
             (Asker::Server(_), Call::Host { call, .. }) if host::is_for_edges(call) => Ok(()),
             (Asker::Server(_), Call::Host { .. }) => denied("only the control plane may do this"),
         }

@@ -1,6 +1,7 @@
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
+use mayfly_edge_api::EdgeLoad;
 use mayfly_host_api::{
     Actor, CatalogEntry, CreateMachine, ExecRequest, HostError, HostStatus, LogQuery,
     MemoryRequest, Refusal, RegistryLogin, RestartMachine, StopMachine, UpdateMachine,
@@ -22,6 +23,8 @@ pub enum Call {
     Renew { request: String },
     /// Of the control plane: the directory and the roster, as a stream of [`crate::FeedMessage`].
     Feed(Box<Hello>),
+    /// Of the control plane: how busy the edges of the server that calls are.
+    Load(EdgeLoad),
     /// Of a host on this server.
     Host { host: HostId, call: Box<HostCall> },
     /// Of the server's store of images.

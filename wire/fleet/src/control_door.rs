@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mayfly_edge_api::Directory;
+use mayfly_edge_api::{Directory, EdgeLoad};
 use mayfly_types::HostId;
 use tokio::sync::watch;
 
@@ -28,6 +28,9 @@ pub trait ControlDoor: Send + Sync + 'static {
     /// # Errors
     /// `Denied` for a server that was removed.
     async fn hello(&self, server: HostId, hello: Hello, seen_at: IpAddr) -> Result<(), CallError>;
+
+    /// Takes note of how busy the edges of a server are.
+    async fn load(&self, server: HostId, load: EdgeLoad) -> Result<(), CallError>;
 
     fn directory(&self) -> watch::Receiver<Arc<Directory>>;
 

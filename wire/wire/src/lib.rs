@@ -60,8 +60,8 @@ pub use oidc::CreateOidcToken;
 pub use platform::{RegionInfo, Regions, VmSize};
 pub use read::{InvalidBody, read, read_value};
 pub use release::{
-    CreateRelease, MoveApp, Release, ReleaseUser, RollbackRelease, ScaleConcurrency, ScaleCount,
-    ScaleVm,
+    Autoscale, CreateRelease, MoveApp, Release, ReleaseUser, RollbackRelease, ScaleConcurrency,
+    ScaleCount, ScaleVm, SetAutoscale,
 };
 pub use request::{
     CreateMachine, ExecMachine, ExecResult, MetadataPatch, MetadataValue, ReclaimMemory, SetMemory,

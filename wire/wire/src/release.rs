@@ -87,6 +87,16 @@ optional_fields! {
         pub process_group: String,
     }
 
+    /// How many machines of a group there shall be at least and at most; the load decides.
+    pub struct SetAutoscale {
+        /// The app's default group unless named.
+        pub process_group: String,
+        pub min: i64,
+        pub max: i64,
+        /// In each of these; in all regions together unless named.
+        pub regions: Vec<String>,
+    }
+
     /// Another size for an app's machines.
     pub struct ScaleVm {
         /// A preset such as `shared-cpu-2x`.
@@ -95,6 +105,27 @@ optional_fields! {
         /// Only the machines of this group.
         pub process_group: String,
     }
+}
+
+/// A group whose machines come and go with the load.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Autoscale {
+    pub process_group: String,
+    /// The region this is for; all others together without one.
+    pub region: Option<String>,
+    pub min: usize,
+    pub max: usize,
+    pub machines: usize,
+    pub running: usize,
+    /// Those that the load has made.
+    pub created: usize,
+    /// What running machines have to do, in percent of their soft limits; nothing if no edge was heard.
+    pub load_percent: Option<u64>,
+    /// What is being done.
+    pub under_way: Option<String>,
+    pub changed_at: Option<String>,
+    pub last_change: Option<String>,
 }
 
 /// A release as the API shows it.

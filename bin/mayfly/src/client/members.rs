@@ -1,4 +1,3 @@
-use mayfly_net::Method;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded, list_in, query};
@@ -80,7 +79,7 @@ impl Api {
         email: &str,
         role: &str,
     ) -> Result<(), ApiError> {
-        let call = self.call(Method::PUT, &member(org, email));
+        let call = self.put(&member(org, email));
         call.json(json!({ "role": role })).send().await.map(drop)
     }
 

@@ -1,4 +1,3 @@
-use mayfly_net::Method;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded, list_in};
@@ -73,7 +72,7 @@ impl Api {
 
     pub(crate) async fn add_replay_source(&self, org: &str, source: &str) -> Result<(), ApiError> {
         let path = replay_source(org, source);
-        self.call(Method::PUT, &path).send().await.map(drop)
+        self.put(&path).send().await.map(drop)
     }
 
     pub(crate) async fn remove_replay_source(

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mayfly_wire::{Release, ScaleConcurrency, ScaleCount, ScaleVm};
+use mayfly_wire::{Autoscale, Release, ScaleConcurrency, ScaleCount, ScaleVm, SetAutoscale};
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded};
@@ -65,6 +65,43 @@ impl Api {
         })
     }
 
+    /// Which groups are scaled by load: none where the cloud does not know of that.
+    pub(crate) async fn autoscale(&self, app: &str) -> Result<Vec<Autoscale>, ApiError> {
+        let path = autoscale_path(app);
+        match self.get(&path).send().await {
+            Err(ApiError::Refused { status: 404, .. }) => Ok(Vec::new()),
+            answer => rules(answer?, path),
+        }
+    }
+
+    pub(crate) async fn set_autoscale(
+        &self,
+        app: &str,
+        wanted: &SetAutoscale,
+    ) -> Result<Vec<Autoscale>, ApiError> {
+        let path = autoscale_path(app);
+        let answer = self.put(&path).json(json!(wanted)).send().await?;
+        rules(answer, path)
+    }
+
+    /// Takes rules away; returns those that are left.
+    pub(crate) async fn disable_autoscale(
+        &self,
+        app: &str,
+        group: Option<&str>,
+        regions: &[String],
+    ) -> Result<Vec<Autoscale>, ApiError> {
+        let mut path = autoscale_path(app);
+        let group = group.map(|group| ("process_group", group));
+        let regions = regions.iter().map(|code| ("region", code.as_str()));
+        for (index, (name, value)) in group.into_iter().chain(regions).enumerate() {
+            let mark = if index == 0 { '?' } else { '&' };
+            path.push_str(&format!("{mark}{name}={}", encoded(value)));
+        }
+        let answer = self.delete(&path).send().await?;
+        rules(answer, path)
+    }
+
     pub(crate) async fn scale_vm(&self, app: &str, wanted: &ScaleVm) -> Result<Release, ApiError> {
         let path = format!("/v1/apps/{}/scale/vm", encoded(app));
         let call = self.post(&path).json(json!(wanted));
@@ -74,6 +111,17 @@ impl Api {
             what: "it holds no release",
         })
     }
+}
+
+fn autoscale_path(app: &str) -> String {
+    format!("/v1/apps/{}/autoscale", encoded(app))
+}
+
+fn rules(answer: Value, call: String) -> Result<Vec<Autoscale>, ApiError> {
+    serde_json::from_value(answer).map_err(|_| ApiError::Unexpected {
+        call,
+        what: "it is no list of groups",
+    })
 }
 
 fn release(answer: &mut Value, path: &str) -> Result<Option<Release>, ApiError> {

@@ -1,4 +1,3 @@
-use mayfly_net::Method;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded, list_in};
@@ -196,7 +195,7 @@ impl Api {
         public_key: &str,
     ) -> Result<WireguardPeer, ApiError> {
         let path = format!("{DELEGATED}/{}", encoded(name));
-        let call = self.call(Method::PUT, &path);
+        let call = self.put(&path);
         let call = call.json(json!({ "pubkey": public_key }));
         Ok(WireguardPeer(call.send().await?))
     }

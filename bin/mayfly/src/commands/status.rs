@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::{Api, App, Machine};
+use crate::commands::autoscale;
 use crate::context::{AppFlags, Context, JsonFlag};
 use crate::failure::Failure;
 use crate::output::{Table, fields};
@@ -68,7 +69,11 @@ impl Status {
         if self.json.json {
             return Ok(context.out.json(&document(&app, machines))?);
         }
-        show(context, &app, &machines)
+        show(context, &app, &machines)?;
+        for line in autoscale::lines(&api.autoscale(name).await?) {
+            context.out.line(&line)?;
+        }
+        Ok(())
     }
 }
 

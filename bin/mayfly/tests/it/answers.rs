@@ -16,6 +16,7 @@ fn cloud() -> Server {
             json!({ "total_apps": 1, "apps": [sample::app()] }),
         )
         .says("GET /v1/apps/web", 200, sample::app())
+        .says("GET /v1/apps/web/autoscale", 200, json!([]))
         .says(
             "GET /v1/apps/web/machines",
             200,

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_driver::ContainerDriver;
@@ -8,7 +9,8 @@ use tracing::error;
 
 use super::Cloud;
 use crate::control_plane::ControlPlane;
-use crate::fleet::ThisServer;
+use crate::edge_load::LoadDesk;
+use crate::fleet::{Fleet, ThisServer};
 
 impl Cloud {
     /// Begins to serve: the host continues what its journal says, then requests are answered.
@@ -35,6 +37,17 @@ impl Cloud {
             .await;
         let keeper = self.keeper;
         tasks.spawn("fleet", |stop| keeper.run(stop)).await;
+        let here = self
+            .control
+            .as_ref()
+            .map(|(_, plane)| LoadDesk::Here(plane.door()));
+        let link = self.fleet.as_ref().and_then(Fleet::control);
+        if let Some(desk) = here.or_else(|| link.cloned().map(LoadDesk::There)) {
+            let routes = self.routes;
+            tasks
+                .spawn("edge.load", |stop| routes.tell_load(Arc::new(desk), stop))
+                .await;
+        }
         let edges = TaskSet::new();
         for edge in self.edges {
             edges

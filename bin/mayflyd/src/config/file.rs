@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::addresses::Addresses;
 use super::duration::{duration, some_duration};
+use crate::autoscale_config::AutoscaleSection;
 use crate::buckets::StaticsSection;
 use crate::builder::BuilderSection;
 use crate::certificates::{AcmeSection, CertificatesSection, DnsSection};
@@ -37,6 +38,7 @@ pub(super) struct File {
     pub(super) limits: Limits,
     pub(super) images: ImagesSection,
     pub(super) builder: BuilderSection,
+    pub(super) autoscale: AutoscaleSection,
     pub(super) statics: StaticsSection,
     pub(super) registry: RegistrySection,
     pub(super) fleet: FleetSection,

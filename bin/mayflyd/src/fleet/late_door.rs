@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mayfly_control::DirectoryFeed;
-use mayfly_edge_api::Directory;
+use mayfly_edge_api::{Directory, EdgeLoad};
 use mayfly_fleet_api::{
     CallError, ControlDoor, Hello, JoinAnswer, JoinRequest, RenewAnswer, Roster,
 };
@@ -41,6 +41,10 @@ impl ControlDoor for LateDoor {
 
     async fn hello(&self, server: HostId, hello: Hello, seen_at: IpAddr) -> Result<(), CallError> {
         self.door()?.hello(server, hello, seen_at).await
+    }
+
+    async fn load(&self, server: HostId, load: EdgeLoad) -> Result<(), CallError> {
+        self.door()?.load(server, load).await
     }
 
     fn directory(&self) -> watch::Receiver<Arc<Directory>> {

@@ -4,6 +4,7 @@
 
 mod access;
 mod addresses;
+mod autoscale;
 mod bad_input;
 mod body;
 mod browser;

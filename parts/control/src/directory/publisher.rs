@@ -28,7 +28,13 @@ const RETRY: Backoff = Backoff {
 };
 
 /// Kinds of events by which an app's entry can change.
-const OF_APPS: [&str; 4] = ["app.", "hostname.", "address.", "network_policy."];
+const OF_APPS: [&str; 5] = [
+    "app.",
+    "hostname.",
+    "address.",
+    "network_policy.",
+    "autoscale.rule",
+];
 
 /// Kinds of events by which the entries of all apps of an organization can change.
 const OF_ORGS: [&str; 1] = ["replay_source."];

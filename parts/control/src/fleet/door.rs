@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mayfly_certs::request_key_fingerprint;
 use mayfly_control_store::{HostSize, NewServer, ServerPlace, StoreError};
-use mayfly_edge_api::Directory;
+use mayfly_edge_api::{Directory, EdgeLoad};
 use mayfly_fleet_api::{
     CallError, ControlDoor, Hello, JoinAnswer, JoinRequest, RenewAnswer, Roster, server_name,
 };
@@ -117,6 +117,11 @@ impl ControlDoor for Door {
         if said.map_err(store_error)? {
             self.refresh().await?;
         }
+        Ok(())
+    }
+
+    async fn load(&self, server: HostId, load: EdgeLoad) -> Result<(), CallError> {
+        self.0.autoscale.loads.hear(server, load, self.0.now());
         Ok(())
     }
 

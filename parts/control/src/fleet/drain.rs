@@ -168,7 +168,7 @@ pub(super) enum Outlook {
 
 impl Cloud {
     /// Apps whose machines a release changes.
-    async fn releasing(&self) -> Result<BTreeSet<AppId>, StoreError> {
+    pub(crate) async fn releasing(&self) -> Result<BTreeSet<AppId>, StoreError> {
         let open = self.store.open_releases().await?;
         Ok(open.into_iter().map(|release| release.app_id).collect())
     }

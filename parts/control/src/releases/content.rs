@@ -28,6 +28,8 @@ pub(super) const NUMBER: &str = "mayfly_number";
 pub(super) const REPLACES: &str = "mayfly_replaces";
 /// It was made without being started, in the place of one that rested.
 pub(super) const RESTS: &str = "mayfly_rests";
+/// The load has made the machine, and may end it.
+pub(super) const AUTOSCALED: &str = "mayfly_autoscaled";
 /// The machine that this one tests, and which of its checks that is, from 0.
 pub(super) const TESTS: &str = "mayfly_tests";
 pub(super) const CHECK_NUMBER: &str = "mayfly_check_number";
@@ -110,6 +112,7 @@ impl Content<'_> {
             None => self.fresh(group)?,
         };
         next.standbys = None;
+        unmark(&mut next);
         let all = next.env.get_or_insert_default();
         all.remove("FLY_STANDBY_FOR");
         all.extend(env.clone());
@@ -130,6 +133,7 @@ impl Content<'_> {
     /// The first machine in another region of the group of `like`.
     pub(super) fn settler(&self, like: &Machine) -> Result<MachineConfig, ContentError> {
         let mut next = self.changed(like)?;
+        unmark(&mut next);
         self.note(&mut next, MADE_BY, self.release.number.to_string());
         Ok(next)
     }
@@ -261,6 +265,12 @@ impl Content<'_> {
     }
 }
 
+/// A machine that somebody asked for is theirs, whatever it is like.
+fn unmark(machine: &mut MachineConfig) {
+    let metadata = machine.metadata.get_or_insert_default();
+    metadata.remove(AUTOSCALED);
+}
+
 /// A size as configurations write it.
 fn guest_of(size: GuestSize) -> mayfly_wire::Guest {
     mayfly_wire::Guest {
@@ -272,7 +282,7 @@ fn guest_of(size: GuestSize) -> mayfly_wire::Guest {
 }
 
 /// The process group of a machine; those of old clients have none.
-pub(super) fn group_of(machine: &Machine) -> String {
+pub(crate) fn group_of(machine: &Machine) -> String {
     let metadata = &machine.spec.metadata;
     let group = metadata
         .get(GROUP)

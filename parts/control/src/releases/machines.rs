@@ -19,7 +19,7 @@ use crate::cloud::Cloud;
 use crate::machines::checks::Checks;
 
 /// Enough to find the starts and ends since a release.
-const HISTORY: u32 = 20;
+pub(super) const HISTORY: u32 = 20;
 
 /// The machines that a release is for, and what is known of each.
 pub(super) struct Fleet {
@@ -267,7 +267,7 @@ pub(super) fn runs(state: MachineState) -> bool {
     )
 }
 
-fn judge(
+pub(super) fn judge(
     machine: &Machine,
     history: &[MachineEvent],
     checks: &Checks,

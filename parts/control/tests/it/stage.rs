@@ -6,8 +6,9 @@ use std::time::Duration;
 use mayfly_certs::LocalAuthority;
 use mayfly_certs::dns::Resolver;
 use mayfly_control::{
-    AddressPools, ApiLimits, BuilderSettings, CertificateDeps, CertificateSettings, Control,
-    ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings, first_start,
+    AddressPools, ApiLimits, AutoscalePace, BuilderSettings, CertificateDeps, CertificateSettings,
+    Control, ControlConfig, ControlDeps, DirectoryFeed, EdgeAddress, Retention, Settings,
+    first_start,
 };
 use mayfly_control_store::ControlStore;
 use mayfly_edge_api::Directory;
@@ -147,6 +148,7 @@ impl Stage {
                 },
                 host_patience: Duration::from_secs(15),
                 builder: BuilderSettings::default(),
+                autoscale: AutoscalePace::default(),
                 registry_names: vec!["registry.test.localhost".to_owned()],
                 uploads: directory.path().join("uploads"),
             },

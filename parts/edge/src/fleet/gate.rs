@@ -29,6 +29,8 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Gate {
     waiting: AtomicU32,
+    /// Turned away for want of room since somebody asked last.
+    refused: AtomicU32,
     seed: u32,
     queue: Mutex<Queue>,
     /// The service as it is now.
@@ -79,6 +81,7 @@ impl Gate {
     pub(super) fn new(seed: u32, wakes: mpsc::UnboundedSender<Arc<Backend>>) -> Gate {
         Gate {
             waiting: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
             seed,
             queue: Mutex::default(),
             newest: Mutex::default(),
@@ -89,6 +92,19 @@ impl Gate {
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were turned away for want of room since the last call.
+    pub(super) fn take_refused(&self) -> u32 {
+        self.refused.swap(0, Ordering::Relaxed)
     }
 
     /// From now on the gate leads to `service`.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::client::Launch;
 use crate::context::{Context, JsonFlag};
@@ -72,6 +73,10 @@ impl Clone {
         {
             // The digest: the copy runs what the original runs, even if the tag has moved since.
             config.insert("image".to_owned(), image.into());
+        }
+        // What the load has made it may end; what a user asks for it may not.
+        if let Some(Value::Object(metadata)) = config.get_mut("metadata") {
+            metadata.remove("mayfly_autoscaled");
         }
         self.size.apply(&mut config)?;
         if self.clear_cmd {

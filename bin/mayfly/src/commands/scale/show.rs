@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::Machine;
+use crate::commands::autoscale;
 use crate::context::{AppFlags, Context, JsonFlag};
 use crate::output::Table;
 
@@ -53,7 +54,11 @@ impl Show {
                 &regions.join(","),
             ]);
         }
-        Ok(table.print(&context.out)?)
+        table.print(&context.out)?;
+        for line in autoscale::lines(&context.api()?.autoscale(&app).await?) {
+            context.out.line(&line)?;
+        }
+        Ok(())
     }
 }
 

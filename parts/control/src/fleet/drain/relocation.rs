@@ -1,9 +1,7 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use mayfly_control_store::{HostMove, Machine, MoveStage, StoreError};
-use mayfly_host_api::{HostError, StopMachine};
-use mayfly_machine::{Actor, MachineState, Rights};
+use mayfly_machine::Rights;
 use mayfly_types::{ErrorKind, MachineId};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
@@ -16,7 +14,6 @@ use crate::error::ApiError;
 use crate::machines::checks::Checks;
 use crate::machines::create::Order;
 use crate::machines::update::Change;
-use crate::releases::DRAIN;
 use crate::secrets::SecretsWish;
 
 /// Enough to find the last end of a replacement.
@@ -27,8 +24,6 @@ const HISTORY: u32 = 10;
 pub(super) enum StepError {
     #[error("use the control store")]
     Store(#[from] StoreError),
-    #[error("ask a host")]
-    Host(#[from] HostError),
     #[error("{0}")]
     Later(String),
     #[error("read the configuration of machine {machine_id}")]
@@ -155,38 +150,12 @@ impl Relocation<'_> {
     /// Lets the machine finish what it has begun, then ends it. What is done already is not done again.
     async fn retire(&self, machine: &Machine) -> Result<(), StepError> {
         let cloud = self.cloud;
-        let host = cloud.host_of(machine)?;
-        if !machine.cordoned {
-            let report = host.cordon(machine.id, true, Actor::Platform).await?;
-            cloud.read_back(machine.id, &report).await?;
-            return Ok(());
+        if cloud.wind_down(machine, self.moving.stage_since).await? {
+            self.hand_standbys_over(machine.id).await?;
+            let by = cloud.by_platform();
+            cloud.destroy_machine(machine, true, &by).await?;
         }
-        let finishing = match machine.spec.services.is_empty() {
-            true => Duration::ZERO,
-            false => DRAIN,
-        };
-        match machine.state {
-            MachineState::Started if cloud.now().since(self.moving.stage_since) < finishing => {
-                Ok(())
-            }
-            // It was asked, and has its own patience.
-            MachineState::Stopping | MachineState::Destroying => Ok(()),
-            MachineState::Stopped
-            | MachineState::Failed
-            | MachineState::LaunchFailed
-            | MachineState::Suspended
-            | MachineState::Created => {
-                self.hand_standbys_over(machine.id).await?;
-                let by = cloud.by_platform();
-                cloud.destroy_machine(machine, true, &by).await?;
-                Ok(())
-            }
-            _ => {
-                let request = StopMachine::by_rule(Actor::Platform);
-                host.stop(machine.id, request).await?;
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     /// Machines that stand in for `gone` stand in for its replacement from now on.
