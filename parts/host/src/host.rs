@@ -75,6 +75,8 @@ impl HostConfig {
             .filter_map(|stored| registry.adopt(stored).1)
             .filter(|mailbox| mailbox.stored.borrow().machine.state() != MachineState::Destroyed)
             .collect();
+        // Whoever follows it would otherwise believe for a moment that there are no machines: their policies would be lifted.
+        registry.publish_catalog();
         info!(
             host_id = %opened.host_id,
             machines = waiting.len(),
@@ -138,12 +140,8 @@ impl Host {
         shared
             .tasks
             .spawn("host.catalog", |stop| async move {
-                let publish = async {
-                    loop {
-                        catalog.registry.publish_catalog().await;
-                    }
-                };
-                stop.run_until_cancelled(publish).await;
+                stop.run_until_cancelled(catalog.registry.keep_catalog())
+                    .await;
             })
             .await;
         let recovery = shared.clone();

@@ -140,9 +140,15 @@ impl Registry {
         self.catalog.subscribe()
     }
 
-    /// Waits for a change and publishes the catalog anew; many changes at once make one catalog.
-    pub(crate) async fn publish_catalog(&self) {
-        self.catalog_is_old.notified().await;
+    /// Publishes the catalog anew after every change; many changes at once make one catalog.
+    pub(crate) async fn keep_catalog(&self) {
+        loop {
+            self.catalog_is_old.notified().await;
+            self.publish_catalog();
+        }
+    }
+
+    pub(crate) fn publish_catalog(&self) {
         let mut known = self.entries.lock().expect("no holder of this lock panics");
         let mut listed = HashMap::with_capacity(known.len());
         let mut entries = Vec::with_capacity(known.len());

@@ -268,6 +268,15 @@ fn the_catalog_and_the_latest_report_follow() {
 }
 
 #[test]
+fn nobody_sees_a_host_without_its_machines_after_a_crash() {
+    let mut world = World::new();
+    world.started(1, spec());
+    assert_eq!(world.catalog_at_start.len(), 0);
+    world.restart();
+    assert_eq!(world.catalog_at_start.len(), 1);
+}
+
+#[test]
 fn runs_of_a_schedule_are_recorded() {
     let world = World::new();
     let mut spec = spec();

@@ -7,7 +7,7 @@ use mayfly_driver::Driver;
 use mayfly_driver::fake::FakeDriver;
 use mayfly_host::{Host, HostConfig, HostDeps, Housemates, Overcommit, Server};
 use mayfly_host_api::{
-    Actor, CreateMachine, EventKind, HostApi, HostError, HostEvent, Launch, MachineReport,
+    Actor, Catalog, CreateMachine, EventKind, HostApi, HostError, HostEvent, Launch, MachineReport,
     StopMachine, UpdateMachine,
 };
 use mayfly_image::{ImageStore, StoreConfig};
@@ -83,6 +83,8 @@ pub(crate) struct World {
     pub(crate) overcommit: Overcommit,
     boots: u32,
     versions: AtomicU8,
+    /// What the host published before it began to work.
+    pub(crate) catalog_at_start: Catalog,
     up: Option<Up>,
 }
 
@@ -121,6 +123,7 @@ impl World {
             overcommit,
             boots: 1,
             versions: AtomicU8::new(1),
+            catalog_at_start: Catalog::default(),
             up: None,
         };
         world.start_again();
@@ -153,6 +156,7 @@ impl World {
             housemates: Housemates::default(),
         };
         let host = runtime.block_on(config.build(deps)).unwrap();
+        self.catalog_at_start = host.catalog().borrow().clone();
         let stop = Stop::new();
         let (running, until) = (host.clone(), stop.clone());
         runtime.spawn(async move { running.run(until).await });
