@@ -190,7 +190,8 @@ impl Gate {
                 if greeting.hello.proves_ownership
                     && self.tls.can_prove(greeting.hello.server_name.as_deref())
                 {
-                    return Ok(self.tls.prove(stream, greeting).await?);
+                    // Rare, and large.
+                    return Ok(Box::pin(self.tls.prove(stream, greeting)).await?);
                 }
                 if Treatment::of(way.port()) == Treatment::TlsHttp {
                     let whence = (ends, door);
@@ -286,9 +287,12 @@ impl Gate {
         let server_name = greeting.hello.server_name.as_deref().map(Arc::from);
         let default = TlsOptions::default();
         let options = way.map_or(&default, |way| &way.port().tls);
-        // What a handshake takes is given back after it.
-        let shaken = Box::pin(self.tls.accept(stream, greeting, options, inside));
-        let (stream, agreed) = timeout_at(begun + HANDSHAKE_PATIENCE, shaken)
+        // What a handshake takes is given back after it; of its end only what is small is kept in the connection's task.
+        let shaken = Box::pin(async {
+            let (stream, agreed) = self.tls.accept(stream, greeting, options, inside).await?;
+            Ok((Channel::new(stream), agreed))
+        });
+        let (client, agreed) = timeout_at(begun + HANDSHAKE_PATIENCE, shaken)
             .await
             .unwrap_or(Err(HandshakeError::Late))?;
         let tls = TlsInfo {
@@ -296,7 +300,7 @@ impl Gate {
             h2: agreed.h2,
             version: agreed.version,
         };
-        Ok((Channel::new(stream), tls))
+        Ok((client, tls))
     }
 }
 
