@@ -96,7 +96,9 @@ impl Core {
                     }
                     return;
                 }
-                Next::Nothing | Next::Anything => return linger(&mut client, &pulse).await,
+                Next::Nothing | Next::Anything => {
+                    return Box::pin(linger(&mut client, &pulse)).await;
+                }
             }
         }
     }

@@ -75,7 +75,7 @@ impl Gate {
     async fn serve(&self, mut stream: TcpStream, peer: SocketAddr, door: Door, stop: Stop) {
         let mut told = None;
         if self.balancers.iter().any(|range| range.contains(peer.ip())) {
-            match timeout(HEADER_PATIENCE, read_header(&mut stream)).await {
+            match Box::pin(timeout(HEADER_PATIENCE, read_header(&mut stream))).await {
                 Ok(Ok(ends)) => told = ends,
                 Ok(Err(error)) => return tracing::debug!(%peer, error = %error, "no PROXY header"),
                 Err(_) => return tracing::debug!(%peer, "no PROXY header in time"),
@@ -87,7 +87,8 @@ impl Gate {
                 door,
                 tls: None,
             };
-            return self.core.serve(Channel::new(stream), conn, stop).await;
+            // Each way in memory of its own, so that the shortest one takes little.
+            return Box::pin(self.core.serve(Channel::new(stream), conn, stop)).await;
         }
         let ends = told.unwrap_or_else(|| Ends {
             client: peer,
@@ -95,7 +96,6 @@ impl Gate {
         });
         let peer = ends.client;
         let served = match door.reach {
-            // Each way in memory of its own, so that the shortest one takes little.
             Reach::Shared => Box::pin(self.serve_shared_tls(stream, ends, door, stop)).await,
             Reach::Private(network) if !is_inside(peer.ip(), network) => {
                 return tracing::debug!(%peer, address = %door.address(), "not of this network");
@@ -135,11 +135,9 @@ impl Gate {
         drop(table);
         let treatment = way.as_ref().map(|way| Treatment::of(way.port()));
         match (way, treatment) {
-            _ if greeting.hello.proves_ownership && self.tls.can_prove(name) => self
-                .tls
-                .prove(stream, greeting)
-                .await
-                .map_err(GateError::from),
+            _ if greeting.hello.proves_ownership && self.tls.can_prove(name) => {
+                Ok(Box::pin(self.tls.prove(stream, greeting)).await?)
+            }
             (Some(way), Some(Treatment::Raw | Treatment::Http | Treatment::PgTls)) => {
                 let mut first = way.header(ends);
                 first.extend_from_slice(&greeting.bytes);
