@@ -118,12 +118,7 @@ impl ControlStore {
                     count(rule.max),
                 ];
                 tx.execute(SET, values)?;
-                let after = json!({
-                    "group": rule.group,
-                    "region": rule.region,
-                    "min": rule.min,
-                    "max": rule.max,
-                });
+                let after = told(&rule.group, rule.region.as_ref(), rule.min, rule.max);
                 append(
                     tx,
                     &by,
@@ -151,12 +146,7 @@ impl ControlStore {
                 let region = scope_word(rule.region.as_ref());
                 let values = args![app.id.as_str(), rule.group.as_str(), region];
                 if tx.execute(REMOVE, values)? > 0 {
-                    let before = json!({
-                        "group": rule.group,
-                        "region": rule.region,
-                        "min": rule.min,
-                        "max": rule.max,
-                    });
+                    let before = told(&rule.group, rule.region.as_ref(), rule.min, rule.max);
                     let subject = subject(&app);
                     append(
                         tx,
@@ -311,6 +301,11 @@ fn note(
         ..subject(app)
     };
     append(tx, by, kind, &subject, NOTHING, Some(&after))
+}
+
+/// A rule as the event log has it.
+fn told(group: &str, region: Option<&Region>, min: usize, max: usize) -> Value {
+    json!({"group": group, "region": region, "min": min, "max": max})
 }
 
 fn subject(app: &App) -> Subject {

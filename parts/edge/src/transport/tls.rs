@@ -84,6 +84,12 @@ pub(crate) enum HandshakeError {
     Late,
 }
 
+impl HandshakeError {
+    fn refused(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HandshakeError {
+        HandshakeError::Refused(io::Error::other(error))
+    }
+}
+
 impl Tls {
     pub(crate) fn new(domain: &str) -> Result<Tls, CertificateError> {
         Ok(Tls {
@@ -134,9 +140,7 @@ impl Tls {
         greeting: Greeting,
         profile: Profile,
     ) -> Result<(TlsStream, Agreed), HandshakeError> {
-        let config = self
-            .config(profile)
-            .map_err(|error| HandshakeError::Refused(io::Error::other(error)))?;
+        let config = self.config(profile).map_err(HandshakeError::refused)?;
         handshake::shake_hands(stream, greeting.bytes, config).await
     }
 

@@ -34,7 +34,7 @@ pub(super) async fn shake_hands(
     config: Arc<ServerConfig>,
 ) -> Result<(TlsStream, Agreed), HandshakeError> {
     let session = UnbufferedServerConnection::new(config);
-    let mut session = session.map_err(|error| HandshakeError::Refused(io::Error::other(error)))?;
+    let mut session = session.map_err(HandshakeError::refused)?;
     let mut outgoing = Vec::new();
     // What rustls may see: a record only once it asks for one. What the client sends after its last message is not for it,
     // because new keys asked for there would have to be told with the first data that rustls sends, and it sends none.
@@ -64,7 +64,7 @@ pub(super) async fn shake_hands(
                     }
                 }
                 let _ = tcp.try_write(&outgoing);
-                return Err(HandshakeError::Refused(io::Error::other(error)));
+                return Err(HandshakeError::refused(error));
             }
         };
         incoming.drain(..discard);
@@ -80,8 +80,7 @@ pub(super) async fn shake_hands(
             Next::Read => {
                 while shown == end_of_record(&incoming, shown) {
                     if incoming.len() >= READ_MAX {
-                        let error = io::Error::other("a message longer than any is");
-                        return Err(HandshakeError::Refused(error));
+                        return Err(HandshakeError::refused("a message longer than any is"));
                     }
                     match tcp.read_buf(&mut incoming).await {
                         Ok(0) => return Err(HandshakeError::Left),

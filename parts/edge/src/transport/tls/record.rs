@@ -32,15 +32,23 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 pub(super) enum RecordError {
-    #[error("a record of a kind that may not come now")]
     Unexpected,
-    #[error("a record longer than allowed")]
     TooLong,
-    #[error("a record that was not sealed for this connection")]
     Garbled,
-    #[error("a key that its cipher does not take")]
     Key,
+}
+
+impl RecordError {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            RecordError::Unexpected => "a record of a kind that may not come now",
+            RecordError::TooLong => "a record longer than allowed",
+            RecordError::Garbled => "a record that was not sealed for this connection",
+            RecordError::Key => "a key that its cipher does not take",
+        }
+    }
 }
 
 /// The keys of one direction and how many records they were used for.

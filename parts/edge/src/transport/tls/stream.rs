@@ -394,18 +394,13 @@ struct Fatal(Alert, &'static str);
 
 impl From<RecordError> for Fatal {
     fn from(error: RecordError) -> Fatal {
-        match error {
-            RecordError::Unexpected => Fatal(
-                Alert::UnexpectedMessage,
-                "a record of a kind that may not come now",
-            ),
-            RecordError::TooLong => Fatal(Alert::RecordOverflow, "a record longer than allowed"),
-            RecordError::Garbled => Fatal(
-                Alert::BadRecordMac,
-                "a record that was not sealed for this connection",
-            ),
-            RecordError::Key => Fatal(Alert::InternalError, "a key that its cipher does not take"),
-        }
+        let alert = match error {
+            RecordError::Unexpected => Alert::UnexpectedMessage,
+            RecordError::TooLong => Alert::RecordOverflow,
+            RecordError::Garbled => Alert::BadRecordMac,
+            RecordError::Key => Alert::InternalError,
+        };
+        Fatal(alert, error.reason())
     }
 }
 
