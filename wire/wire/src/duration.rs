@@ -27,33 +27,53 @@ impl FromStr for GoDuration {
         if rest.is_empty() {
             return Err(invalid());
         }
-        let mut nanos: f64 = 0.0;
+        let mut nanos = 0_u64;
         while !rest.is_empty() {
             let digits = rest
                 .find(|c: char| !c.is_ascii_digit() && c != '.')
                 .ok_or_else(invalid)?;
-            let count: f64 = rest[..digits].parse().map_err(|_| invalid())?;
             let unit_end = rest[digits..]
                 .find(|c: char| c.is_ascii_digit() || c == '.')
                 .map_or(rest.len(), |end| digits + end);
             let unit = match &rest[digits..unit_end] {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
+                "ns" => 1,
+                "us" | "µs" | "μs" => 1_000,
+                "ms" => 1_000_000,
+                "s" => 1_000_000_000,
+                "m" => 60_000_000_000,
+                "h" => 3_600_000_000_000,
                 _ => return Err(invalid()),
             };
-            nanos += count * unit;
+            nanos = times(&rest[..digits], unit)
+                .and_then(|more| nanos.checked_add(more))
+                .ok_or_else(invalid)?;
             rest = &rest[unit_end..];
         }
         // Go keeps a span in 64 bits of nanoseconds, some 292 years.
-        if nanos > i64::MAX as f64 {
+        if nanos > i64::MAX as u64 {
             return Err(invalid());
         }
-        Ok(Self(Duration::from_nanos(nanos.round() as u64)))
+        Ok(Self(Duration::from_nanos(nanos)))
     }
+}
+
+/// `count × unit` nanoseconds, exact; a part of a nanosecond is dropped, as Go drops it. `None` for what is not a decimal
+/// number or does not fit.
+fn times(count: &str, unit: u64) -> Option<u64> {
+    let (whole, part) = count.split_once('.').unwrap_or((count, ""));
+    if whole.is_empty() && part.is_empty() {
+        return None;
+    }
+    let number = |digits: &str| match digits {
+        "" => Some(0),
+        digits => digits.parse::<u64>().ok(),
+    };
+    // 18 digits are finer than a nanosecond of any unit; digits that follow are only read to be digits.
+    let seen = &part[..part.len().min(18)];
+    let fits = part.bytes().all(|digit| digit.is_ascii_digit());
+    let fraction = u128::from(number(seen)?) * u128::from(unit) / 10_u128.pow(seen.len() as u32);
+    let whole = number(whole)?.checked_mul(unit)?;
+    whole.checked_add(fraction as u64).filter(|_| fits)
 }
 
 impl fmt::Display for GoDuration {
@@ -115,7 +135,10 @@ impl<'de> Deserialize<'de> for GoDuration {
             }
 
             fn visit_u64<E: de::Error>(self, nanos: u64) -> Result<GoDuration, E> {
-                Ok(GoDuration(Duration::from_nanos(nanos)))
+                match i64::try_from(nanos) {
+                    Ok(_) => Ok(GoDuration(Duration::from_nanos(nanos))),
+                    Err(_) => Err(E::custom(InvalidDuration(nanos.to_string()))),
+                }
             }
         }
 
@@ -125,6 +148,8 @@ impl<'de> Deserialize<'de> for GoDuration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -136,6 +161,19 @@ mod tests {
             ("500ms", 500_000_000, "500ms"),
             ("2500ms", 2_500_000_000, "2.5s"),
             ("1us500ns", 1_500, "1.5µs"),
+            (".5s", 500_000_000, "500ms"),
+            ("5.s", 5_000_000_000, "5s"),
+            ("1.0000000009999999999999s", 1_000_000_000, "1s"),
+            (
+                "2791h21m2.758304903s",
+                10_048_862_758_304_903,
+                "2791h21m2.758304903s",
+            ),
+            (
+                "9223372036854775807ns",
+                i64::MAX as u64,
+                "2562047h47m16.854775807s",
+            ),
             ("0", 0, "0s"),
         ] {
             let span: GoDuration = text.parse().unwrap();
@@ -150,6 +188,9 @@ mod tests {
             "-5s",
             "1x",
             "1..2s",
+            "1.2.3s",
+            ".s",
+            "9223372036854775808ns",
             "é",
             "9999999999h",
             "5 s",
@@ -158,9 +199,18 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(nanos in 0..=i64::MAX as u64) {
+            let span = GoDuration(Duration::from_nanos(nanos));
+            prop_assert_eq!(span.to_string().parse::<GoDuration>().unwrap(), span);
+        }
+    }
+
     #[test]
     fn numbers_are_nanoseconds() {
         let span: GoDuration = serde_json::from_str("15000000000").unwrap();
         assert_eq!(serde_json::to_string(&span).unwrap(), "\"15s\"");
+        assert!(serde_json::from_str::<GoDuration>("9223372036854775808").is_err());
     }
 }
