@@ -109,10 +109,48 @@ hex_id!(
     /// One start of a machine's body; everything the start makes carries it, so that a repeated start finds it.
     LaunchId, "launch", 12
 );
-hex_id!(
-    /// The part of a volume id behind `vol_`.
-    VolumeId, "volume", 14
-);
+/// A volume: disk space that outlives the machines it is mounted in. `vol_` and 16 lower-case letters or digits, as clients
+/// tell them from names.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeId([u8; 20]);
+
+impl VolumeId {
+    const PREFIX: &[u8; 4] = b"vol_";
+
+    /// Makes an id from random bytes; equal bytes make equal ids.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut text = [0; 20];
+        text[..4].copy_from_slice(Self::PREFIX);
+        text[4..].copy_from_slice(&bytes.map(|byte| DIGITS[usize::from(byte) % DIGITS.len()]));
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a volume id holds ASCII only")
+    }
+}
+
+impl FromStr for VolumeId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = || InvalidId {
+            kind: "volume",
+            text: text.chars().take(80).collect(),
+            expected: "vol_ and 16 lower-case letters or digits",
+        };
+        let bytes: [u8; 20] = text.as_bytes().try_into().map_err(|_| invalid())?;
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z');
+        if bytes.starts_with(Self::PREFIX) && bytes[4..].iter().all(is_digit) {
+            Ok(Self(bytes))
+        } else {
+            Err(invalid())
+        }
+    }
+}
+
+text_id!(VolumeId);
 
 /// A private network of an organization: 32 bits of every address on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -200,6 +238,24 @@ mod tests {
             assert!(wrong.parse::<MachineId>().is_err(), "{wrong}");
         }
         assert_eq!(serde_json::to_string(&id).unwrap(), "\"e784079f004d86\"");
+    }
+
+    #[test]
+    fn volumes_are_told_by_their_prefix() {
+        let id = VolumeId::from_random(std::array::from_fn(|index| 20 + index as u8));
+        assert_eq!(id.to_string(), "vol_klmnopqrstuvwxyz");
+        assert_eq!(id.as_str().parse(), Ok(id));
+        for wrong in [
+            "",
+            "vol_",
+            "data",
+            "klmnopqrstuvwxyz",
+            "vol_klmnopqrstuvwxy",
+            "vol_klmnopqrstuvwxyZ",
+            "vol_klmnopqrstuvwx/..",
+        ] {
+            assert!(wrong.parse::<VolumeId>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -136,6 +136,7 @@ mod tests {
             stop: Default::default(),
             standbys: vec![],
             rootfs: Default::default(),
+            mounts: Vec::new(),
             dns: Default::default(),
             services: vec![],
             ..MachineSpec::of_image("web:1".parse().unwrap())

@@ -49,8 +49,8 @@ pub use signal::{InvalidSignal, Signal};
 pub use size::{CpuKind, GuestSize, InvalidSize};
 pub use spec::{
     Condition, ContainerSpec, Dependency, DnsSpec, EnvFrom, FieldRef, FileContent, FileSpec,
-    Healthcheck, InitSpec, MachineSpec, Persist, Probe, ProcessSpec, RestartMode, RestartPolicy,
-    Rights, RootfsSpec, SecretEnv, StopSpec,
+    Healthcheck, InitSpec, MachineSpec, MountSpec, Persist, Probe, ProcessSpec, RestartMode,
+    RestartPolicy, Rights, RootfsSpec, SecretEnv, StopSpec,
 };
 pub use state::MachineState;
 pub use step::{LAUNCH_FAILED_KEPT, step};

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mayfly_types::{ImageRef, MachineId};
+use mayfly_types::{ImageRef, MachineId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{CheckSpec, GuestSize, ServiceSpec, Signal, StaticSpec};
@@ -29,6 +29,9 @@ pub struct MachineSpec {
     /// Machines this one stands in for; it stays stopped while they are well.
     pub standbys: Vec<MachineId>,
     pub rootfs: RootfsSpec,
+    /// The volumes whose ids are known. No two are of one volume or at one path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountSpec>,
     pub dns: DnsSpec,
     pub metadata: BTreeMap<String, String>,
     pub services: Vec<ServiceSpec>,
@@ -59,6 +62,7 @@ impl MachineSpec {
             schedule: None,
             standbys: Vec::new(),
             rootfs: RootfsSpec::default(),
+            mounts: Vec::new(),
             dns: DnsSpec::default(),
             metadata: BTreeMap::new(),
             services: Vec::new(),
@@ -283,6 +287,27 @@ pub enum Persist {
     Restart,
     /// Kept until the machine is updated to another image or destroyed.
     Always,
+}
+
+/// Where a volume is seen in the machine. As long as a machine's spec has it, the volume is attached to that machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountSpec {
+    pub volume: VolumeId,
+    /// Absolute, without `..`; see [`MountSpec::may_be_at`].
+    pub path: String,
+}
+
+impl MountSpec {
+    /// What the host itself puts into a machine.
+    const TAKEN: [&str; 4] = ["proc", "sys", "dev", ".fly"];
+
+    /// Whether a volume may be mounted at an absolute path: neither as the root nor into what the host mounts there.
+    pub fn may_be_at(path: &str) -> bool {
+        let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+        parts
+            .next()
+            .is_some_and(|first| !Self::TAKEN.contains(&first))
+    }
 }
 
 /// What the guest's resolver and host name say.

@@ -151,16 +151,19 @@ impl From<InvalidConfig> for ApiError {
 impl From<HostError> for ApiError {
     fn from(error: HostError) -> Self {
         match &error {
-            HostError::Refused(refusal @ Refusal::NoCapacity(_)) => {
+            HostError::Refused(refusal @ (Refusal::NoCapacity(_) | Refusal::NoSpace(_))) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
                     .coded("insufficient_capacity")
             }
-            HostError::Refused(refusal @ Refusal::Unsupported(_)) => {
+            HostError::Refused(refusal @ (Refusal::Unsupported(_) | Refusal::Shrinks { .. })) => {
                 Self::invalid(refusal.to_string())
             }
             HostError::Refused(refusal) => Self::conflict(refusal.to_string()),
             HostError::UnknownMachine(machine) => {
                 Self::conflict(format!("machine {machine} is not on its host yet"))
+            }
+            HostError::UnknownVolume(volume) => {
+                Self::conflict(format!("volume {volume} is not on its host yet"))
             }
             HostError::Failed { kind, .. } => Self::of_part(*kind, &error),
         }

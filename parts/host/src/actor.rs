@@ -72,7 +72,7 @@ impl Actor {
     /// Until the machine is destroyed or the host stops.
     pub(crate) async fn run(mut self, stop: Stop) {
         if self.origin != Origin::Create {
-            let looked = stop.run_until_cancelled(self.recover()).await;
+            let looked = Box::pin(stop.run_until_cancelled(self.recover())).await;
             if looked.is_none() {
                 return;
             }

@@ -8,13 +8,13 @@ use mayfly_host_api::{
     Actor, Catalog, Connection, CreateMachine, ExecRequest, ExecSession, HostApi, HostError,
     HostEvent, HostStatus, ImageInfo, ImageSource, Launch, LogPage, LogQuery, MachineReport,
     MemoryReport, MemoryRequest, ProcessInfo, Pruned, PullProgress, RegistryLogin, RestartMachine,
-    ScheduleRun, StopMachine, UpdateMachine,
+    ScheduleRun, StopMachine, UpdateMachine, VolumeExtended, VolumeReport, VolumeSpec,
 };
 use mayfly_host_store::{AddressPool, Stored};
 use mayfly_image::Pruning;
 use mayfly_machine::{Event, Identity, Machine, MachineState, Phase, Signal, Version, private_ip};
 use mayfly_mesh::Ipv4Pool;
-use mayfly_types::{Digest, HostSeq, ImageRef, MachineId};
+use mayfly_types::{Digest, HostSeq, ImageRef, MachineId, VolumeId};
 use tokio::sync::watch;
 
 use crate::host::{Host, Shared};
@@ -295,6 +295,26 @@ impl HostApi for Host {
         pruned.map_err(|source| error::image("prune images".to_owned(), source))
     }
 
+    async fn create_volume(&self, _: VolumeSpec) -> Result<VolumeReport, HostError> {
+        Err(no_volumes())
+    }
+
+    async fn extend_volume(&self, _: VolumeId, _: u32) -> Result<VolumeExtended, HostError> {
+        Err(no_volumes())
+    }
+
+    async fn destroy_volume(&self, _: VolumeId) -> Result<(), HostError> {
+        Err(no_volumes())
+    }
+
+    async fn volume(&self, volume: VolumeId) -> Result<VolumeReport, HostError> {
+        Err(HostError::UnknownVolume(volume))
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeReport>, HostError> {
+        Ok(Vec::new())
+    }
+
     async fn status(&self) -> HostStatus {
         let machines = self.0.registry.all();
         let state = |stored: &Arc<Stored>| stored.machine.state();
@@ -316,6 +336,11 @@ impl HostApi for Host {
             cpus: server.cpus,
         }
     }
+}
+
+fn no_volumes() -> HostError {
+    let reason = "this host has no volumes".to_owned();
+    HostError::Refused(mayfly_host_api::Refusal::Unsupported(reason))
 }
 
 impl Host {

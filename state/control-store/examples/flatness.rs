@@ -328,6 +328,7 @@ fn machine(app: &mayfly_control_store::App, host: HostId, number: usize) -> NewM
                 restart: Default::default(),
                 stop: Default::default(),
                 rootfs: Default::default(),
+                mounts: Vec::new(),
                 dns: Default::default(),
                 metadata: BTreeMap::from([("half".to_owned(), half)]),
                 ..MachineSpec::of_image(image)

@@ -4,10 +4,10 @@ use std::time::Duration;
 use mayfly_edge_api::EdgeLoad;
 use mayfly_host_api::{
     Actor, CatalogEntry, CreateMachine, ExecRequest, HostError, HostStatus, LogQuery,
-    MemoryRequest, Refusal, RegistryLogin, RestartMachine, StopMachine, UpdateMachine,
+    MemoryRequest, Refusal, RegistryLogin, RestartMachine, StopMachine, UpdateMachine, VolumeSpec,
 };
 use mayfly_machine::Signal;
-use mayfly_types::{Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId};
+use mayfly_types::{Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::feed::Hello;
@@ -75,6 +75,11 @@ pub enum HostCall {
     Images,
     Pulls,
     PruneImages(Vec<ImageRef>),
+    CreateVolume(VolumeSpec),
+    ExtendVolume(VolumeId, u32),
+    DestroyVolume(VolumeId),
+    Volume(VolumeId),
+    Volumes,
     /// Status, catalog and position as a stream of [`WatchMessage`].
     Watch,
 }
@@ -113,6 +118,8 @@ pub enum WatchMessage {
 pub enum CallError {
     #[error("machine {0} is not on this host")]
     UnknownMachine(MachineId),
+    #[error("volume {0} is not on this host")]
+    UnknownVolume(VolumeId),
     #[error("refused")]
     Refused(Refusal),
     #[error("{text}")]
@@ -132,7 +139,7 @@ impl CallError {
 
     pub fn kind(&self) -> ErrorKind {
         match self {
-            CallError::UnknownMachine(_) => ErrorKind::NotFound,
+            CallError::UnknownMachine(_) | CallError::UnknownVolume(_) => ErrorKind::NotFound,
             CallError::Refused(_) => ErrorKind::Conflict,
             CallError::Failed { kind, .. } => *kind,
             CallError::Removed => ErrorKind::Denied,
@@ -145,6 +152,7 @@ impl From<HostError> for CallError {
         let kind = error.kind();
         match error {
             HostError::UnknownMachine(machine) => CallError::UnknownMachine(machine),
+            HostError::UnknownVolume(volume) => CallError::UnknownVolume(volume),
             HostError::Refused(refusal) => CallError::Refused(refusal),
             HostError::Failed { action, source, .. } => {
                 let mut text = action;
@@ -165,6 +173,7 @@ impl From<CallError> for HostError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::UnknownMachine(machine) => HostError::UnknownMachine(machine),
+            CallError::UnknownVolume(volume) => HostError::UnknownVolume(volume),
             CallError::Refused(refusal) => HostError::Refused(refusal),
             other => HostError::Failed {
                 action: "ask the host".to_owned(),

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use mayfly_machine::MachineState;
-use mayfly_types::{ErrorKind, HostId, MachineId};
+use mayfly_types::{ErrorKind, HostId, MachineId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 /// Why a host does not do what it was asked.
@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum HostError {
     #[error("machine {0} is not on this host")]
     UnknownMachine(MachineId),
+    #[error("volume {0} is not on this host")]
+    UnknownVolume(VolumeId),
     #[error("refused")]
     Refused(#[from] Refusal),
     #[error("{action}")]
@@ -35,6 +37,19 @@ pub enum Refusal {
     NoCapacity(String),
     #[error("{0}")]
     Unsupported(String),
+    #[error("volume {0} is not on this host: a machine runs where its volume is")]
+    VolumeNotHere(VolumeId),
+    #[error("volume {volume} is attached to machine {machine}")]
+    VolumeInUse {
+        volume: VolumeId,
+        machine: MachineId,
+    },
+    #[error("volume {0} exists with another size or filesystem")]
+    VolumeExists(VolumeId),
+    #[error("volume {volume} has {size_gib} GB and cannot get smaller")]
+    Shrinks { volume: VolumeId, size_gib: u32 },
+    #[error("no room for the volume: {0}")]
+    NoSpace(String),
 }
 
 impl HostError {
@@ -52,9 +67,13 @@ impl HostError {
 
     pub fn kind(&self) -> ErrorKind {
         match self {
-            HostError::UnknownMachine(_) => ErrorKind::NotFound,
-            HostError::Refused(Refusal::NoCapacity(_)) => ErrorKind::Exhausted,
-            HostError::Refused(Refusal::Unsupported(_)) => ErrorKind::Invalid,
+            HostError::UnknownMachine(_) | HostError::UnknownVolume(_) => ErrorKind::NotFound,
+            HostError::Refused(Refusal::NoCapacity(_) | Refusal::NoSpace(_)) => {
+                ErrorKind::Exhausted
+            }
+            HostError::Refused(Refusal::Unsupported(_) | Refusal::Shrinks { .. }) => {
+                ErrorKind::Invalid
+            }
             HostError::Refused(_) => ErrorKind::Conflict,
             HostError::Failed { kind, .. } => *kind,
         }

@@ -11,6 +11,7 @@ mod image;
 mod log;
 mod machine;
 mod memory;
+mod volume;
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mayfly_machine::Signal;
-use mayfly_types::{HostId, HostSeq, ImageRef, MachineId};
+use mayfly_types::{HostId, HostSeq, ImageRef, MachineId, VolumeId};
 use tokio::sync::watch;
 
 pub use connect::{Connection, Duplex};
@@ -34,6 +35,7 @@ pub use machine::{
 };
 pub use mayfly_machine::{Actor, CheckStatus, CheckTurn, EventKind, ExitEvent, Launch};
 pub use memory::{MemoryReport, MemoryRequest};
+pub use volume::{Filesystem, VolumeExtended, VolumeReport, VolumeSpace, VolumeSpec, VolumeState};
 
 /// The machines of a host as edges and names see them.
 pub type Catalog = Arc<Vec<Arc<CatalogEntry>>>;
@@ -46,7 +48,12 @@ pub fn host_address(host: HostId) -> Ipv6Addr {
 
 #[async_trait]
 pub trait HostApi: Send + Sync + 'static {
-    /// Takes a machine on. Creating a machine that exists with the same version returns its report.
+    /// Takes a machine on. Creating a machine that exists with the same version returns its report. From then on its
+    /// volumes are attached to it, until it is destroyed or updated to a version without them.
+    ///
+    /// # Errors
+    /// [`Refusal::VolumeNotHere`] and [`Refusal::VolumeInUse`] for a volume that it cannot have; so does
+    /// [`HostApi::update`].
     async fn create(&self, request: CreateMachine) -> Result<MachineReport, HostError>;
 
     /// Replaces a machine's version in place; a running machine is stopped by its stop rule and started anew.
@@ -164,6 +171,34 @@ pub trait HostApi: Send + Sync + 'static {
 
     /// Removes images that no machine needs and nobody in `keep` names.
     async fn prune_images(&self, keep: Vec<ImageRef>) -> Result<Pruned, HostError>;
+
+    /// Makes a volume. Making one that exists, as it is asked for, returns its report.
+    ///
+    /// # Errors
+    /// [`Refusal::VolumeExists`] if it exists with another size or filesystem, `Exhausted` if this host's disk could
+    /// never hold it. What failed half way is finished by the next call, or by the host itself after its next start.
+    async fn create_volume(&self, spec: VolumeSpec) -> Result<VolumeReport, HostError>;
+
+    /// Makes a volume as large as `size_gib`, while it is mounted where the kernel allows that. A volume never shrinks.
+    ///
+    /// # Errors
+    /// `UnknownVolume`; [`Refusal::Shrinks`] for less than it has; `Exhausted` as [`HostApi::create_volume`].
+    async fn extend_volume(
+        &self,
+        volume: VolumeId,
+        size_gib: u32,
+    ) -> Result<VolumeExtended, HostError>;
+
+    /// Removes a volume with all that is in it. One that is gone is success.
+    ///
+    /// # Errors
+    /// [`Refusal::VolumeInUse`] while a machine's configuration has it.
+    async fn destroy_volume(&self, volume: VolumeId) -> Result<(), HostError>;
+
+    async fn volume(&self, volume: VolumeId) -> Result<VolumeReport, HostError>;
+
+    /// All volumes of this host, ordered by id.
+    async fn volumes(&self) -> Result<Vec<VolumeReport>, HostError>;
 
     async fn status(&self) -> HostStatus;
 }

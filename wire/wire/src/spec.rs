@@ -52,6 +52,7 @@ impl TryFrom<&MachineConfig> for MachineSpec {
             schedule: schedule(config, &at)?,
             standbys: standbys(config, &at)?,
             rootfs: storage::rootfs(config, &at)?,
+            mounts: storage::mounts(config, &at)?,
             dns: process::dns(config.dns.as_ref(), &at.field("dns"))?,
             metadata: metadata(config, &at)?,
             services: service::services(config.services.as_deref(), &at.field("services"))?,

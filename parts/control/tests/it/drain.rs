@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_host_api::{Filesystem, HostApi, VolumeSpec};
 use serde_json::{Value, json};
 
 use crate::fake_host::FakeHost;
@@ -10,6 +11,7 @@ use crate::stage::{Stage, sleeper};
 
 const MACHINES: &str = "/v1/apps/stage/machines";
 const DRAIN: &str = "/v1/hosts/11112222/drain";
+const VOLUME: &str = "vol_0123456789abcdef";
 
 /// Two hosts of one region beside the usual one of another.
 async fn stage() -> (Stage, Arc<FakeHost>, Arc<FakeHost>) {
@@ -72,7 +74,13 @@ async fn machines_of_a_drained_host_are_replaced_elsewhere() {
     let standby = json!({"region": "iad", "config": standby});
     let standby = stage.post(MACHINES, standby).await.expect(200);
     let mut with_volume = sleeper();
-    with_volume["mounts"] = json!([{"volume": "vol_1", "path": "/data"}]);
+    with_volume["mounts"] = json!([{"volume": VOLUME, "path": "/data"}]);
+    let volume = VolumeSpec {
+        volume_id: VOLUME.parse().unwrap(),
+        size_gib: 1,
+        filesystem: Filesystem::Ext4,
+    };
+    old.create_volume(volume).await.expect("the volume");
     let with_volume = machine(&stage, json!({ "config": with_volume })).await;
 
     let begun = stage.post(DRAIN, json!({})).await.expect(200);

@@ -10,11 +10,11 @@ use mayfly_host_api::{
     ExecSession, HostApi, HostError, HostEvent, HostStatus, ImageInfo, ImageSource, LogEntry,
     LogPage, LogQuery, MachineReport, MemoryReport, MemoryRequest, ProcessInfo, Pruned,
     PullProgress, Refusal, RegistryLogin, RestartMachine, ScheduleRun, Socket, StopMachine,
-    UpdateMachine,
+    UpdateMachine, VolumeExtended, VolumeReport, VolumeSpace, VolumeSpec, VolumeState,
 };
-use mayfly_machine::{Actor, EventKind, ExitEvent, Launch, MachineState, Signal};
+use mayfly_machine::{Actor, EventKind, ExitEvent, Launch, MachineSpec, MachineState, Signal};
 use mayfly_types::{
-    Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, Region, Secret, Timestamp,
+    Digest, ErrorKind, HostId, HostSeq, ImageRef, MachineId, Region, Secret, Timestamp, VolumeId,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -35,6 +35,7 @@ struct Inner {
     failing: BTreeSet<&'static str>,
     signals: Vec<(MachineId, Signal)>,
     secrets: BTreeMap<MachineId, BTreeMap<String, Secret>>,
+    volumes: BTreeMap<VolumeId, VolumeReport>,
     now: i64,
 }
 
@@ -150,6 +151,33 @@ impl FakeHost {
         report
     }
 
+    /// Gives the machine the volumes of its spec and takes all others from it.
+    fn attach(&self, machine: MachineId, spec: &MachineSpec) -> Result<(), HostError> {
+        for volume in spec.mounts.iter().map(|mount| mount.volume) {
+            let inner = self.inner();
+            let report = inner.volumes.get(&volume);
+            let report = report.ok_or(Refusal::VolumeNotHere(volume))?;
+            if let Some(machine) = report.attached_machine.filter(|other| *other != machine) {
+                return Err(Refusal::VolumeInUse { volume, machine }.into());
+            }
+        }
+        self.detach(machine);
+        for mount in &spec.mounts {
+            if let Some(report) = self.inner().volumes.get_mut(&mount.volume) {
+                report.attached_machine = Some(machine);
+            }
+        }
+        Ok(())
+    }
+
+    fn detach(&self, machine: MachineId) {
+        for report in self.inner().volumes.values_mut() {
+            if report.attached_machine == Some(machine) {
+                report.attached_machine = None;
+            }
+        }
+    }
+
     fn state(&self, machine: MachineId) -> Result<MachineState, HostError> {
         let inner = self.inner();
         let report = inner
@@ -168,6 +196,17 @@ impl FakeHost {
             }
             .into()),
         }
+    }
+}
+
+/// An empty filesystem as large as the volume.
+fn space_of(size_gib: u32) -> VolumeSpace {
+    let blocks = u64::from(size_gib) << 18;
+    VolumeSpace {
+        block_size: 4096,
+        blocks,
+        blocks_free: blocks,
+        blocks_avail: blocks,
     }
 }
 
@@ -194,6 +233,7 @@ impl HostApi for FakeHost {
         if let Some(report) = self.inner().machines.get(&machine) {
             return Ok(report.clone());
         }
+        self.attach(machine, &request.spec)?;
         let number = u16::try_from(self.inner().machines.len()).unwrap() + 1;
         let ip = Ipv6Addr::new(0xfdaa, 0, 1, 0xa0b, 0xc0d, 0, number, 2);
         let groups: Vec<String> = ip
@@ -236,6 +276,7 @@ impl HostApi for FakeHost {
     ) -> Result<MachineReport, HostError> {
         self.check("update")?;
         let state = self.state(machine)?;
+        self.attach(machine, &request.spec)?;
         self.inner().secrets.insert(machine, request.secrets);
         self.inner()
             .machines
@@ -328,6 +369,7 @@ impl HostApi for FakeHost {
             }
             .into());
         }
+        self.detach(machine);
         let event = Some(EventKind::Destroy);
         Ok(self.change(machine, MachineState::Destroyed, event, by))
     }
@@ -528,6 +570,66 @@ impl HostApi for FakeHost {
             layers: 0,
             freed_bytes: 0,
         })
+    }
+
+    async fn create_volume(&self, spec: VolumeSpec) -> Result<VolumeReport, HostError> {
+        self.check("create_volume")?;
+        let fresh = VolumeReport {
+            volume_id: spec.volume_id,
+            host_id: self.id,
+            size_gib: spec.size_gib,
+            filesystem: spec.filesystem,
+            state: VolumeState::Ready,
+            attached_machine: None,
+            stored_bytes: 1 << 20,
+            space: Some(space_of(spec.size_gib)),
+        };
+        let mut inner = self.inner();
+        let volume = inner.volumes.entry(spec.volume_id).or_insert(fresh);
+        Ok(volume.clone())
+    }
+
+    async fn extend_volume(
+        &self,
+        volume: VolumeId,
+        size_gib: u32,
+    ) -> Result<VolumeExtended, HostError> {
+        self.check("extend_volume")?;
+        let mut inner = self.inner();
+        let report = inner.volumes.get_mut(&volume);
+        let report = report.ok_or(HostError::UnknownVolume(volume))?;
+        if size_gib < report.size_gib {
+            let size_gib = report.size_gib;
+            return Err(Refusal::Shrinks { volume, size_gib }.into());
+        }
+        report.size_gib = size_gib;
+        report.space = Some(space_of(size_gib));
+        Ok(VolumeExtended {
+            volume: report.clone(),
+            needs_restart: report.attached_machine.is_some(),
+        })
+    }
+
+    async fn destroy_volume(&self, volume: VolumeId) -> Result<(), HostError> {
+        self.check("destroy_volume")?;
+        let mut inner = self.inner();
+        let attached = inner.volumes.get(&volume);
+        if let Some(machine) = attached.and_then(|report| report.attached_machine) {
+            return Err(Refusal::VolumeInUse { volume, machine }.into());
+        }
+        inner.volumes.remove(&volume);
+        Ok(())
+    }
+
+    async fn volume(&self, volume: VolumeId) -> Result<VolumeReport, HostError> {
+        self.check("volume")?;
+        let report = self.inner().volumes.get(&volume).cloned();
+        report.ok_or(HostError::UnknownVolume(volume))
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeReport>, HostError> {
+        self.check("volumes")?;
+        Ok(self.inner().volumes.values().cloned().collect())
     }
 
     async fn status(&self) -> HostStatus {

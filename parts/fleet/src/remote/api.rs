@@ -8,10 +8,10 @@ use mayfly_host_api::{
     Actor, Catalog, Connection, CreateMachine, ExecRequest, ExecSession, HostApi, HostError,
     HostEvent, HostStatus, ImageInfo, ImageSource, LogPage, LogQuery, MachineReport, MemoryReport,
     MemoryRequest, ProcessInfo, Pruned, PullProgress, RegistryLogin, RestartMachine, ScheduleRun,
-    StopMachine, UpdateMachine,
+    StopMachine, UpdateMachine, VolumeExtended, VolumeReport, VolumeSpec,
 };
 use mayfly_machine::Signal;
-use mayfly_types::{HostSeq, ImageRef, MachineId};
+use mayfly_types::{HostSeq, ImageRef, MachineId, VolumeId};
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -24,6 +24,8 @@ use crate::line::{Answer, DATA, END, PIECE_BYTES};
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
 /// A registry may have to be asked.
 const REGISTRY_PATIENCE: Duration = Duration::from_secs(120);
+/// A volume's filesystem is made, checked or taken away before the answer.
+const VOLUME_PATIENCE: Duration = Duration::from_secs(300);
 /// The image of an archive is unpacked before the answer.
 const IMPORT_PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -235,6 +237,33 @@ impl HostApi for RemoteHost {
     async fn prune_images(&self, keep: Vec<ImageRef>) -> Result<Pruned, HostError> {
         let call = HostCall::PruneImages(keep);
         self.ask_for(call, REGISTRY_PATIENCE).await
+    }
+
+    async fn create_volume(&self, spec: VolumeSpec) -> Result<VolumeReport, HostError> {
+        let call = HostCall::CreateVolume(spec);
+        self.ask_for(call, VOLUME_PATIENCE).await
+    }
+
+    async fn extend_volume(
+        &self,
+        volume: VolumeId,
+        size_gib: u32,
+    ) -> Result<VolumeExtended, HostError> {
+        let call = HostCall::ExtendVolume(volume, size_gib);
+        self.ask_for(call, VOLUME_PATIENCE).await
+    }
+
+    async fn destroy_volume(&self, volume: VolumeId) -> Result<(), HostError> {
+        let call = HostCall::DestroyVolume(volume);
+        self.ask_for(call, VOLUME_PATIENCE).await
+    }
+
+    async fn volume(&self, volume: VolumeId) -> Result<VolumeReport, HostError> {
+        self.ask(HostCall::Volume(volume)).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeReport>, HostError> {
+        self.ask(HostCall::Volumes).await
     }
 
     async fn status(&self) -> HostStatus {

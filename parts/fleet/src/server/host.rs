@@ -98,6 +98,17 @@ pub(super) async fn answer(
         HostCall::PruneImages(keep) => {
             reply(&mut line, host.prune_images(keep).await).await?;
         }
+        HostCall::CreateVolume(spec) => {
+            reply(&mut line, host.create_volume(spec).await).await?;
+        }
+        HostCall::ExtendVolume(volume, size_gib) => {
+            reply(&mut line, host.extend_volume(volume, size_gib).await).await?;
+        }
+        HostCall::DestroyVolume(volume) => {
+            reply(&mut line, host.destroy_volume(volume).await).await?;
+        }
+        HostCall::Volume(volume) => reply(&mut line, host.volume(volume).await).await?,
+        HostCall::Volumes => reply(&mut line, host.volumes().await).await?,
     }
     Ok(Some(line))
 }

@@ -239,6 +239,7 @@ pub(crate) fn version(millis: i64, metadata: &[(&str, &str)]) -> NewVersion {
             restart: Default::default(),
             stop: Default::default(),
             rootfs: Default::default(),
+            mounts: Vec::new(),
             dns: Default::default(),
             metadata,
             ..MachineSpec::of_image(image.parse().unwrap())

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use mayfly_machine::{Persist, RootfsSpec};
+use mayfly_machine::{MountSpec, Persist, RootfsSpec};
 
 use super::field::{At, InvalidConfig, absent_if_empty};
 use crate::config::{MachineConfig, Mount, RootfsPersist, Volume};
@@ -28,11 +28,30 @@ pub(super) fn rootfs(config: &MachineConfig, at: &At) -> Result<RootfsSpec, Inva
     Ok(RootfsSpec { persist, size_gib })
 }
 
-/// What is stored for the parts that will act on it: mounts, shared volumes, statics, cache drive, spot price.
-pub(super) fn check(config: &MachineConfig, at: &At) -> Result<(), InvalidConfig> {
-    for (index, mount) in config.mounts.iter().flatten().enumerate() {
-        self::mount(mount, &at.field("mounts").index(index))?;
+/// The mounts of volumes whose ids are known; one that only has a name gets its id from the control plane.
+pub(super) fn mounts(config: &MachineConfig, at: &At) -> Result<Vec<MountSpec>, InvalidConfig> {
+    let given = config.mounts.as_deref().unwrap_or_default();
+    if given.len() > 1 {
+        return at
+            .field("mounts")
+            .refuse("must have one entry at most: a machine has one volume");
     }
+    let mut mounts = Vec::new();
+    for (index, mount) in given.iter().enumerate() {
+        let at = at.field("mounts").index(index);
+        let path = self::mount(mount, &at)?;
+        if let Some(volume) = absent_if_empty(mount.volume.as_ref()) {
+            let volume = volume
+                .parse()
+                .or_else(|error| at.field("volume").refuse(format!("is invalid: {error}")))?;
+            mounts.push(MountSpec { volume, path });
+        }
+    }
+    Ok(mounts)
+}
+
+/// What is stored for the parts that will act on it: shared volumes, statics, cache drive, spot price.
+pub(super) fn check(config: &MachineConfig, at: &At) -> Result<(), InvalidConfig> {
     let mut names = BTreeSet::new();
     for (index, volume) in config.volumes.iter().flatten().enumerate() {
         let at = at.field("volumes").index(index);
@@ -71,8 +90,14 @@ pub(super) fn check(config: &MachineConfig, at: &At) -> Result<(), InvalidConfig
     Ok(())
 }
 
-fn mount(mount: &Mount, at: &At) -> Result<(), InvalidConfig> {
-    at.field("path").absolute_path(mount.path.as_ref())?;
+/// Holds the rules of a mount and returns its path.
+fn mount(mount: &Mount, at: &At) -> Result<String, InvalidConfig> {
+    let path = at.field("path").absolute_path(mount.path.as_ref())?;
+    if !MountSpec::may_be_at(&path) {
+        return at
+            .field("path")
+            .refuse("must not be in /proc, /sys, /dev or /.fly, which are the host's");
+    }
     let volume = absent_if_empty(mount.volume.as_ref());
     if volume.or(absent_if_empty(mount.name.as_ref())).is_none() {
         return at
@@ -92,7 +117,7 @@ fn mount(mount: &Mount, at: &At) -> Result<(), InvalidConfig> {
     for (name, value, most) in sizes {
         at.field(name).within::<i64>(value.unwrap_or(0), 0, most)?;
     }
-    Ok(())
+    Ok(path)
 }
 
 fn volume(volume: &Volume, at: &At) -> Result<(), InvalidConfig> {

@@ -117,6 +117,22 @@ fn broken_rules_name_the_field_and_what_it_allows() {
             "config.mounts[0].volume is required",
         ),
         (
+            json!({"mounts": [{"path": "/data", "volume": "vol_1"}]}),
+            "config.mounts[0].volume is invalid: `vol_1` is not a volume id: expected vol_",
+        ),
+        (
+            json!({"mounts": [{"path": "/", "volume": "vol_0123456789abcdef"}]}),
+            "config.mounts[0].path must be an absolute path below /",
+        ),
+        (
+            json!({"mounts": [{"path": "//.fly/x", "volume": "vol_0123456789abcdef"}]}),
+            "config.mounts[0].path must not be in /proc, /sys, /dev or /.fly",
+        ),
+        (
+            json!({"mounts": [{"path": "/a", "name": "a"}, {"path": "/b", "name": "b"}]}),
+            "config.mounts must have one entry at most",
+        ),
+        (
             json!({"metrics": {"path": "/m"}}),
             "config.metrics.port is required",
         ),
