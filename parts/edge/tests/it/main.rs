@@ -8,6 +8,7 @@ mod exchange;
 mod h2_backend;
 mod headers;
 mod http2;
+mod http2_floods;
 mod http2_frames;
 mod limits;
 mod options;
