@@ -49,19 +49,24 @@ impl Shortcut {
         count: u64,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let (shortcut, file) = (self.clone(), Arc::new(file));
-        stream::try_unfold((from, count), move |(from, left)| {
-            let (shortcut, file) = (shortcut.clone(), Arc::clone(&file));
+        let fill = move |from, left| {
+            let file = Arc::clone(&file);
+            (left > 0).then(|| tokio::task::spawn_blocking(move || Pages::of(&file, from, left)))
+        };
+        let first = fill(from, count);
+        stream::try_unfold((from, count, first), move |(from, left, filling)| {
+            let (shortcut, fill) = (shortcut.clone(), fill.clone());
             async move {
-                if left == 0 {
+                let Some(filling) = filling else {
                     return Ok(None);
-                }
-                let filled = tokio::task::spawn_blocking(move || Pages::of(&file, from, left));
-                let pages = filled.await.map_err(io::Error::other)??;
+                };
+                let pages = filling.await.map_err(io::Error::other)??;
                 let moved = pages.left;
                 shortcut.pages().push_back(pages);
                 let piece = Bytes::from_static(&STAND_IN[..moved]);
-                let moved = moved as u64;
-                Ok(Some((piece, (from + moved, left - moved))))
+                let (from, left) = (from + moved as u64, left - moved as u64);
+                // The disk is asked for the next while this one leaves.
+                Ok(Some((piece, (from, left, fill(from, left)))))
             }
         })
     }
