@@ -17,6 +17,7 @@ mod supervisor;
 mod syscall_filter;
 mod system_mounts;
 mod users;
+mod volume;
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
@@ -37,6 +38,7 @@ pub(crate) use program::set_window;
 use root::ContainerRoot;
 use sandbox::Sandbox;
 use supervisor::Supervisor;
+use volume::AttachedVolume;
 
 /// Shown as the command line of pid 1.
 const TITLE: &[u8] = b"mayfly-init";
@@ -155,13 +157,15 @@ fn build_roots(
         true => Failure(format!("container {name}: {failure}")),
         false => failure,
     };
+    let volumes = spec.volumes.iter().map(AttachedVolume::attach);
+    let volumes: Vec<AttachedVolume> = volumes.collect::<Result<_, _>>()?;
     let mut roots = Vec::new();
     if several {
         let host = mount_namespace()?;
         for container in spec.containers.iter().skip(1) {
             unshare(mount).when("make a mount namespace")?;
             let namespace = mount_namespace()?;
-            let terminals = root::build(spec, container, staging)
+            let terminals = root::build(spec, container, &volumes, staging)
                 .map_err(|failure| named(&container.name, failure))?;
             roots.push(ContainerRoot {
                 namespace: Some(namespace),
@@ -177,7 +181,7 @@ fn build_roots(
         .first()
         .ok_or_else(|| Failure("the launch has no container".to_owned()))?;
     let terminals =
-        root::build(spec, main, staging).map_err(|failure| named(&main.name, failure))?;
+        root::build(spec, main, &volumes, staging).map_err(|failure| named(&main.name, failure))?;
     let main = ContainerRoot {
         namespace: None,
         sandbox: spec.sandbox.as_ref().map(Sandbox::make).transpose()?,

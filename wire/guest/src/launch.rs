@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mayfly_machine::{Dependency, Healthcheck};
-use mayfly_types::{LaunchId, MachineId};
+use mayfly_types::{LaunchId, MachineId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 /// Everything the monitor and the init need for one start. All paths of the host are absolute.
@@ -28,6 +28,18 @@ pub struct LaunchSpec {
     pub stop_signal: i32,
     #[serde(default)]
     pub sandbox: Option<Sandbox>,
+    /// In every container.
+    #[serde(default)]
+    pub volumes: Vec<VolumeLaunch>,
+}
+
+/// A volume that is mounted as long as the machine runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeLaunch {
+    pub volume_id: VolumeId,
+    /// An ext4 image. Whoever uses it holds it by `flock`.
+    pub image: PathBuf,
+    pub guest_path: String,
 }
 
 /// A user namespace for the machine's programs: they are root of it, may mount in it, and are nobody on the host. What of
@@ -89,7 +101,7 @@ pub struct FileEntry {
     pub mode: u32,
 }
 
-/// A directory of the host shown inside (volumes).
+/// A directory of the host shown inside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MountEntry {
     pub source: PathBuf,

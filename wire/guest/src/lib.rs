@@ -46,7 +46,7 @@ mod record;
 pub use frame::{ContainerState, ExecOutcome, ExecStart, FRAME_MAX, Frame, Reply, Request, Window};
 pub use launch::{
     ContainerLaunch, FileEntry, LaunchSpec, MountEntry, ProcessLaunch, RestartRule, RootLaunch,
-    Sandbox,
+    Sandbox, VolumeLaunch,
 };
 pub use record::{ContainerExit, ExitRecord, GuestRecord};
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use mayfly_guest::{ContainerLaunch, LaunchSpec, RootLaunch, Sandbox as Launch};
-use mayfly_sys::{MountAttributes, attach_loop_device, set_mount_attributes};
+use mayfly_sys::{LoopAccess, MountAttributes, attach_loop_device, set_mount_attributes};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
@@ -20,6 +20,7 @@ use rustix::process::{chdir, fchdir, pivot_root};
 use super::guest_dir::GuestDir;
 use super::sandbox::{self, Sandbox};
 use super::system_mounts;
+use super::volume::AttachedVolume;
 use crate::failure::{Failure, While};
 
 /// Beside the writable directory.
@@ -40,6 +41,7 @@ pub(crate) struct ContainerRoot {
 pub(crate) fn build(
     spec: &LaunchSpec,
     container: &ContainerLaunch,
+    volumes: &[AttachedVolume],
     staging: &Path,
 ) -> Result<OwnedFd, Failure> {
     let propagation = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -51,7 +53,10 @@ pub(crate) fn build(
     for process in &container.processes {
         guest.make_dirs(&process.cwd)?;
     }
-    mount_volumes(&guest, container)?;
+    mount_directories(&guest, container)?;
+    for volume in volumes {
+        volume.mount(&guest)?;
+    }
     if let (Some(kept), Some(sandbox)) = (kept, &spec.sandbox) {
         refuse_system_path(&sandbox.kept_at)?;
         let target = guest.make_dirs(&sandbox.kept_at)?;
@@ -152,7 +157,8 @@ fn mount_disk_image(image: &Path, staging: &Path) -> Result<(), Failure> {
         .write(true)
         .open(image)
         .when("open the disk image")?;
-    let (device, keep) = attach_loop_device(&file).when("attach the disk image")?;
+    let (device, keep) =
+        attach_loop_device(&file, LoopAccess::Cached).when("attach the disk image")?;
     let flags = MountFlags::NODEV | MountFlags::NOATIME;
     let mounted = mount(&device, staging, "ext4", flags, Some(c"discard"));
     drop(keep);
@@ -169,16 +175,16 @@ fn write_identity(guest: &GuestDir, spec: &LaunchSpec) -> Result<(), Failure> {
     )
 }
 
-fn mount_volumes(guest: &GuestDir, container: &ContainerLaunch) -> Result<(), Failure> {
-    for volume in &container.mounts {
-        let path = &volume.guest_path;
+fn mount_directories(guest: &GuestDir, container: &ContainerLaunch) -> Result<(), Failure> {
+    for directory in &container.mounts {
+        let path = &directory.guest_path;
         refuse_system_path(path)?;
         let target = guest.make_dirs(path)?;
-        let attempt = format_args!("mount volume at {path}");
+        let attempt = format_args!("mount a directory of the host at {path}");
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(CWD, &volume.source, flags).when(attempt)?;
+        let tree = open_tree(CWD, &directory.source, flags).when(attempt)?;
         let attributes = MountAttributes {
-            read_only: volume.read_only,
+            read_only: directory.read_only,
             no_devices: true,
             ..MountAttributes::default()
         };
@@ -195,7 +201,7 @@ pub(crate) fn attach(tree: impl AsFd, target: impl AsFd) -> rustix::io::Result<(
 }
 
 /// What is placed there would be hidden by the kernel's own filesystems, or worse, reach them.
-fn refuse_system_path(path: &str) -> Result<(), Failure> {
+pub(super) fn refuse_system_path(path: &str) -> Result<(), Failure> {
     let first = path
         .split('/')
         .find(|part| !part.is_empty() && *part != ".");

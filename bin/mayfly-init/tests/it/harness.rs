@@ -97,6 +97,7 @@ impl Machine {
                 etc_resolv_conf: "nameserver fdaa::3\n".into(),
                 stop_signal: 2,
                 sandbox: None,
+                volumes: Vec::new(),
             },
             dir,
             launches: 0,

@@ -41,6 +41,7 @@ fn launch(number: u8) -> Launch {
             etc_resolv_conf: String::new(),
             stop_signal: 2,
             sandbox: None,
+            volumes: Vec::new(),
         },
         images: BTreeMap::new(),
         keep_rootfs: false,

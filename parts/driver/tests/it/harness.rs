@@ -242,6 +242,7 @@ pub(crate) fn launch(body: &Body, script: &str) -> Launch {
             etc_resolv_conf: String::new(),
             stop_signal: 2,
             sandbox: None,
+            volumes: Vec::new(),
         },
         images: BTreeMap::from([("main".to_owned(), image())]),
         keep_rootfs: false,
