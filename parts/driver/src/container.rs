@@ -1,5 +1,6 @@
 mod guest;
 mod memory;
+mod volume;
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -10,12 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mayfly_guest::{ExitRecord, FAILED, GuestRecord, Reply, Request, STARTED};
 use mayfly_host_api::{
-    ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo,
+    ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo, VolumeSpec,
 };
 use mayfly_machine::Signal;
 use mayfly_mesh::{Family, Ipv4Pool, Mesh, MeshError, Traffic};
 use mayfly_runtime::{Clock, TaskSet};
-use mayfly_types::{LaunchId, MachineId};
+use mayfly_types::{LaunchId, MachineId, VolumeId};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::info;
 
@@ -26,11 +27,15 @@ use crate::features::{detect_cgroups, missing_features};
 use crate::root_source::RootSource;
 use crate::run_dir::{GuestState, boot_id};
 use crate::trash::Trash;
-use crate::{Body, Driver, DriverError, Launch, Observed, init_program, processes, session};
+use crate::volumes::Volumes;
+use crate::{
+    Body, Driver, DriverError, Launch, Observed, VolumeDisk, VolumeHealth, init_program, processes,
+    session,
+};
 
 /// What a [`ContainerDriver`] stands on.
 pub struct ContainerConfig {
-    /// Holds `machines/`, `bin/` and `network.json`; belongs to one daemon at a time.
+    /// Holds `machines/`, `volumes/`, `bin/` and `network.json`; belongs to one daemon at a time.
     pub data_dir: PathBuf,
     /// Names of the hosts besides the first that work with this driver; each has an IPv4 pool of its own.
     pub more_hosts: Vec<String>,
@@ -68,6 +73,7 @@ struct Inner {
     images: Arc<dyn RootSource>,
     clock: Arc<dyn Clock>,
     trash: Trash,
+    volumes: Volumes,
     tasks: TaskSet,
     boot_id: String,
 }
@@ -183,6 +189,8 @@ impl Inner {
         let machines_dir = config.data_dir.join("machines");
         let trash = Trash::open(config.data_dir.join("trash"))
             .map_err(failed("make the directory of what is deleted"))?;
+        let volumes = Volumes::open(config.data_dir.join("volumes"), trash.clone())
+            .map_err(failed("make the directory of volumes"))?;
         std::fs::create_dir_all(&machines_dir).map_err(failed("make the directory of machines"))?;
         let boot_id = boot_id().map_err(failed("read the boot's id"))?;
         info!(cgroups = cgroups.describe(), "container driver ready");
@@ -194,6 +202,7 @@ impl Inner {
             images: config.images,
             clock: config.clock,
             trash,
+            volumes,
             tasks: TaskSet::new(),
             boot_id,
         })
@@ -450,6 +459,47 @@ impl Driver for ContainerDriver {
             },
             memory::Failure::Kernel(error) => host("change the memory", machine)(error),
         })
+    }
+
+    async fn make_volume(&self, spec: &VolumeSpec) -> Result<(), DriverError> {
+        let spec = *spec;
+        let make = move |inner: &Inner| inner.volumes.make(&spec);
+        self.0.on_volume("make", spec.volume_id, make).await
+    }
+
+    async fn grow_volume(
+        &self,
+        volume: VolumeId,
+        size_gib: u32,
+        machine: Option<MachineId>,
+    ) -> Result<bool, DriverError> {
+        let grow = move |inner: &Inner| {
+            let mount = || inner.live_mount(volume, machine?);
+            inner.volumes.grow(volume, size_gib, mount)
+        };
+        self.0.on_volume("extend", volume, grow).await
+    }
+
+    async fn ready_volume(&self, volume: VolumeId) -> Result<VolumeHealth, DriverError> {
+        let ready = move |inner: &Inner| inner.volumes.ready(volume);
+        self.0.on_volume("make ready", volume, ready).await
+    }
+
+    async fn remove_volume(&self, volume: VolumeId) -> Result<(), DriverError> {
+        let remove = move |inner: &Inner| inner.volumes.remove(volume);
+        self.0.on_volume("remove", volume, remove).await
+    }
+
+    async fn volume(
+        &self,
+        volume: VolumeId,
+        machine: Option<MachineId>,
+    ) -> Result<Option<VolumeDisk>, DriverError> {
+        let look = move |inner: &Inner| {
+            let mount = || inner.live_mount(volume, machine?);
+            inner.volumes.look(volume, mount)
+        };
+        self.0.on_volume("look at", volume, look).await
     }
 
     async fn machines(&self) -> Result<Vec<MachineId>, DriverError> {

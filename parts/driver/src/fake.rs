@@ -4,6 +4,7 @@
 //! real driver. [`FakeDriver::reboot`] loses every guest without a record. Failures are scripted per call, before or
 //! after the effect, and a call may be held at either point so that a test can drop or release it there.
 
+mod disks;
 mod script;
 mod world;
 
@@ -15,11 +16,11 @@ use bytes::Bytes;
 use mayfly_guest::{ExitRecord, GuestRecord};
 use mayfly_host_api::{
     ContainerReport, ExecExit, ExecInput, ExecOutput, ExecRequest, ExecSession, MemoryReport,
-    MemoryRequest, ProcessInfo,
+    MemoryRequest, ProcessInfo, VolumeSpec,
 };
 use mayfly_machine::Signal;
 use mayfly_runtime::Clock;
-use mayfly_types::{LaunchId, MachineId};
+use mayfly_types::{LaunchId, MachineId, VolumeId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -27,7 +28,7 @@ use self::script::Script;
 pub use self::script::{Call, Edge, Fault, Hold};
 pub use self::world::Ending;
 use self::world::World;
-use crate::{Body, Driver, DriverError, Launch, Observed};
+use crate::{Body, Driver, DriverError, Launch, Observed, VolumeDisk, VolumeHealth};
 
 /// An in-memory [`Driver`]. Guests end on a terminating signal unless told to be [stubborn](FakeDriver::stubborn).
 #[derive(Clone)]
@@ -41,7 +42,8 @@ pub struct FakeDriver {
 struct Shared {
     world: World,
     script: Script,
-    calls: Vec<(Call, MachineId)>,
+    /// With the machine it was about, if it was about one.
+    calls: Vec<(Call, Option<MachineId>)>,
 }
 
 impl FakeDriver {
@@ -78,7 +80,7 @@ impl FakeDriver {
     }
 
     /// Every call so far, also the failed ones.
-    pub fn calls(&self) -> Vec<(Call, MachineId)> {
+    pub fn calls(&self) -> Vec<(Call, Option<MachineId>)> {
         self.shared().calls.clone()
     }
 
@@ -111,6 +113,16 @@ impl FakeDriver {
         self.shared().world.cpu_limit(machine)
     }
 
+    /// The next launches with the volume find it so.
+    pub fn set_volume_health(&self, volume: VolumeId, health: VolumeHealth) {
+        self.shared().world.set_volume_health(volume, health);
+    }
+
+    /// The volumes there are.
+    pub fn volumes(&self) -> Vec<VolumeId> {
+        self.shared().world.volumes()
+    }
+
     /// The body last given to `provision` or `launch`.
     pub fn body(&self, machine: MachineId) -> Option<Body> {
         self.shared().world.body(machine)
@@ -138,9 +150,10 @@ impl FakeDriver {
     async fn perform<T>(
         &self,
         call: Call,
-        machine: MachineId,
+        machine: impl Into<Option<MachineId>>,
         effect: impl FnOnce(&mut World) -> Result<T, DriverError>,
     ) -> Result<T, DriverError> {
+        let machine = machine.into();
         let plan = {
             let shared = &mut *self.shared();
             let number = shared.calls.len();
@@ -331,6 +344,47 @@ impl Driver for FakeDriver {
             world.memory(machine, request)
         })
         .await
+    }
+
+    async fn make_volume(&self, spec: &VolumeSpec) -> Result<(), DriverError> {
+        self.perform(Call::MakeVolume, None, |world| {
+            world.make_volume(spec);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn grow_volume(
+        &self,
+        volume: VolumeId,
+        size_gib: u32,
+        machine: Option<MachineId>,
+    ) -> Result<bool, DriverError> {
+        self.perform(Call::GrowVolume, machine, |world| {
+            world.grow_volume(volume, size_gib)
+        })
+        .await
+    }
+
+    async fn ready_volume(&self, volume: VolumeId) -> Result<VolumeHealth, DriverError> {
+        self.perform(Call::ReadyVolume, None, |world| world.ready_volume(volume))
+            .await
+    }
+
+    async fn remove_volume(&self, volume: VolumeId) -> Result<(), DriverError> {
+        self.perform(Call::RemoveVolume, None, |world| {
+            world.remove_volume(volume)
+        })
+        .await
+    }
+
+    async fn volume(
+        &self,
+        volume: VolumeId,
+        machine: Option<MachineId>,
+    ) -> Result<Option<VolumeDisk>, DriverError> {
+        self.perform(Call::Volume, machine, |world| Ok(world.volume(volume)))
+            .await
     }
 
     async fn machines(&self) -> Result<Vec<MachineId>, DriverError> {

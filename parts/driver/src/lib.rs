@@ -16,10 +16,12 @@ mod rootfs;
 mod run_dir;
 mod session;
 mod trash;
+mod volumes;
 
 pub use container::{ContainerConfig, ContainerDriver, StartError};
 pub use features::missing_features;
 pub use root_source::RootSource;
+pub use volumes::{VolumeDisk, VolumeHealth};
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,10 +29,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use async_trait::async_trait;
 use mayfly_guest::{ExitRecord, GuestRecord, LaunchSpec};
 use mayfly_host_api::{
-    ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo,
+    ContainerReport, ExecRequest, ExecSession, MemoryReport, MemoryRequest, ProcessInfo, VolumeSpec,
 };
 use mayfly_machine::{GuestSize, RootfsSpec, Signal};
-use mayfly_types::{Digest, ErrorKind, LaunchId, MachineId, NetworkId};
+use mayfly_types::{Digest, ErrorKind, LaunchId, MachineId, NetworkId, VolumeId};
 use tokio::net::{TcpListener, TcpStream};
 
 #[async_trait]
@@ -113,6 +115,31 @@ pub trait Driver: Send + Sync + 'static {
         request: MemoryRequest,
     ) -> Result<MemoryReport, DriverError>;
 
+    /// Makes a volume's disk, or finds it. A failure leaves nothing of it.
+    async fn make_volume(&self, spec: &VolumeSpec) -> Result<(), DriverError>;
+
+    /// Makes a volume's disk larger, at once for the machine that runs with it (`machine`) if the kernel lets us. True if
+    /// that machine has to be started anew to see the new size.
+    async fn grow_volume(
+        &self,
+        volume: VolumeId,
+        size_gib: u32,
+        machine: Option<MachineId>,
+    ) -> Result<bool, DriverError>;
+
+    /// Before a launch with a volume: sees to it that it mounts and fills its disk, repairing it if need be.
+    async fn ready_volume(&self, volume: VolumeId) -> Result<VolumeHealth, DriverError>;
+
+    /// Removes a volume with its data. An unknown one is success; one in use is an error.
+    async fn remove_volume(&self, volume: VolumeId) -> Result<(), DriverError>;
+
+    /// What there is of a volume, `None` if nothing. `machine` is the one that may run with it.
+    async fn volume(
+        &self,
+        volume: VolumeId,
+        machine: Option<MachineId>,
+    ) -> Result<Option<VolumeDisk>, DriverError>;
+
     /// Every machine this driver holds anything of; for sweeping what no journal knows.
     async fn machines(&self) -> Result<Vec<MachineId>, DriverError>;
 }
@@ -134,7 +161,8 @@ pub struct Body {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     pub launch_id: LaunchId,
-    /// Without host paths: `log_dir`, `netns`, `cgroups` and each container's `root` are set by the driver.
+    /// Without host paths: `log_dir`, `netns`, `cgroups`, each container's `root` and each volume's `image` are set by the
+    /// driver.
     pub spec: LaunchSpec,
     /// Manifest digest of each container's image, by container name; the driver asks the image store for its layers.
     pub images: BTreeMap<String, Digest>,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mayfly_guest::{
     CONTROL_SOCKET, EXIT_FILE, ExitRecord, GUEST_FILE, GuestRecord, LAUNCH_FILE, LaunchSpec,
+    VolumeLaunch,
 };
 use mayfly_types::{LaunchId, Timestamp};
 use rustix::fs::{FlockOperation, flock};
@@ -52,6 +53,12 @@ impl RunDir {
 
     pub(crate) fn note(&self) -> io::Result<Option<HostNote>> {
         self.read(NOTE_FILE)
+    }
+
+    /// The volumes of the launch.
+    pub(crate) fn volumes(&self) -> io::Result<Vec<VolumeLaunch>> {
+        let launch = self.read::<LaunchVolumes>(LAUNCH_FILE)?;
+        Ok(launch.map(|launch| launch.volumes).unwrap_or_default())
     }
 
     /// What is there; `boot_id` is the running kernel's.
@@ -161,6 +168,12 @@ impl RunDir {
 #[derive(Deserialize)]
 struct LaunchHead {
     launch_id: LaunchId,
+}
+
+#[derive(Deserialize)]
+struct LaunchVolumes {
+    #[serde(default)]
+    volumes: Vec<VolumeLaunch>,
 }
 
 /// A handle on the process, if it is the one that began at `start_ticks` and has not ended.

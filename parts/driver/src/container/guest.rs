@@ -111,6 +111,9 @@ impl Inner {
             let layers = self.images.layers(*image).map_err(io::Error::other)?;
             container.root = rootfs::prepare(&roots, &container.name, body.rootfs, layers)?;
         }
+        for volume in &mut spec.volumes {
+            volume.image = self.volumes.image(volume.volume_id);
+        }
         let note = HostNote {
             boot_id: self.boot_id.clone(),
             millicpus: limits.millicpus,

@@ -23,6 +23,11 @@ pub enum Call {
     CpuUsed,
     LimitCpu,
     Memory,
+    MakeVolume,
+    GrowVolume,
+    ReadyVolume,
+    RemoveVolume,
+    Volume,
 }
 
 /// Where in a call something happens: nothing was done yet, or all was done and nobody has been told.
@@ -39,6 +44,8 @@ pub enum Fault {
     Guest(String),
     /// [`DriverError::Host`] with this action.
     Host(String),
+    /// [`DriverError::Host`] because of the host's disk.
+    DiskFull,
 }
 
 impl Fault {
@@ -50,6 +57,10 @@ impl Fault {
             Fault::Host(action) => DriverError::Host {
                 action: action.clone(),
                 source: "scripted failure".into(),
+            },
+            Fault::DiskFull => DriverError::Host {
+                action: "write to the host's disk".to_owned(),
+                source: std::io::Error::from(std::io::ErrorKind::StorageFull).into(),
             },
         }
     }

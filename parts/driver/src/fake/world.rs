@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use mayfly_guest::{ExitRecord, GuestRecord};
 use mayfly_host_api::{ContainerReport, MemoryReport, MemoryRequest, ProcessInfo};
 use mayfly_machine::Signal;
-use mayfly_types::{LaunchId, MachineId, Timestamp};
+use mayfly_types::{LaunchId, MachineId, Timestamp, VolumeId};
 
+use super::disks::Disks;
 use crate::{Body, DriverError, Launch, Observed};
 
 /// How a fake guest ends.
@@ -19,6 +20,7 @@ pub enum Ending {
 #[derive(Default)]
 pub(super) struct World {
     machines: BTreeMap<MachineId, FakeMachine>,
+    pub(super) disks: Disks,
     next_pid: u32,
 }
 
@@ -50,6 +52,17 @@ impl World {
         launch: &Launch,
         now: Timestamp,
     ) -> Result<GuestRecord, DriverError> {
+        let volumes = launch.spec.volumes.iter().map(|volume| volume.volume_id);
+        for volume in volumes {
+            if !self.disks.has(volume)
+                || self.user_of(volume).is_some_and(|id| id != body.machine_id)
+            {
+                return Err(DriverError::Host {
+                    action: format!("launch machine {}", body.machine_id),
+                    source: format!("volume {volume} is missing or in use").into(),
+                });
+            }
+        }
         self.next_pid += 2;
         let pid = 1000 + self.next_pid;
         let machine = self.machine(body.machine_id);
@@ -267,6 +280,16 @@ impl World {
             state: "running".into(),
         };
         Ok(containers.into_iter().map(|c| report(c.name)).collect())
+    }
+
+    /// The machine whose guest runs with the volume.
+    pub(super) fn user_of(&self, volume: VolumeId) -> Option<MachineId> {
+        let running = self.machines.iter().filter(|(_, one)| one.guest.is_some());
+        let mut users = running.filter(|(_, one)| {
+            let launch = one.launches.last();
+            launch.is_some_and(|launch| launch.spec.volumes.iter().any(|v| v.volume_id == volume))
+        });
+        users.next().map(|(id, _)| *id)
     }
 
     fn machine(&mut self, id: MachineId) -> &mut FakeMachine {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 mod harness;
+mod volumes;
 
 use std::net::TcpStream;
 use std::time::Duration;
