@@ -4,7 +4,7 @@ use mayfly_types::LaunchId;
 
 use crate::{
     Actor, CheckTurn, Exit, GuestRef, Happening, Launch, Machine, MachineState, RunChange,
-    SessionNote, Signal, Version,
+    SessionNote, Signal, Version, VolumeNote,
 };
 
 /// Something a machine reacts to.
@@ -85,6 +85,8 @@ pub enum Event {
     CheckTurned(CheckTurn),
     /// Somebody began a session in the guest.
     SessionBegan(SessionNote),
+    /// A volume was repaired on the way to a launch.
+    VolumeRepaired(VolumeNote),
     /// Time has passed: deadlines are looked at.
     Tick,
 }

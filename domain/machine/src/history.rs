@@ -1,4 +1,4 @@
-use mayfly_types::Timestamp;
+use mayfly_types::{Timestamp, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::CheckTurn;
@@ -29,10 +29,20 @@ pub enum EventKind {
     LaunchFailed {
         reason: String,
     },
+    /// A volume of the machine could not be mounted as it was, and can now.
+    VolumeRepaired(VolumeNote),
     /// Not part of the machine's own history, but of the event log.
     Check(CheckTurn),
     /// As [`EventKind::Check`].
     Session(SessionNote),
+}
+
+/// What a check of a volume came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeNote {
+    pub volume: VolumeId,
+    /// The words of the program that checked it.
+    pub said: String,
 }
 
 /// Somebody began to do something inside a machine.

@@ -34,7 +34,7 @@ pub use command::{ImageDefaults, NothingToRun, Overrides};
 pub use environment::{Facts, environment, expanded};
 pub use etc_files::{etc_hosts, etc_resolv_conf};
 pub use event::{Body, Decision, Effect, Event, Fault, Refusal};
-pub use history::{Actor, EventKind, ExitEvent, Happening, RunChange, SessionNote};
+pub use history::{Actor, EventKind, ExitEvent, Happening, RunChange, SessionNote, VolumeNote};
 pub use machine::{Identity, Launch, Machine, Timetable, Version};
 pub use pending::{pending, wake_at};
 pub use phase::{AfterStop, Cause, Exit, GuestRef, Phase, Tries};

@@ -48,16 +48,9 @@ impl HostApi for Host {
         if request.launch == Launch::Now || stored.machine.phase.launch_id().is_some() {
             self.0.admit(Some(machine), request.spec.size.memory_mib)?;
         }
-        let event = Event::Update {
-            version: Box::new(Version {
-                instance_id: request.instance_id,
-                spec: request.spec,
-                secrets: request.secrets,
-            }),
-            launch: request.launch,
-            by: request.by,
-        };
-        self.0.request(machine, event).await
+        let shared = self.0.clone();
+        let work = async move { shared.update(machine, request).await };
+        self.0.detached("update machine", Box::pin(work)).await
     }
 
     async fn start(&self, machine: MachineId, by: Actor) -> Result<MachineReport, HostError> {
@@ -295,24 +288,34 @@ impl HostApi for Host {
         pruned.map_err(|source| error::image("prune images".to_owned(), source))
     }
 
-    async fn create_volume(&self, _: VolumeSpec) -> Result<VolumeReport, HostError> {
-        Err(no_volumes())
+    async fn create_volume(&self, spec: VolumeSpec) -> Result<VolumeReport, HostError> {
+        let shared = self.0.clone();
+        let work = async move { shared.create_volume(spec).await };
+        self.0.detached("create volume", Box::pin(work)).await
     }
 
-    async fn extend_volume(&self, _: VolumeId, _: u32) -> Result<VolumeExtended, HostError> {
-        Err(no_volumes())
+    async fn extend_volume(
+        &self,
+        volume: VolumeId,
+        size_gib: u32,
+    ) -> Result<VolumeExtended, HostError> {
+        let shared = self.0.clone();
+        let work = async move { shared.extend_volume(volume, size_gib).await };
+        self.0.detached("extend volume", Box::pin(work)).await
     }
 
-    async fn destroy_volume(&self, _: VolumeId) -> Result<(), HostError> {
-        Err(no_volumes())
+    async fn destroy_volume(&self, volume: VolumeId) -> Result<(), HostError> {
+        let shared = self.0.clone();
+        let work = async move { shared.destroy_volume(volume).await };
+        self.0.detached("destroy volume", Box::pin(work)).await
     }
 
     async fn volume(&self, volume: VolumeId) -> Result<VolumeReport, HostError> {
-        Err(HostError::UnknownVolume(volume))
+        self.0.volume(volume).await
     }
 
     async fn volumes(&self) -> Result<Vec<VolumeReport>, HostError> {
-        Ok(Vec::new())
+        self.0.volumes().await
     }
 
     async fn status(&self) -> HostStatus {
@@ -336,11 +339,6 @@ impl HostApi for Host {
             cpus: server.cpus,
         }
     }
-}
-
-fn no_volumes() -> HostError {
-    let reason = "this host has no volumes".to_owned();
-    HostError::Refused(mayfly_host_api::Refusal::Unsupported(reason))
 }
 
 impl Host {
@@ -371,8 +369,31 @@ impl Shared {
         (pruning, self.deps.housemates.images_in_use())
     }
 
+    async fn update(
+        &self,
+        machine: MachineId,
+        request: UpdateMachine,
+    ) -> Result<MachineReport, HostError> {
+        let _volumes = self.attach(machine, &request.spec).await?;
+        let event = Event::Update {
+            version: Box::new(Version {
+                instance_id: request.instance_id,
+                spec: request.spec,
+                secrets: request.secrets,
+            }),
+            launch: request.launch,
+            by: request.by,
+        };
+        self.request(machine, event).await
+    }
+
     async fn create(self: &Arc<Self>, request: CreateMachine) -> Result<MachineReport, HostError> {
         let id = request.machine_id;
+        // One that is here has its volumes.
+        let _volumes = match self.registry.find(id) {
+            Ok(_) => Vec::new(),
+            Err(_) => self.attach(id, &request.spec).await?,
+        };
         let (host_id, now) = (self.host_id, self.now());
         let build = move |number, ipv4| {
             let identity = Identity {

@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use mayfly_driver::{Driver, DriverError, Observed};
 use mayfly_guest::{ExitRecord, GuestRecord};
 use mayfly_image::Pinned;
-use mayfly_machine::{Body, Effect, Event, Exit, Fault, GuestRef, Machine};
+use mayfly_machine::{Body, Effect, Event, Exit, Fault, GuestRef, Machine, VolumeNote};
 use mayfly_runtime::report;
 use mayfly_types::{InstanceId, LaunchId, MachineId};
+use tracing::warn;
 
 use crate::config::door_dir;
 use crate::host::Shared;
@@ -181,6 +182,10 @@ impl Performing {
             vec!["Starting machine".into()],
         )
         .await;
+        let repairs = self.shared.ready_volumes(&self.machine).await;
+        for (volume, said) in repairs.map_err(failure)? {
+            self.tell_repair(VolumeNote { volume, said }).await;
+        }
         let body = launch::body(&self.machine);
         driver.provision(&body).await.map_err(failure)?;
         let record = driver.launch(&body, &launch).await.map_err(failure)?;
@@ -189,6 +194,24 @@ impl Performing {
         Ok(Event::Launched {
             guest: guest(&record),
         })
+    }
+
+    /// By way of the machine's actor, which waits for us: it is not waited for.
+    async fn tell_repair(&self, note: VolumeNote) {
+        let shared = self.shared.clone();
+        let machine_id = self.machine.identity.machine_id;
+        let tell = async move {
+            let told = shared
+                .request(machine_id, Event::VolumeRepaired(note))
+                .await;
+            if let Err(error) = told {
+                warn!(%machine_id, error = report(&error), "repair of a volume not reported");
+            }
+        };
+        self.shared
+            .tasks
+            .spawn_guarded("host.volume-repair", |_| Box::pin(tell))
+            .await;
     }
 
     /// Makes the images of the machine's version local, telling its log when that takes a pull.

@@ -7,7 +7,7 @@ use mayfly_image::ImageError;
 use mayfly_logs::LogError;
 use mayfly_machine::MachineState;
 use mayfly_ssh::KeyError;
-use mayfly_types::{ErrorKind, MachineId};
+use mayfly_types::{ErrorKind, MachineId, VolumeId};
 
 /// Why a host could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,37 @@ pub(crate) fn store(action: &str, source: StoreError) -> HostError {
         action: action.to_owned(),
         kind: source.kind(),
         source: Box::new(source),
+    }
+}
+
+pub(crate) fn volume(action: &str, volume: VolumeId, source: StoreError) -> HostError {
+    store(&format!("{action} volume {volume}"), source)
+}
+
+/// What the driver could not do with a volume. A full disk and a program that is not installed are for people to read.
+pub(crate) fn of_volume(source: DriverError) -> HostError {
+    use std::io::ErrorKind as Io;
+    let kind = source.kind();
+    let DriverError::Host { action, source } = source else {
+        let action = "use a volume".to_owned();
+        let source = Box::new(source);
+        return HostError::Failed {
+            action,
+            kind,
+            source,
+        };
+    };
+    let error = source.downcast_ref::<std::io::Error>();
+    match error.map(std::io::Error::kind) {
+        Some(Io::StorageFull | Io::QuotaExceeded) => {
+            Refusal::NoSpace(format!("{action}: this host's disk is full")).into()
+        }
+        Some(Io::NotFound) => Refusal::Unsupported(format!("{action}: {source}")).into(),
+        _ => HostError::Failed {
+            action,
+            kind,
+            source,
+        },
     }
 }
 

@@ -18,6 +18,7 @@ use crate::checks::Checks;
 use crate::error::{BuildError, refused, stopping};
 use crate::registry::{Command, Handle, Mailbox, Registry};
 use crate::shells::Shells;
+use crate::volumes::VolumeLocks;
 use crate::{HostConfig, HostDeps, loops};
 
 /// The supervisor. Clones share it; the calls of `HostApi` work from the moment it is built.
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) checks: Arc<Checks>,
     pub(crate) shells: Shells,
+    pub(crate) volume_locks: VolumeLocks,
     pub(crate) tasks: TaskSet,
     /// Images resolved a short while ago, kept until the machines they were resolved for are on record.
     pub(crate) fresh_pins: Mutex<VecDeque<(Timestamp, Pinned)>>,
@@ -97,6 +99,7 @@ impl HostConfig {
             store,
             registry,
             checks,
+            volume_locks: VolumeLocks::default(),
             tasks: TaskSet::new(),
             fresh_pins: Mutex::default(),
         });
@@ -150,6 +153,11 @@ impl Host {
             .spawn("host.recovery", |stop| async move {
                 stop.run_until_cancelled(recovery.finish_recovery()).await;
             })
+            .await;
+        let volumes = shared.clone();
+        shared
+            .tasks
+            .spawn("host.volumes", |stop| volumes.recover_volumes(stop))
             .await;
         loops::spawn(shared).await;
         stop.cancelled().await;

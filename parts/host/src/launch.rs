@@ -6,12 +6,13 @@ use mayfly_driver::{Body, Launch};
 use mayfly_edge_api::IpFamily;
 use mayfly_guest::{
     ContainerLaunch, FileEntry, LaunchSpec, MountEntry, ProcessLaunch, RestartRule, RootLaunch,
-    Sandbox,
+    Sandbox, VolumeLaunch,
 };
 use mayfly_image::{ImageConfig, Pinned};
 use mayfly_machine::{
-    ContainerSpec, Facts, FileContent, FileSpec, ImageDefaults, Machine, NothingToRun, Overrides,
-    ProcessSpec, RestartMode, RestartPolicy, Rights, environment, etc_hosts, etc_resolv_conf,
+    ContainerSpec, Facts, FileContent, FileSpec, ImageDefaults, Machine, MountSpec, NothingToRun,
+    Overrides, ProcessSpec, RestartMode, RestartPolicy, Rights, environment, etc_hosts,
+    etc_resolv_conf,
 };
 use mayfly_runtime::report;
 use mayfly_types::{ImageRef, LaunchId, MachineId};
@@ -101,6 +102,7 @@ pub(crate) fn launch(
             containers,
             stop_signal: spec.stop.signal.number(),
             sandbox: sandbox(spec.rights, identity.machine_id),
+            volumes: spec.mounts.iter().map(volume).collect(),
         },
         images,
         keep_rootfs: machine.keeps_rootfs(),
@@ -375,6 +377,14 @@ fn sandbox(rights: Rights, machine: MachineId) -> Option<Sandbox> {
         ids: SANDBOX_IDS,
         kept_at: BUILDER_KEPT_AT.to_owned(),
     })
+}
+
+fn volume(mount: &MountSpec) -> VolumeLaunch {
+    VolumeLaunch {
+        volume_id: mount.volume,
+        image: std::path::PathBuf::new(),
+        guest_path: mount.path.clone(),
+    }
 }
 
 fn millis(span: std::time::Duration) -> u64 {

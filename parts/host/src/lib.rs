@@ -25,6 +25,7 @@ mod report;
 mod runner_log;
 mod server;
 mod shells;
+mod volumes;
 
 pub use config::{HostConfig, HostDeps, Overcommit, door_dir};
 pub use error::BuildError;

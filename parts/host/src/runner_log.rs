@@ -85,6 +85,10 @@ pub(crate) fn lines(machine: &Machine, happenings: &[Happening]) -> Vec<String> 
                 }
                 to => format!("Health check '{}' is {}", turn.name, to.as_str()),
             }),
+            EventKind::VolumeRepaired(note) => lines.push(format!(
+                "Volume {} could not be mounted and was repaired: {}",
+                note.volume, note.said
+            )),
             EventKind::Launch | EventKind::Start | EventKind::Destroy | EventKind::Session(_) => {}
         }
     }

@@ -148,6 +148,7 @@ fn render(kind: &EventKind, reported: &HostEvent) -> Option<Rendered> {
         EventKind::Update => ("update", now, None),
         EventKind::Suspend => ("suspend", now, None),
         EventKind::Destroy => ("destroy", now, None),
+        EventKind::VolumeRepaired(note) => ("volume_repaired", now, Some(json!(note))),
         EventKind::LaunchFailed { reason } => {
             ("launch", "failed", Some(json!({ "reason": reason })))
         }

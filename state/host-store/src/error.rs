@@ -1,6 +1,6 @@
 use mayfly_db::DbError;
 use mayfly_seal::SealError;
-use mayfly_types::{ErrorKind, MachineId};
+use mayfly_types::{ErrorKind, MachineId, VolumeId};
 
 /// Why the journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,11 @@ pub enum StoreError {
         what: &'static str,
         machine_id: MachineId,
         version: i64,
+    },
+    #[error("decode the {what} of volume {volume_id}: it is from a newer program")]
+    UnknownWord {
+        what: &'static str,
+        volume_id: VolumeId,
     },
     #[error("open the key of machines' secrets")]
     Key(#[source] SealError),
@@ -44,6 +49,7 @@ impl StoreError {
             StoreError::Db(error) => error.kind(),
             StoreError::NoAddress(_) => ErrorKind::Exhausted,
             StoreError::Decode { .. }
+            | StoreError::UnknownWord { .. }
             | StoreError::Key(_)
             | StoreError::OpenSecrets { .. }
             | StoreError::FromTheFuture { .. }

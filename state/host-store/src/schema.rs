@@ -1,6 +1,7 @@
 use mayfly_db::Migration;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
     version: 1,
     name: "first tables",
     sql: "
@@ -40,4 +41,16 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
     CREATE TABLE IF NOT EXISTS counter (
         name TEXT PRIMARY KEY,
         value BIGINT NOT NULL)",
-}];
+    },
+    Migration {
+        version: 2,
+        name: "volumes",
+        sql: "
+    CREATE TABLE IF NOT EXISTS volume (
+        id TEXT PRIMARY KEY,
+        size_gib BIGINT NOT NULL,
+        filesystem TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        created_at BIGINT NOT NULL)",
+    },
+];

@@ -22,6 +22,9 @@ impl Turn {
                 self.say(EventKind::Check(turn), Actor::Platform);
             }
             Event::SessionBegan(note) => self.say(EventKind::Session(note), Actor::Platform),
+            Event::VolumeRepaired(note) => {
+                self.say(EventKind::VolumeRepaired(note), Actor::Platform);
+            }
             Event::PrepareFailed { fault, reason } => self.prepare_failed(fault, reason),
             Event::Launched { guest } => self.launched(guest),
             Event::LaunchFailed {

@@ -9,6 +9,7 @@ use mayfly_machine::{MachineState, RestartMode};
 use mayfly_testing::wait_until;
 use mayfly_types::HostSeq;
 
+use crate::volumes;
 use crate::world::{World, id, spec};
 
 /// One operation: where it begins, what is asked, and where it must end.
@@ -205,6 +206,23 @@ fn start() {
         },
         wanted: MachineState::Started,
         launches: 2,
+    });
+}
+
+#[test]
+fn start_with_a_volume() {
+    prove_operation(&Operation {
+        name: "start with a volume",
+        prepare: |world| {
+            volumes::make(world, 1).unwrap();
+            world.create(1, volumes::spec_with(1), Launch::Skip);
+            world.wait(1, MachineState::Stopped);
+        },
+        operate: |world| {
+            world.start(1);
+        },
+        wanted: MachineState::Started,
+        launches: 1,
     });
 }
 

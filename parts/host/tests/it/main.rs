@@ -4,4 +4,5 @@
 mod faults;
 mod life;
 mod logs;
+mod volumes;
 mod world;

@@ -205,6 +205,15 @@ impl World {
         up.runtime.block_on(call(&up.host))
     }
 
+    /// Begins a call that nobody waits for.
+    pub(crate) fn begin<F>(&self, call: impl FnOnce(Host) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let up = self.up.as_ref().unwrap();
+        up.runtime.spawn(call(up.host.clone()));
+    }
+
     pub(crate) fn create(&self, number: u8, spec: MachineSpec, launch: Launch) -> MachineReport {
         self.try_create(number, spec, launch).unwrap()
     }

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_host_api::{EventKind, HostEvent, MachineReport};
-use mayfly_host_store::{AddressPool, Change, HostStore, StoreError};
+use mayfly_host_api::{EventKind, Filesystem, HostEvent, MachineReport, VolumeSpec};
+use mayfly_host_store::{AddressPool, Change, HostStore, StoreError, StoredVolume, VolumePhase};
 use mayfly_machine::{
     Actor, Event, Identity, Launch, Machine, MachineSpec, RunChange, Version, private_ip, step,
 };
 use mayfly_runtime::SystemEntropy;
-use mayfly_types::{AppId, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, Timestamp};
+use mayfly_types::{
+    AppId, HostId, HostSeq, InstanceId, MachineId, NetworkId, OrgId, Timestamp, VolumeId,
+};
 
 const POOL: AddressPool = AddressPool {
     first: std::net::Ipv4Addr::new(100, 64, 0, 1),
@@ -281,4 +283,37 @@ async fn the_pool_is_used_up_and_filled_again() {
     store.store(2, gone).await.unwrap();
     let next = store.insert(id(4), POOL, creation(4)).await.unwrap();
     assert_eq!(next.machine.identity.ipv4, stored.machine.identity.ipv4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn volumes_are_kept_with_what_is_done_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).await;
+    let spec = VolumeSpec {
+        volume_id: VolumeId::from_random([1; 16]),
+        size_gib: 3,
+        filesystem: Filesystem::Ext4,
+    };
+    let id = spec.volume_id;
+    store.insert_volume(spec, now()).await.unwrap();
+    let grown = StoredVolume {
+        spec: VolumeSpec {
+            size_gib: 5,
+            ..spec
+        },
+        phase: VolumePhase::Ready,
+    };
+    let made = store.volume(id).await.unwrap().unwrap();
+    assert_eq!((made.spec, made.phase), (spec, VolumePhase::Making));
+    store.store_volume(grown).await.unwrap();
+    store.insert_volume(spec, now()).await.unwrap();
+    let again = open(&dir).await;
+    assert_eq!(again.volumes().await.unwrap(), [grown]);
+    again.forget_volume(id).await.unwrap();
+    again.store_volume(grown).await.unwrap();
+    assert_eq!(
+        again.volume(id).await.unwrap(),
+        None,
+        "what is gone stays so"
+    );
 }
