@@ -10,7 +10,7 @@ use crate::organization::words;
 use crate::store::next_number;
 use crate::{
     By, ControlStore, IdempotencyKey, StoreError, address, app_expiry, app_secret, autoscale,
-    hostname, idempotency, network, network_policy, organization, release, token,
+    hostname, idempotency, network, network_policy, organization, release, token, volume,
 };
 
 /// A named set of machines.
@@ -32,6 +32,8 @@ pub struct App {
     pub created_at: Timestamp,
     /// Machines that are not destroyed.
     pub machine_count: i64,
+    /// Volumes that are not destroyed.
+    pub volume_count: i64,
     /// When it goes by itself, if it does.
     pub expires_at: Option<Timestamp>,
 }
@@ -76,6 +78,8 @@ const SELECT: &str = "
            organization.name AS org_name, organization.numeric_id AS org_numeric_id,
            (SELECT COUNT(*) FROM machine
              WHERE machine.app_id = app.id AND machine.destroyed_at IS NULL) AS machine_count,
+           (SELECT COUNT(*) FROM volume
+             WHERE volume.app_id = app.id AND volume.destroy_at IS NULL AND volume.destroyed_at IS NULL) AS volume_count,
            app_expiry.expires_at AS expires_at
       FROM app
       JOIN network ON network.id = app.network_id
@@ -221,7 +225,7 @@ impl ControlStore {
         .await
     }
 
-    /// Deletes an app without machines; its name is free at once.
+    /// Deletes an app without machines, with its volumes; its name is free at once.
     ///
     /// # Errors
     /// `NotFound`; `NotEmpty` while it has machines that are not destroyed.
@@ -240,6 +244,7 @@ impl ControlStore {
             release::forget_app(tx, id)?;
             autoscale::forget_app(tx, id)?;
             token::revoke_of_app(tx, id, &by)?;
+            volume::forget_app(tx, id, &by)?;
             tx.execute(DELETE, args![id.as_str(), by.at])?;
             address::release_all(tx, id)?;
             network_policy::delete_all(tx, id)?;
@@ -271,6 +276,7 @@ fn from_row(row: &Row) -> Result<App, StoreError> {
         role: row.get("role")?,
         created_at: row.get("created_at")?,
         machine_count: row.get("machine_count")?,
+        volume_count: row.get("volume_count")?,
         expires_at: row.get("expires_at")?,
     })
 }

@@ -14,6 +14,8 @@ const MOVE_APP: &str = "UPDATE app SET org_id = $2, network_id = $3 WHERE id = $
 const MOVE_MACHINES: &str =
     "UPDATE machine SET org_id = $2 WHERE app_id = $1 AND destroyed_at IS NULL";
 
+const MOVE_VOLUMES: &str = "UPDATE volume SET org_id = $2 WHERE app_id = $1";
+
 const MOVE_HOSTNAMES: &str = "UPDATE hostname SET org_id = $2 WHERE app_id = $1";
 
 impl ControlStore {
@@ -64,6 +66,7 @@ impl ControlStore {
                     args![app, org.id.as_str(), i64::from(network.id.0)],
                 )?;
                 tx.execute(MOVE_MACHINES, args![app, org.id.as_str()])?;
+                tx.execute(MOVE_VOLUMES, args![app, org.id.as_str()])?;
                 tx.execute(MOVE_HOSTNAMES, args![app, org.id.as_str()])?;
                 token::revoke_of_app(tx, before.id, &by)?;
                 address::renumber(tx, &before, network.id, &by)?;

@@ -1,5 +1,5 @@
 use mayfly_db::DbError;
-use mayfly_types::{ErrorKind, HostId, InstanceId, MachineId, Timestamp};
+use mayfly_types::{ErrorKind, HostId, InstanceId, MachineId, Region, Timestamp, VolumeId};
 
 /// Why the store does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,27 @@ pub enum StoreError {
     },
     #[error("machine {0} is destroyed")]
     Destroyed(MachineId),
+    #[error("volume {volume} is attached to machine {machine}")]
+    VolumeInUse {
+        volume: VolumeId,
+        machine: MachineId,
+    },
+    #[error("volume {volume} is {state}")]
+    VolumeNotReady {
+        volume: VolumeId,
+        state: &'static str,
+    },
+    /// A machine runs where its volume is.
+    #[error(
+        "volume {volume} is in region {region}, on host {host}: a machine runs where its volume is"
+    )]
+    VolumeElsewhere {
+        volume: VolumeId,
+        region: Region,
+        host: HostId,
+    },
+    #[error("volume {volume} has {size_gb} GB and cannot get smaller")]
+    VolumeShrinks { volume: VolumeId, size_gb: u32 },
     #[error("no address is free in the pool")]
     NoAddress,
     #[error("idempotency key `{0}` was used for another request")]
@@ -55,11 +76,15 @@ impl StoreError {
             | StoreError::Leased { .. }
             | StoreError::VersionMoved { .. }
             | StoreError::Destroyed(_)
+            | StoreError::VolumeInUse { .. }
+            | StoreError::VolumeNotReady { .. }
             | StoreError::LastAdmin => ErrorKind::Conflict,
             StoreError::HostRemoved(_) => ErrorKind::Denied,
-            StoreError::KeyReused(_) | StoreError::Full { .. } | StoreError::Personal(_) => {
-                ErrorKind::Invalid
-            }
+            StoreError::KeyReused(_)
+            | StoreError::Full { .. }
+            | StoreError::Personal(_)
+            | StoreError::VolumeElsewhere { .. }
+            | StoreError::VolumeShrinks { .. } => ErrorKind::Invalid,
             StoreError::NoAddress => ErrorKind::Exhausted,
             StoreError::Db(error) => error.kind(),
         }

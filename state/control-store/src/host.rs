@@ -3,7 +3,7 @@ use mayfly_types::{HostId, HostSeq, Region, Timestamp};
 use serde_json::json;
 
 use crate::event::{Subject, append};
-use crate::{By, ControlStore, StoreError, host_drain};
+use crate::{By, ControlStore, StoreError, host_drain, volume};
 
 /// One enrolled host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl ControlStore {
             .await
     }
 
-    /// Takes a host out of the fleet for good; its machines were given up before.
+    /// Takes a host out of the fleet for good; its machines were given up before, and its volumes are lost.
     ///
     /// # Errors
     /// `NotEmpty` while machines live on it.
@@ -142,6 +142,7 @@ impl ControlStore {
             }
             tx.execute(REMOVE, args![id.as_str(), by.at])?;
             host_drain::forget_host(tx, id)?;
+            volume::forget_host(tx, id, &by)?;
             note(tx, &by, "host.remove", &host)
         })
         .await

@@ -45,6 +45,7 @@ mod ssh_authority;
 mod store;
 mod token;
 mod user;
+mod volume;
 mod wireguard_peer;
 mod wireguard_token;
 
@@ -82,5 +83,6 @@ pub use ssh_authority::{IssuedCertificate, StoredSshAuthority};
 pub use store::ControlStore;
 pub use token::{Caller, NewToken, Token, TokenKind, TokenOf};
 pub use user::User;
+pub use volume::{NewVolume, Volume, VolumeFilter, VolumeState, VolumeUpdate};
 pub use wireguard_peer::{Delegation, NewWireguardPeer, WireguardPeer};
 pub use wireguard_token::WireguardToken;

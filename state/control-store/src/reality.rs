@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::event::{NOTHING, append, to_json};
 use crate::machine::{self, Machine};
 use crate::machine_event::{record, source};
-use crate::{By, ControlStore, StoreError, host};
+use crate::{By, ControlStore, StoreError, host, volume};
 
 /// What came of a batch of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,14 +144,15 @@ fn observe(
             updated_at,
         ],
     )?;
-    if report.state == MachineState::Destroyed {
-        tx.execute(END_LEASE, args![machine.id.as_str()])?;
-    }
     let by = By {
         at: reported.at,
         actor: format!("host:{host}"),
         cause: Some(format!("host:{host}:{}", reported.seq.0)),
     };
+    if report.state == MachineState::Destroyed {
+        tx.execute(END_LEASE, args![machine.id.as_str()])?;
+        volume::detach(tx, machine.id, &by)?;
+    }
     if let Some(turn) = turn {
         return append_check(tx, &by, machine, turn);
     }

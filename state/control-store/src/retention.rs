@@ -8,7 +8,7 @@ use crate::{ControlStore, StoreError, app_secret};
 pub struct Keep {
     /// Rows of the event log and of machines' histories since then stay.
     pub events_since: Timestamp,
-    /// Machines destroyed and apps deleted since then stay.
+    /// Machines and volumes destroyed and apps deleted since then stay.
     pub destroyed_since: Timestamp,
     /// Idempotency keys that end after this stay.
     pub now: Timestamp,
@@ -20,13 +20,14 @@ pub struct Expired {
     pub events: u64,
     pub machine_events: u64,
     pub machines: u64,
+    pub volumes: u64,
     pub apps: u64,
     pub keys: u64,
 }
 
 impl Expired {
     pub fn total(&self) -> u64 {
-        self.events + self.machine_events + self.machines + self.apps + self.keys
+        self.events + self.machine_events + self.machines + self.volumes + self.apps + self.keys
     }
 }
 
@@ -69,6 +70,9 @@ const APPS: &str = "
            AND NOT EXISTS (SELECT 1 FROM machine WHERE machine.app_id = app.id)
          LIMIT $2)";
 
+const VOLUMES: &str = "
+    DELETE FROM volume WHERE id IN (SELECT id FROM volume WHERE destroyed_at < $1 LIMIT $2)";
+
 const KEYS: &str = "
     DELETE FROM idempotency WHERE (caller, key) IN (
         SELECT caller, key FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
@@ -88,12 +92,14 @@ impl ControlStore {
                 }
                 machines += 1;
             }
+            let volumes = tx.execute(VOLUMES, args![keep.destroyed_since, BATCH])?;
             let apps = tx.execute(APPS, args![keep.destroyed_since, BATCH])?;
             let keys = tx.execute(KEYS, args![keep.now, BATCH])?;
             Ok(Expired {
                 events,
                 machine_events,
                 machines,
+                volumes,
                 apps,
                 keys,
             })

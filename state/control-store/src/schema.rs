@@ -91,4 +91,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "autoscale",
         sql: include_str!("schema/0018_autoscale.sql"),
     },
+    Migration {
+        version: 19,
+        name: "volumes",
+        sql: include_str!("schema/0019_volumes.sql"),
+    },
 ];

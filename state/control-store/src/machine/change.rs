@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Machine, MachineVersion, by_id, living, metadata, version};
 use crate::event::{append, to_json};
+use crate::volume::{MountOf, detach, remount};
 use crate::{By, ControlStore, NewVersion, StoreError, app_secret, config};
 
 const SET_VERSION: &str = "
@@ -26,8 +27,8 @@ impl ControlStore {
     /// Records a new version of a machine that its host shall be asked for next.
     ///
     /// # Errors
-    /// `Leased` if somebody else holds the lease; `VersionMoved` if the machine is not at `expected`; `NotFound`;
-    /// `Destroyed`.
+    /// `Leased` if somebody else holds the lease; `VersionMoved` if the machine is not at `expected`; `NotFound`, also for
+    /// a volume; `Destroyed`; `VolumeInUse`, `VolumeNotReady` and `VolumeElsewhere` for a volume that it cannot have.
     pub async fn update_machine(
         &self,
         machine: MachineId,
@@ -47,6 +48,7 @@ impl ControlStore {
             }
             version::insert(tx, machine, &new, by.at)?;
             set_version(tx, machine, &new, &by)?;
+            remount(tx, &mount_of(&before), &new.spec.mounts, &by)?;
             let after = by_id(tx, machine)?;
             append(
                 tx,
@@ -95,6 +97,11 @@ impl ControlStore {
                 secrets_version: app_secret::version_of(tx, instance_id.as_str())?,
             };
             set_version(tx, machine, &earlier, &by)?;
+            // Another machine may have taken meanwhile what this one gave back; then its host says so at the next start.
+            let remounted = remount(tx, &mount_of(&before), &earlier.spec.mounts, &by);
+            if let Err(StoreError::Db(error)) = remounted {
+                return Err(error.into());
+            }
             tx.execute(app_secret::FORGET_OF_VERSION, args![refused.as_str()])?;
             tx.execute(version::DELETE, args![refused.as_str()])?;
             let after = by_id(tx, machine)?;
@@ -127,6 +134,7 @@ impl ControlStore {
             }
             tx.execute(ABANDON, args![machine.id.as_str(), by.at, reason.as_str()])?;
             tx.execute(FORGET_KEY, args![machine.id.as_str()])?;
+            detach(tx, machine.id, &by)?;
             append(
                 tx,
                 &by,
@@ -166,4 +174,12 @@ fn shown(machine: &Machine) -> Value {
         "image": machine.image,
         "config": config::summary(&machine.config),
     })
+}
+
+fn mount_of(machine: &Machine) -> MountOf {
+    MountOf {
+        machine: machine.id,
+        app: machine.app_id,
+        host: machine.host_id,
+    }
 }

@@ -1,10 +1,11 @@
 use mayfly_db::{Tx, args};
-use mayfly_types::{AppId, HostId, MachineId, MachineName, Region};
+use mayfly_types::{AppId, HostId, MachineId, MachineName, Region, Timestamp};
 use serde_json::json;
 
 use super::{Machine, by_id, lease, metadata, version};
 use crate::app::{self, AppStatus};
 use crate::event::{NOTHING, Subject, append, to_json};
+use crate::volume::{MountOf, remount};
 use crate::{
     By, ControlStore, IdempotencyKey, NewLease, NewVersion, StoreError, config, host, idempotency,
 };
@@ -49,7 +50,8 @@ impl ControlStore {
     /// Records a machine that its host shall be asked for next. The first machine makes its app `deployed`.
     ///
     /// # Errors
-    /// `NotFound` for the app or the host; `Taken` if a living machine of the app has the name; `KeyReused`.
+    /// `NotFound` for the app, the host or a volume; `Taken` if a living machine of the app has the name; `KeyReused`;
+    /// `VolumeInUse`, `VolumeNotReady` and `VolumeElsewhere` for a volume that it cannot have.
     pub async fn create_machine(&self, new: NewMachine, by: By) -> Result<Created, StoreError> {
         self.write(move |tx| {
             if let Some(key) = &new.idempotency
@@ -58,6 +60,24 @@ impl ControlStore {
                 return Ok(Created::Again(by_id(tx, made)?));
             }
             insert(tx, new, &by).map(Created::New)
+        })
+        .await
+    }
+}
+
+impl ControlStore {
+    /// The machine that this request has made before.
+    ///
+    /// # Errors
+    /// `KeyReused` if the key stands for another request.
+    pub async fn machine_made_by(
+        &self,
+        key: IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Option<Machine>, StoreError> {
+        self.write(move |tx| {
+            let made = idempotency::find(tx, &key, now)?;
+            made.map(|id| by_id(tx, id)).transpose()
         })
         .await
     }
@@ -91,6 +111,12 @@ fn insert(tx: &mut Tx<'_>, new: NewMachine, by: &By) -> Result<Machine, StoreErr
     }
     version::insert(tx, new.id, version, by.at)?;
     metadata::replace(tx, new.id, &version.spec.metadata)?;
+    let of = MountOf {
+        machine: new.id,
+        app: app.id,
+        host: new.host_id,
+    };
+    remount(tx, &of, &version.spec.mounts, by)?;
     if let Some(key) = &new.idempotency {
         idempotency::remember(tx, key, new.id.as_str())?;
     }

@@ -16,4 +16,5 @@ mod releases;
 mod retention;
 mod schema;
 mod secrets;
+mod volumes;
 mod wireguard_peers;
