@@ -82,7 +82,7 @@ impl Caveat {
                 let feature = request.feature.map(|feature| feature.as_str().to_owned());
                 check(open, feature.as_ref(), action, "feature", same)
             }
-            Caveat::Volumes(open) => check(open, None, action, "volume", same),
+            Caveat::Volumes(open) => check(open, request.volume.as_ref(), action, "volume", same),
             Caveat::MachineFeatureSet(open) => check(open, None, action, "machine feature", same),
             Caveat::AppFeatureSet(open) => check(open, None, action, "app feature", same),
             Caveat::ValidityWindow {

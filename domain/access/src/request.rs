@@ -52,6 +52,7 @@ pub struct Request {
     pub org: Option<u64>,
     pub app: Option<u64>,
     pub machine: Option<String>,
+    pub volume: Option<String>,
     /// The words of a command to be run in `machine`.
     pub command: Option<Vec<String>>,
     pub feature: Option<Feature>,

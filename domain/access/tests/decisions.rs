@@ -484,3 +484,21 @@ fn a_token_is_limited_to_sources_images_and_regions() {
         assert!(caveats_from_json(&wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn volumes_are_opened_one_by_one() {
+    let json = json!([{"type": "Volumes", "body": {"volumes": {"vol_1": "r"}}}]);
+    let caveats = caveats_from_json(&json).unwrap();
+    let on = |volume: Option<&str>, action| Request {
+        volume: volume.map(str::to_owned),
+        ..on_app(APP, action)
+    };
+    for (request, open) in [
+        (on(Some("vol_1"), Action::READ), true),
+        (on(Some("vol_1"), Action::WRITE), false),
+        (on(Some("vol_2"), Action::READ), false),
+        (on(None, Action::READ), false),
+    ] {
+        assert_eq!(permits(&caveats, &request).is_ok(), open, "{request:?}");
+    }
+}

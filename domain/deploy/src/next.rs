@@ -31,6 +31,8 @@ pub struct Member {
     pub number: Option<usize>,
     /// The machine it shall replace (blue-green).
     pub replaces: Option<MachineId>,
+    /// It cannot get the release in place: another takes its place, and then it goes.
+    pub remounts: bool,
     /// Made to try the release out, and taken away again.
     pub canary: bool,
     /// Stands in for another.
@@ -84,6 +86,8 @@ pub enum Step {
         blue: MachineId,
     },
     Update(MachineId),
+    /// A machine with the release that takes the place of this one.
+    Replace(MachineId),
     Uncordon(MachineId),
     Cordon(MachineId),
     Stop(MachineId),
@@ -207,7 +211,10 @@ impl<'a> View<'a> {
     /// The machines a group lacks that had none before this release, or none in a region it is to be in.
     fn first_machines(&self, group: &Group) -> Vec<Step> {
         let there: Vec<&Member> = self.of(&group.name).collect();
-        if there.iter().any(|member| !member.made) {
+        if there
+            .iter()
+            .any(|member| !member.made || member.replaces.is_some())
+        {
             return settlers(group, &there);
         }
         let regular: Vec<&&Member> = there.iter().filter(|member| !member.standby).collect();
@@ -243,7 +250,7 @@ impl<'a> View<'a> {
         for running in [true, false] {
             let pool: Vec<&Member> = self
                 .of(group)
-                .filter(|member| member.running == running && !member.made)
+                .filter(|member| member.running == running && !member.made && !member.remounts)
                 .collect();
             let old: Vec<&&Member> = pool
                 .iter()
@@ -266,7 +273,32 @@ impl<'a> View<'a> {
             let changeable = old.into_iter().filter(|member| !member.leased);
             steps.extend(changeable.take(free).map(|member| Step::Update(member.id)));
         }
-        (steps, waiting)
+        let (replaced, more) = self.replacements(group);
+        steps.extend(replaced);
+        (steps, waiting || more)
+    }
+
+    /// Machines that others replace, one after the other, and whether some are still on their way.
+    fn replacements(&self, group: &str) -> (Vec<Step>, bool) {
+        let mut olds = self.of(group).filter(|member| member.remounts);
+        let standby = self
+            .of(group)
+            .find(|member| member.remounts && member.standby);
+        if let Some(standby) = standby {
+            // It stands in for a machine that has no volume.
+            return (vec![Step::Destroy(standby.id)], true);
+        }
+        let Some(old) = olds.find(|member| !member.leased) else {
+            return (Vec::new(), self.of(group).any(|member| member.remounts));
+        };
+        let new = self
+            .of(group)
+            .find(|member| member.made && member.replaces == Some(old.id));
+        match new {
+            None => (vec![Step::Replace(old.id)], true),
+            Some(new) if is_up(new) => (vec![Step::Destroy(old.id)], true),
+            Some(_) => (Vec::new(), true),
+        }
     }
 
     /// Blue-green: one new machine for each old one, or the first machines of groups that have none.

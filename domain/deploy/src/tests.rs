@@ -52,6 +52,7 @@ fn old(number: usize, running: bool) -> Member {
         made: false,
         number: None,
         replaces: None,
+        remounts: false,
         canary: false,
         standby: false,
         running,
@@ -154,6 +155,13 @@ impl World {
                     member.replaces = Some(blue);
                     member.region = region;
                     member.cordoned = true;
+                });
+            }
+            Step::Replace(old) => {
+                self.made += 1;
+                self.members.push(Member {
+                    replaces: Some(old),
+                    ..made(100 + self.made, "app")
                 });
             }
             Step::Update(id) => self.member(id).release = Some(Readiness::Waiting),
@@ -600,4 +608,39 @@ proptest! {
         world.bad = vec![id(bad % running)];
         prop_assert!(matches!(world.run(&dice, running.saturating_sub(max)), Turn::Failed(_)));
     }
+}
+
+#[test]
+fn what_gets_another_volume_is_replaced_one_after_the_other() {
+    let remounts = |number| Member {
+        remounts: true,
+        ..old(number, true)
+    };
+    let standby = Member {
+        standby: true,
+        ..remounts(9)
+    };
+    let rules = rules(Strategy::Rolling, Unavailable::default());
+    let group = [group("app")];
+    let turn = |members: &[Member]| next(&rules, &group, members, Stage::Machines);
+    let mut members = vec![remounts(1), remounts(2), standby];
+    assert_eq!(turn(&members), Turn::Act(vec![Step::Destroy(id(9))]));
+    members.pop();
+    assert_eq!(turn(&members), Turn::Act(vec![Step::Replace(id(1))]));
+    members.push(Member {
+        replaces: Some(id(1)),
+        number: None,
+        ..made(3, "app")
+    });
+    members[2].release = Some(Readiness::Waiting);
+    assert_eq!(turn(&members), Turn::Wait);
+    members[2].release = Some(Readiness::Up);
+    assert_eq!(turn(&members), Turn::Act(vec![Step::Destroy(id(1))]));
+    members.remove(0);
+    assert_eq!(turn(&members), Turn::Act(vec![Step::Replace(id(2))]));
+    members[0].leased = true;
+    assert_eq!(turn(&members), Turn::Wait);
+    // All are replaced: the group is not one without machines.
+    members.remove(0);
+    assert_eq!(turn(&members), Turn::Done);
 }

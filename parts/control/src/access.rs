@@ -7,6 +7,7 @@ mod grant;
 mod machine;
 mod need;
 mod operator;
+mod volume;
 
 pub(crate) use allowance::Allowance;
 pub(crate) use app::AppAccess;
@@ -14,6 +15,7 @@ pub(crate) use caller::{Anybody, Caller};
 pub(crate) use grant::{Presented, holder_of, key_of};
 pub(crate) use machine::MachineAccess;
 pub(crate) use operator::operator;
+pub(crate) use volume::VolumeAccess;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;

@@ -159,7 +159,7 @@ pub(crate) fn view(cloud: &Cloud, app: &App) -> mayfly_wire::App {
         network: app.network_name.clone(),
         status: status.to_string(),
         machine_count: usize::try_from(app.machine_count).unwrap_or(0),
-        volume_count: 0,
+        volume_count: usize::try_from(app.volume_count).unwrap_or(0),
         organization: AppOrganization {
             name: app.org_name.clone(),
             slug: app.org_slug.to_string(),

@@ -6,7 +6,7 @@ use mayfly_edge_api::GatewayApi;
 use mayfly_host_api::{HostApi, HostError, MachineReport};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::{MachineId, Timestamp};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::autoscale::Autoscale;
 use crate::builds::Builds;
@@ -49,6 +49,8 @@ pub(crate) struct Cloud {
     pub(crate) loops: LoopBoard,
     /// Operations whose end on the host is not known.
     pub(crate) doubts: Doubts,
+    /// There is something to do about a volume.
+    pub(crate) volume_news: Notify,
     /// Operations that outlive the request that asked for them.
     pub(crate) operations: TaskSet,
     /// Cancelled when long polls and streams shall end.

@@ -10,6 +10,7 @@ use mayfly_host_api::HostApi;
 use mayfly_registry::Access;
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, TaskSet};
 use mayfly_types::EventSeq;
+use tokio::sync::Notify;
 
 use crate::app_expiry::AppExpiry;
 use crate::autoscale::{Autoscale, Autoscaler};
@@ -33,6 +34,7 @@ use crate::settings::Settings;
 use crate::settle::{Doubts, settle};
 use crate::standby::Standbys;
 use crate::token_sources::TokenSources;
+use crate::volumes::VolumeKeeper;
 use crate::wireguard;
 
 /// What the control plane stands on.
@@ -116,6 +118,8 @@ impl ControlConfig {
         for machine in deps.store.undelivered_machines().await? {
             doubts.add(machine.id);
         }
+        let by = By::platform(deps.clock.now());
+        deps.store.give_up_new_volumes(by).await?;
         let cloud = Arc::new(Cloud {
             store: deps.store,
             clock: deps.clock,
@@ -134,6 +138,7 @@ impl ControlConfig {
             autoscale: Autoscale::default(),
             loops: deps.loops,
             doubts,
+            volume_news: Notify::new(),
             reservations: Reservations::default(),
             operations: TaskSet::new(),
             stop: deps.stop,
@@ -223,6 +228,13 @@ impl Control {
             status: cloud.loops.loop_named("control.drains"),
         };
         tasks.spawn("control.drains", |stop| drains.run(stop)).await;
+        let volumes = VolumeKeeper {
+            cloud: cloud.clone(),
+            status: cloud.loops.loop_named("control.volumes"),
+        };
+        tasks
+            .spawn("control.volumes", |stop| volumes.run(stop))
+            .await;
         let autoscaler = Autoscaler {
             cloud: cloud.clone(),
             status: cloud.loops.loop_named("control.autoscale"),

@@ -8,6 +8,9 @@ use mayfly_types::ErrorKind;
 use mayfly_wire::{ErrorBody, InvalidBody, InvalidConfig};
 use tracing::{error, warn};
 
+/// Another machine has the volume.
+pub(crate) const VOLUME_IN_USE: &str = "volume_in_use";
+
 /// What a caller is told when a request is not granted: status, text, and a word for programs where clients know one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -75,6 +78,10 @@ impl ApiError {
             code: Some(code),
             ..self
         }
+    }
+
+    pub(crate) fn is_coded(&self, code: &str) -> bool {
+        self.code == Some(code)
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -192,6 +199,13 @@ impl From<StoreError> for ApiError {
             StoreError::Db(db) if db.kind() == ErrorKind::Unavailable => {
                 warn!(error = report(&error), "the control store does not answer");
                 Self::store_is_away()
+            }
+            StoreError::VolumeInUse { .. } => {
+                Self::conflict(error.to_string()).coded(VOLUME_IN_USE)
+            }
+            StoreError::VolumeNotReady { .. } => Self::conflict(error.to_string()),
+            StoreError::VolumeElsewhere { .. } | StoreError::VolumeShrinks { .. } => {
+                Self::invalid(error.to_string())
             }
             StoreError::NoAddress | StoreError::Db(_) => Self::of_part(error.kind(), &error),
         }

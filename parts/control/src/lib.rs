@@ -56,6 +56,7 @@ mod token_hash;
 mod token_sources;
 mod tokens;
 mod turn;
+mod volumes;
 mod wireguard;
 
 pub use bootstrap::{FirstToken, first_start, first_start_with, fresh_token};

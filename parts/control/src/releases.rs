@@ -21,6 +21,7 @@ mod options;
 mod reach;
 mod scaling;
 mod view;
+mod volumes;
 
 pub(crate) use alike::{counts_in, is_autoscaled, release_of};
 pub(crate) use api::{app_config, cancel, create, list, rollback, show};

@@ -19,7 +19,7 @@ use crate::machines::{
 use crate::{
     addresses, app_expiry, apps, autoscale, builds, certificates, event_log, fleet, images,
     invitations, logs, members, network_policies, oidc, orgs, platform, private, registry,
-    releases, replay_sources, secrets, ssh, status, tokens, wireguard,
+    releases, replay_sources, secrets, ssh, status, tokens, volumes, wireguard,
 };
 
 /// Every path of the API.
@@ -33,6 +33,11 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route(
             "/v1/apps/{app}/machines",
             get(list::list).post(create::create),
+        )
+        .nest("/v1/apps/{app}/volumes/{volume}", volume())
+        .route(
+            "/v1/apps/{app}/volumes",
+            get(volumes::list).post(volumes::create),
         )
         .route("/v1/apps", get(apps::list).post(apps::create))
         .route(
@@ -109,6 +114,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         )
         .route("/v1/orgs/{slug}/audit", get(event_log::audit))
         .route("/v1/orgs/{slug}/machines", get(list::of_org))
+        .route("/v1/orgs/{slug}/volumes", get(volumes::of_org))
         .route(
             "/v1/orgs/{slug}/wireguard_peers",
             get(wireguard::list).post(wireguard::create),
@@ -247,6 +253,22 @@ fn machine() -> Router<Arc<Cloud>> {
             delete(metadata::remove_key)
                 .get(metadata::show_key)
                 .post(metadata::set_key),
+        )
+}
+
+fn volume() -> Router<Arc<Cloud>> {
+    Router::new()
+        .route(
+            "/",
+            get(volumes::show)
+                .put(volumes::update)
+                .delete(volumes::delete),
+        )
+        .route("/extend", put(volumes::extend))
+        .route("/restore", post(volumes::restore))
+        .route(
+            "/snapshots",
+            get(volumes::snapshots).post(volumes::snapshot),
         )
 }
 

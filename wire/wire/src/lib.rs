@@ -28,6 +28,7 @@ mod secret;
 mod shell;
 mod spec;
 mod suggest;
+mod volume;
 mod wireguard;
 
 pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization, SetAppTtl};
@@ -71,6 +72,7 @@ pub use secret::{AppSecret, AppSecrets, SecretsVersion, SetSecret, SetSecrets, V
 pub use shell::{UnbalancedQuote, shell_split};
 pub use spec::InvalidConfig;
 pub use suggest::closest;
+pub use volume::{AppVolume, CreateVolume, ExtendVolume, ExtendedVolume, UpdateVolume};
 pub use wireguard::{
     CreateWireguardPeer, CreateWireguardToken, CreatedWireguardPeer, CreatedWireguardToken,
     StartWireguardPeer, StartedWireguardPeer, UpdateWireguardPeer, WireguardPeer, WireguardPeers,

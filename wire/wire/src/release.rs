@@ -41,6 +41,8 @@ optional_fields! {
         pub process_groups: Vec<String>,
         /// The size of first machines of groups whose configuration names none.
         pub guest: Guest,
+        /// In GB: of the volumes that an app's first deployment makes, instead of what the configuration says.
+        pub volume_initial_size: i64,
         pub description: String,
     }
 
@@ -61,6 +63,8 @@ optional_fields! {
         pub max_per_region: i64,
         /// Added to the environment of new machines.
         pub env: BTreeMap<String, String>,
+        /// New machines get new volumes, even if others are free.
+        pub with_new_volumes: bool,
         /// Only say what would be done.
         pub plan: bool,
     }

@@ -30,6 +30,14 @@ impl PlannedScale {
         self.text("size")
     }
 
+    pub(crate) fn new_volumes(&self) -> i64 {
+        self.number("new_volumes")
+    }
+
+    pub(crate) fn reused_volumes(&self) -> i64 {
+        self.number("reused_volumes")
+    }
+
     pub(crate) fn delta(&self) -> i64 {
         self.number("to") - self.number("from")
     }

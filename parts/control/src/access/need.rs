@@ -67,7 +67,7 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
         ..need
     };
     match path {
-        "/v1/apps" | "/v1/apps/{app}/machines" => created(need),
+        "/v1/apps" | "/v1/apps/{app}/machines" | "/v1/apps/{app}/volumes" => created(need),
         // The upgrade to a stream of both directions is a GET.
         "/v1/apps/{app}/builds" => Need {
             action: Action::WRITE,

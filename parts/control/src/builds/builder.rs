@@ -20,6 +20,7 @@ use crate::machines::create::Order;
 use crate::machines::prepare::WrittenConfig;
 use crate::machines::update::Change;
 use crate::secrets::SecretsWish;
+use crate::volumes::VolumeChoice;
 
 /// Marks the app that holds an organization's builder.
 const ROLE: &str = "builder";
@@ -171,7 +172,8 @@ impl Cloud {
             app: app.clone(),
             config: Some(self.builder_config(image)),
             name: None,
-            region: self.regions().default_region().clone(),
+            region: None,
+            volumes: VolumeChoice::Free,
             skip_launch: false,
             cordoned: false,
             secrets: SecretsWish::default(),

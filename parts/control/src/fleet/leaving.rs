@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_control_store::{By, Host, Machine, MachineFilter, StoreError};
+use mayfly_control_store::{By, Host, Machine, MachineFilter, StoreError, VolumeFilter};
 use mayfly_host_api::Actor;
 use mayfly_types::HostId;
 use tracing::{info, warn};
@@ -19,7 +19,7 @@ impl Cloud {
     /// destroys them then.
     ///
     /// # Errors
-    /// 409 for a host of the control plane's server, and without `force` for one with machines.
+    /// 409 for a host of the control plane's server, and without `force` for one with machines or volumes.
     pub(crate) async fn remove_host(
         &self,
         host: &Host,
@@ -37,6 +37,13 @@ impl Cloud {
             return Err(ApiError::conflict(format!(
                 "{} machines live on host {}: destroy them first, or remove the host with force=true and lose them",
                 machines.len(),
+                host.id
+            )));
+        }
+        let volumes = self.volumes_on(host.id).await?;
+        if volumes > 0 && !force {
+            return Err(ApiError::conflict(format!(
+                "{volumes} volumes are on host {}: destroy them first, or remove the host with force=true and lose them",
                 host.id
             )));
         }
@@ -87,6 +94,17 @@ impl Cloud {
             }
             Err(_) => warn!(host_id = %host, "a host that leaves is slow to destroy its machines"),
         }
+    }
+
+    /// How many volumes are on a host that somebody could still use.
+    async fn volumes_on(&self, host: HostId) -> Result<usize, StoreError> {
+        let filter = VolumeFilter {
+            host: Some(host),
+            ..VolumeFilter::default()
+        };
+        let volumes = self.store.volumes(filter).await?;
+        let kept = volumes.iter().filter(|volume| volume.destroy_at.is_none());
+        Ok(kept.count())
     }
 
     pub(crate) async fn living_on(&self, host: HostId) -> Result<Vec<Machine>, StoreError> {

@@ -11,19 +11,24 @@ use mayfly_host_api::{CreateMachine as HostCreate, HostError};
 use mayfly_machine::{Actor, Launch, Rights};
 use mayfly_types::{MachineId, MachineName, Region};
 use mayfly_wire::CreateMachine;
+use tracing::warn;
 
 use super::lease::{fresh_nonce, lease_ttl};
 use super::prepare::WrittenConfig;
 use crate::access::{Allowance, AppAccess};
 use crate::cloud::Cloud;
-use crate::error::ApiError;
+use crate::error::{ApiError, VOLUME_IN_USE};
 use crate::given_name::given_name;
 use crate::http::body::ConfigBody;
 use crate::http::idempotency::idempotency_key;
 use crate::secrets::SecretsWish;
+use crate::volumes::{Mounted, VolumeChoice, WantedMount, Within};
 
 /// How often a made-up name may turn out to be taken.
 const NAMES_TRIED: usize = 8;
+
+/// How often a free volume may turn out to be another machine's.
+const VOLUMES_TRIED: usize = 16;
 
 /// `POST …/machines`: makes a machine and, unless it shall not be launched, starts it.
 ///
@@ -47,7 +52,10 @@ pub(crate) struct Order {
     pub(crate) app: App,
     pub(crate) config: Option<WrittenConfig>,
     pub(crate) name: Option<MachineName>,
-    pub(crate) region: Region,
+    /// That of its volume unless named, or the default one.
+    pub(crate) region: Option<Region>,
+    /// Which volume it gets, if its configuration names one and not by id.
+    pub(crate) volumes: VolumeChoice,
     pub(crate) skip_launch: bool,
     pub(crate) cordoned: bool,
     pub(crate) secrets: SecretsWish,
@@ -75,18 +83,17 @@ impl Order {
             .map(str::parse)
             .transpose()
             .map_err(|error| ApiError::invalid(format!("name: {error}")))?;
-        let region = match request.region.as_deref() {
-            None | Some("") => cloud.regions().default_region().clone(),
-            Some(code) => cloud
-                .regions()
-                .find(code)
-                .map_err(|text| ApiError::invalid(format!("region: {text}")))?,
-        };
+        let region = request.region.as_deref().filter(|code| !code.is_empty());
+        let region = region
+            .map(|code| cloud.regions().find(code))
+            .transpose()
+            .map_err(|text| ApiError::invalid(format!("region: {text}")))?;
         let caller = &access.caller;
         Ok(Order {
             app: access.app.clone(),
             name,
             region,
+            volumes: VolumeChoice::Free,
             lease_ttl: lease_ttl(request.lease_ttl)?,
             owner: caller.name(),
             idempotency: idempotency_key(
@@ -111,13 +118,69 @@ impl Order {
         })
     }
 
-    /// Records the machine, then asks the host for it.
+    /// Finds or makes the machine's volume if it has one, records the machine, then asks the host for it.
     pub(crate) async fn carry_out(
         self,
         cloud: Arc<Cloud>,
     ) -> Result<(Machine, Option<String>), ApiError> {
-        let config = self.config.clone();
-        let (placed, reservation) = cloud.place(&self.app, &self.region).await?;
+        let wanted = self.config.as_ref().map(WantedMount::of).transpose()?;
+        let Some((wanted, config)) = wanted.flatten().zip(self.config.clone()) else {
+            return self.make(&cloud, None).await;
+        };
+        if let Some(key) = self.idempotency.clone()
+            && let Some(made) = cloud.store.machine_made_by(key, cloud.now()).await?
+        {
+            return Ok(self.again(&cloud, made));
+        }
+        let mut tried = 0;
+        loop {
+            let within = Within {
+                region: self.region.as_ref(),
+                host: None,
+            };
+            let (choice, by) = (&self.volumes, &self.by);
+            let mounted = cloud
+                .mount(&self.app, &wanted, config.clone(), within, choice, by)
+                .await?;
+            let (is_new, is_chosen) = (mounted.is_new, mounted.is_chosen);
+            let volume = mounted.volume.clone();
+            let error = match self.make(&cloud, Some(mounted)).await {
+                Ok(made) => return Ok(made),
+                Err(error) => error,
+            };
+            if is_new {
+                // Unless a machine has it after all: then it stays.
+                let dropped = cloud.drop_volume(&volume, by).await;
+                dropped.unwrap_or_else(|error| {
+                    warn!(volume_id = %volume.id, error = error.text(), "a new volume stays without a machine");
+                });
+            }
+            tried += 1;
+            // Another machine was faster; another volume may be free.
+            if !(is_chosen && error.is_coded(VOLUME_IN_USE) && tried < VOLUMES_TRIED) {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        cloud: &Arc<Cloud>,
+        mounted: Option<Mounted>,
+    ) -> Result<(Machine, Option<String>), ApiError> {
+        let (config, region, (placed, reservation)) = match mounted {
+            Some(mounted) => (
+                Some(mounted.config),
+                mounted.volume.region.clone(),
+                (cloud.place_at(&mounted.volume).await?, None),
+            ),
+            None => {
+                let region = self.region.clone();
+                let region = region.unwrap_or_else(|| cloud.regions().default_region().clone());
+                let place = cloud.place(&self.app, &region).await?;
+                (self.config.clone(), region, place)
+            }
+        };
         let host = cloud
             .hosts
             .find(placed.host)
@@ -125,7 +188,7 @@ impl Order {
         let prepared = cloud
             .prepare(&self.app, host.api.as_ref(), config, self.secrets)
             .await?;
-        cloud.check_allowance(&self.allowance, &prepared, &self.region)?;
+        cloud.check_allowance(&self.allowance, &prepared, &region)?;
         let mut version = prepared.version;
         version.spec.rights = self.rights;
         let launch = match self.skip_launch {
@@ -135,7 +198,7 @@ impl Order {
         };
         let cordoned = self.cordoned;
         let lease = self.lease_ttl.map(|ttl| NewLease {
-            nonce: fresh_nonce(&cloud),
+            nonce: fresh_nonce(cloud),
             owner: self.owner.clone(),
             description: None,
             expires_at: cloud.now() + ttl,
@@ -145,8 +208,8 @@ impl Order {
                 .id
                 .unwrap_or_else(|| MachineId::from_random(cloud.entropy.bytes())),
             app_id: self.app.id,
-            name: self.name.clone().unwrap_or_else(|| made_up_name(&cloud)),
-            region: self.region.clone(),
+            name: self.name.clone().unwrap_or_else(|| made_up_name(cloud)),
+            region,
             host_id: placed.host,
             placement_reason: placed.reason,
             version,
@@ -154,16 +217,12 @@ impl Order {
             lease,
             idempotency: self.idempotency.clone(),
         };
-        let machine = match self.record(&cloud, new).await? {
+        let machine = match self.record(cloud, new).await? {
             Created::New(machine) => {
                 drop(reservation);
                 machine
             }
-            Created::Again(machine) => {
-                let lease = machine.lease_at(cloud.now());
-                let nonce = self.lease_ttl.and(lease).map(|lease| lease.nonce.clone());
-                return Ok((machine, nonce));
-            }
+            Created::Again(machine) => return Ok(self.again(cloud, machine)),
         };
         let nonce = machine.lease.as_ref().map(|lease| lease.nonce.clone());
         let asked = cloud
@@ -188,10 +247,17 @@ impl Order {
         match asked {
             Ok(report) => Ok((cloud.read_back(machine.id, &report).await?, nonce)),
             Err(error) => {
-                undo(&cloud, &machine, &error, &self.by).await;
+                undo(cloud, &machine, &error, &self.by).await;
                 Err(error.into())
             }
         }
+    }
+
+    /// The answer to a request that made its machine before.
+    fn again(&self, cloud: &Cloud, machine: Machine) -> (Machine, Option<String>) {
+        let lease = machine.lease_at(cloud.now());
+        let nonce = self.lease_ttl.and(lease).map(|lease| lease.nonce.clone());
+        (machine, nonce)
     }
 
     /// Tries another name if one that we made up is taken.

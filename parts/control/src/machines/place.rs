@@ -44,7 +44,7 @@ impl Cloud {
     }
 
     /// The hosts of a region that take new machines, and how many there are that do not.
-    async fn open_in(&self, region: &Region) -> Result<(Vec<Member>, usize), ApiError> {
+    pub(crate) async fn open_in(&self, region: &Region) -> Result<(Vec<Member>, usize), ApiError> {
         let mut members = self.hosts.in_region(region);
         let all = members.len();
         let hosts = self.store.hosts().await?;
@@ -98,7 +98,7 @@ impl Cloud {
         })
     }
 
-    fn answers(&self, seen_at: Timestamp) -> bool {
+    pub(crate) fn answers(&self, seen_at: Timestamp) -> bool {
         self.now().since(seen_at) < self.settings.host_patience
     }
 }

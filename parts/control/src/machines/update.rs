@@ -15,6 +15,7 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::ConfigBody;
 use crate::secrets::SecretsWish;
+use crate::volumes::{VolumeChoice, WantedMount, Within};
 
 /// `POST …/machines/<id>`: replaces a machine's whole configuration.
 pub(crate) async fn update(
@@ -94,8 +95,28 @@ impl Change {
     /// Records the version, then asks the host for it.
     pub(crate) async fn carry_out(self, cloud: Arc<Cloud>) -> Result<Machine, ApiError> {
         let host = cloud.host_of(&self.machine)?;
+        let wanted = self.config.as_ref().map(WantedMount::of).transpose()?;
+        let config = match (wanted.flatten(), self.config) {
+            (Some(wanted), Some(config)) => {
+                let within = Within {
+                    region: Some(&self.machine.region),
+                    host: Some(self.machine.host_id),
+                };
+                let wanted = wanted.kept_by(&self.machine);
+                let mounted = cloud.mount(
+                    &self.app,
+                    &wanted,
+                    config,
+                    within,
+                    &VolumeChoice::Free,
+                    &self.by,
+                );
+                Some(mounted.await?.config)
+            }
+            (_, config) => config,
+        };
         let mut prepared = cloud
-            .prepare(&self.app, host.as_ref(), self.config, self.secrets)
+            .prepare(&self.app, host.as_ref(), config, self.secrets)
             .await?;
         cloud.check_allowance(&self.allowance, &prepared, &self.machine.region)?;
         prepared.version.spec.rights = self.rights;

@@ -78,11 +78,14 @@ impl Cloud {
         let mut config = further.map_err(|error| ApiError::invalid(report(&error)))?;
         let metadata = config.metadata.get_or_insert_default();
         metadata.insert(AUTOSCALED.to_owned(), "true".to_owned());
+        let volumes = self.further_volume(&app, content.config, &config, group, false);
+        let volumes = volumes.await?;
         let order = Order {
             app,
             config: Some(written(&config)),
             name: None,
-            region: region.clone(),
+            region: Some(region.clone()),
+            volumes,
             skip_launch: false,
             cordoned: false,
             secrets: SecretsWish {

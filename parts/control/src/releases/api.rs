@@ -85,6 +85,7 @@ pub(crate) async fn create(
     }
     let mut options = Options {
         regions: regions(&cloud, &request)?,
+        makes_volumes: before.is_none(),
         ..Options::of(&request, parsed.as_ref())?
     };
     cloud
@@ -301,6 +302,7 @@ impl Cloud {
         allowance: &Allowance,
         by: By,
     ) -> Result<Release, ApiError> {
+        self.check_volumes(&new, &options).await?;
         let images = new.image.iter().map(|image| self.named(image));
         let regions = self.regions_of(&new, &options).await?;
         allowance.permit(images, regions)?;
@@ -367,6 +369,7 @@ impl Cloud {
             auto_rollback: false,
             // What is gone back to is what it was, not what it changed.
             inherits: false,
+            makes_volumes: false,
             keep_config: target.config.is_none(),
             regions: Vec::new(),
             scale: Vec::new(),

@@ -11,6 +11,7 @@ use serde_json::value::to_raw_value;
 
 use super::machines::{is_managed, runs};
 use super::options::GuestChange;
+use super::volumes::{changes_volume, forget_volumes};
 use crate::machines::prepare::WrittenConfig;
 
 /// Metadata keys, as clients of the original know them (`fly_…`) or our own.
@@ -84,7 +85,13 @@ impl Content<'_> {
             return Ok(next);
         }
         let mut next = match self.config {
-            Some(config) => config.machine_config(&group, Some(&existing))?,
+            Some(config) => {
+                let mut next = config.machine_config(&group, Some(&existing))?;
+                if !changes_volume(config, machine) {
+                    keep_volume(&mut next, machine);
+                }
+                next
+            }
             None => existing,
         };
         if let Some(guest) = self.guest {
@@ -113,6 +120,7 @@ impl Content<'_> {
         };
         next.standbys = None;
         unmark(&mut next);
+        forget_volumes(&mut next);
         let all = next.env.get_or_insert_default();
         all.remove("FLY_STANDBY_FOR");
         all.extend(env.clone());
@@ -134,6 +142,7 @@ impl Content<'_> {
     pub(super) fn settler(&self, like: &Machine) -> Result<MachineConfig, ContentError> {
         let mut next = self.changed(like)?;
         unmark(&mut next);
+        forget_volumes(&mut next);
         self.note(&mut next, MADE_BY, self.release.number.to_string());
         Ok(next)
     }
@@ -159,6 +168,17 @@ impl Content<'_> {
         next.env
             .get_or_insert_default()
             .insert("FLY_STANDBY_FOR".to_owned(), of.to_string());
+        Ok(next)
+    }
+
+    /// The machine that takes the place of `old`, which has another volume than it shall have.
+    pub(super) fn replacement(&self, old: &Machine) -> Result<MachineConfig, ContentError> {
+        let mut next = self.changed(old)?;
+        self.note(&mut next, MADE_BY, self.release.number.to_string());
+        self.note(&mut next, REPLACES, old.id.to_string());
+        if !runs(old.state) {
+            self.note(&mut next, RESTS, "true".to_owned());
+        }
         Ok(next)
     }
 
@@ -269,6 +289,14 @@ impl Content<'_> {
 fn unmark(machine: &mut MachineConfig) {
     let metadata = machine.metadata.get_or_insert_default();
     metadata.remove(AUTOSCALED);
+}
+
+/// A configuration of an app names volumes; which of them a machine has is its own.
+fn keep_volume(next: &mut MachineConfig, machine: &Machine) {
+    let volume = machine.spec.mounts.first();
+    for mount in next.mounts.iter_mut().flatten() {
+        mount.volume = volume.map(|mount| mount.volume.to_string());
+    }
 }
 
 /// A size as configurations write it.

@@ -16,17 +16,19 @@ use tracing::{info, warn};
 
 use super::api::app_config;
 use super::command::look;
-use super::content::{Content, written};
+use super::content::{Content, group_of, written};
 use super::error::StepError;
 use super::machine_checks::{MachineChecks, clear};
 use super::machines::{Fleet, runs};
 use super::make::Made;
 use super::one_off::Outcome;
 use super::options::Options;
+use super::volumes::first_volume;
 use crate::access::Allowance;
 use crate::cloud::Cloud;
 use crate::machines::prepare::WrittenConfig;
 use crate::machines::update::Change;
+use crate::volumes::VolumeChoice;
 
 const COMMAND: &str = "release_command";
 /// How long old machines finish what they have begun once new ones take the requests: as flyctl waits before it stops
@@ -214,8 +216,11 @@ impl<'a> Deployment<'a> {
             let checks = self.machine_checks();
             checks.judge(&mut fleet, &progress.told).await?;
         }
-        self.follow(&fleet, &mut progress.told).await?;
         let content = self.content();
+        if let Some(config) = content.config {
+            fleet.mark_remounts(config);
+        }
+        self.follow(&fleet, &mut progress.told).await?;
         let home = || self.cloud.region_of(&content, None);
         let groups = fleet.groups(&content, &self.options, home)?;
         let turn = next(&self.options.rules(), &groups, &fleet.members, stage);
@@ -295,7 +300,10 @@ impl<'a> Deployment<'a> {
                 ))
                 .await?;
                 let config = written(&content.first(group, *number)?);
-                let made = Made::open(region.clone());
+                let made = Made {
+                    volumes: self.first_volume(group)?,
+                    ..Made::open(region.clone())
+                };
                 self.make(config, format!("{group}-{number}"), made).await
             }
             Step::Settle { group, region } => {
@@ -309,6 +317,7 @@ impl<'a> Deployment<'a> {
                 let key = format!("settle-{group}-{region}");
                 let made = Made {
                     cordoned: closed,
+                    volumes: self.first_volume(group)?,
                     ..Made::open(region.clone())
                 };
                 self.make(config, key, made).await
@@ -325,9 +334,33 @@ impl<'a> Deployment<'a> {
                     ..content
                 };
                 let like = fleet.like(group, region);
-                let config = written(&content.further(group, like, &self.options.scale_env)?);
+                let config = content.further(group, like, &self.options.scale_env)?;
+                let is_new = self.options.with_new_volumes;
+                let volumes = self
+                    .cloud
+                    .further_volume(&self.app, content.config, &config, group, is_new)
+                    .await?;
                 let key = format!("scale-{group}-{region}-{number}");
-                self.make(config, key, Made::open(region.clone())).await
+                let made = Made {
+                    volumes,
+                    ..Made::open(region.clone())
+                };
+                self.make(written(&config), key, made).await
+            }
+            Step::Replace(old) => {
+                let old = &fleet.machines[old];
+                self.say(&format!(
+                    "Creating the machine that replaces {}: its volume is another",
+                    old.id
+                ))
+                .await?;
+                let config = written(&content.replacement(old)?);
+                let made = Made {
+                    rests: !runs(old.state),
+                    volumes: self.first_volume(&group_of(old))?,
+                    ..Made::open(old.region.clone())
+                };
+                self.make(config, format!("replace-{}", old.id), made).await
             }
             Step::CreateStandby { group, of } => {
                 self.say(&format!("Creating a standby for machine {of}"))
@@ -363,6 +396,7 @@ impl<'a> Deployment<'a> {
                     region,
                     cordoned: true,
                     rests,
+                    volumes: VolumeChoice::Free,
                 };
                 self.make(config, format!("green-{}", blue.id), made).await
             }
@@ -408,6 +442,18 @@ impl<'a> Deployment<'a> {
                     .destroy_machine(&fleet.machines[id], true, &by)
                     .await?;
                 Ok(())
+            }
+        }
+    }
+
+    /// Which volume a machine gets that is the first, or the first with one: only an app's first release makes any.
+    fn first_volume(&self, group: &str) -> Result<VolumeChoice, StepError> {
+        let mount = self.config.as_ref().and_then(|config| config.mount(group));
+        match mount.filter(|_| self.options.makes_volumes) {
+            None => Ok(VolumeChoice::Free),
+            Some(mount) => {
+                let wish = first_volume(mount, self.options.volume_initial_size)?;
+                Ok(VolumeChoice::FreeOrNew(wish))
             }
         }
     }

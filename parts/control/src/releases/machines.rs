@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mayfly_appconfig::AppConfig;
 use mayfly_control_store::{App, Machine, MachineCount, MachineEvent, Release};
 use mayfly_deploy::{
     CheckNow, Counted, Group, Member, Readiness, Rules, Seen, Strategy, readiness,
@@ -15,6 +16,7 @@ use super::content::{
 };
 use super::error::StepError;
 use super::options::Options;
+use super::volumes::changes_volume;
 use crate::cloud::Cloud;
 use crate::machines::checks::Checks;
 
@@ -87,11 +89,20 @@ impl Fleet {
                 leased: machine
                     .lease_at(now)
                     .is_some_and(|lease| lease.nonce != nonce),
+                remounts: false,
                 group,
             });
             fleet.machines.insert(machine.id, machine);
         }
         Ok(fleet)
+    }
+
+    /// Marks the machines that cannot have the release in place.
+    pub(super) fn mark_remounts(&mut self, config: &AppConfig) {
+        for member in self.members.iter_mut().filter(|member| !member.made) {
+            let machine = &self.machines[&member.id];
+            member.remounts = member.release.is_none() && changes_volume(config, machine);
+        }
     }
 
     /// The groups of the release; their first machines go to its regions, or to `home` if it names none.
@@ -133,7 +144,7 @@ impl Fleet {
             let has_some = self
                 .members
                 .iter()
-                .any(|one| one.group == name && !one.made);
+                .any(|one| one.group == name && (!one.made || one.replaces.is_some()));
             let (count, standby) = if !fills || has_some || !others.is_empty() {
                 (0, false)
             } else if config.mount(name).is_some() || options.no_ha {
@@ -203,13 +214,16 @@ impl Fleet {
 
     /// What a release that failed takes away again: machines that stand beside the old ones.
     pub(super) fn extra(&self, strategy: Strategy) -> impl Iterator<Item = &Machine> {
-        let is_beside = move |group: &str| {
-            let mut of_group = self.members.iter().filter(|member| member.group == group);
-            strategy == Strategy::BlueGreen && of_group.any(|member| !member.made)
+        let is_beside = move |member: &Member| {
+            let mut olds = self.members.iter().filter(|old| !old.made);
+            match strategy {
+                Strategy::BlueGreen => olds.any(|old| old.group == member.group),
+                _ => olds.any(|old| Some(old.id) == member.replaces),
+            }
         };
         let members = self.members.iter();
         members
-            .filter(move |member| member.made && (member.canary || is_beside(&member.group)))
+            .filter(move |member| member.made && (member.canary || is_beside(member)))
             .map(|member| &self.machines[&member.id])
     }
 }

@@ -15,6 +15,7 @@ use crate::cloud::Cloud;
 use crate::machines::create::Order;
 use crate::machines::prepare::WrittenConfig;
 use crate::secrets::SecretsWish;
+use crate::volumes::VolumeChoice;
 
 /// Longer than any release takes.
 const KEY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -26,6 +27,8 @@ pub(super) struct Made {
     pub(super) cordoned: bool,
     /// It is not started.
     pub(super) rests: bool,
+    /// Which volume it gets, if its configuration names one.
+    pub(super) volumes: VolumeChoice,
 }
 
 impl Made {
@@ -35,6 +38,7 @@ impl Made {
             region,
             cordoned: false,
             rests: false,
+            volumes: VolumeChoice::Free,
         }
     }
 }
@@ -87,7 +91,8 @@ impl Cloud {
             app: app.clone(),
             config: Some(config),
             name: None,
-            region: made.region,
+            region: Some(made.region),
+            volumes: made.volumes,
             skip_launch: made.rests,
             cordoned: made.cordoned,
             secrets: self.secrets_of(release),

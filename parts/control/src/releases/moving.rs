@@ -45,6 +45,12 @@ pub(crate) async fn move_app(
             access.app.name
         )));
     }
+    if let Some(machine) = machines.iter().find(|one| !one.spec.mounts.is_empty()) {
+        return Err(ApiError::invalid(format!(
+            "app {} has machines with volumes ({}), which copies of them would need: they stay where they are",
+            access.app.name, machine.id
+        )));
+    }
     let skip = request.skip_health_checks == Some(true);
     let wait = request.wait_timeout.map(|wait| wait.0);
     let options = Options {

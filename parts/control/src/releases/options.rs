@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::api::app_config;
 use crate::error::ApiError;
+use crate::volumes::size_gb;
 
 /// How long one machine may take, unless the release says otherwise: as documented for `wait_timeout`.
 const WAIT: Duration = Duration::from_secs(5 * 60);
@@ -59,6 +60,12 @@ pub(crate) struct Options {
     /// The organization to which the app goes with copies of its machines as they are.
     pub(crate) moves_to: Option<OrgId>,
     pub(crate) skip_checks: bool,
+    /// It is the app's first: what mounts name is made where nothing of the name is free.
+    pub(crate) makes_volumes: bool,
+    /// In GB: of those, instead of what the configuration says.
+    pub(crate) volume_initial_size: Option<u32>,
+    /// What `scale` makes gets new volumes, even if others are free.
+    pub(crate) with_new_volumes: bool,
 }
 
 /// Other limits for an app's services.
@@ -228,6 +235,11 @@ impl Options {
             exclude_machines: list(&request.exclude_machines),
             process_groups: list(&request.process_groups),
             first_guest,
+            volume_initial_size: request
+                .volume_initial_size
+                .filter(|size| *size != 0)
+                .map(|size| size_gb("volume_initial_size", size))
+                .transpose()?,
             ..Options::default()
         })
     }

@@ -49,18 +49,32 @@ pub(crate) async fn count(
     let before = newest(&cloud, &access).await?;
     let machines = managed(&cloud, &access).await?;
     let changes = changes(&cloud, &request, &before, &machines)?;
-    let plan: Vec<Value> = changes
-        .iter()
-        .map(|change| {
-            json!({
-                "group": change.target.group,
-                "region": change.target.region,
-                "from": change.from,
-                "to": change.target.count,
-                "size": change.size,
-            })
-        })
-        .collect();
+    let with_new_volumes = request.with_new_volumes == Some(true);
+    let mut plan: Vec<Value> = Vec::new();
+    for change in &changes {
+        let Target {
+            group,
+            region,
+            count,
+        } = &change.target;
+        let more = count.saturating_sub(change.from);
+        let volumes = cloud
+            .volumes_for(&access.app, &before, &machines, group, region)
+            .await?;
+        let reused = volumes.map(|free| match with_new_volumes {
+            true => 0,
+            false => more.min(free),
+        });
+        plan.push(json!({
+            "group": group,
+            "region": region,
+            "from": change.from,
+            "to": count,
+            "size": change.size,
+            "new_volumes": reused.map(|reused| more - reused),
+            "reused_volumes": reused,
+        }));
+    }
     if plan.is_empty() || request.plan == Some(true) {
         let answer = json!({ "plan": plan, "release": null });
         return Ok((StatusCode::OK, Json(answer)));
@@ -81,6 +95,7 @@ pub(crate) async fn count(
     let options = Options {
         scale: changes.into_iter().map(|change| change.target).collect(),
         scale_env: request.env.unwrap_or_default(),
+        with_new_volumes,
         ..Options::of_scaling()
     };
     let release = record(&cloud, &access, &before, options, description).await?;

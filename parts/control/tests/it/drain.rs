@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_control_store::{By, NewVolume};
 use mayfly_host_api::{Filesystem, HostApi, VolumeSpec};
+use mayfly_runtime::Clock;
 use serde_json::{Value, json};
 
 use crate::fake_host::FakeHost;
@@ -81,6 +83,25 @@ async fn machines_of_a_drained_host_are_replaced_elsewhere() {
         filesystem: Filesystem::Ext4,
     };
     old.create_volume(volume).await.expect("the volume");
+    let app = stage.store.app("stage".parse().unwrap()).await.unwrap();
+    let recorded = NewVolume {
+        id: volume.volume_id,
+        app_id: app.id,
+        name: "data".to_owned(),
+        region: "fra".parse().unwrap(),
+        host_id: old.id,
+        size_gb: volume.size_gib,
+        fstype: "ext4".to_owned(),
+        snapshot_retention: 5,
+        scheduled_snapshots: true,
+    };
+    let by = By::platform(stage.clock.now());
+    let recorded = stage
+        .store
+        .create_volume(recorded, by.clone())
+        .await
+        .unwrap();
+    stage.store.volume_made(recorded.id, by).await.unwrap();
     let with_volume = machine(&stage, json!({ "config": with_volume })).await;
 
     let begun = stage.post(DRAIN, json!({})).await.expect(200);

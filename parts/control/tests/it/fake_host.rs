@@ -287,7 +287,13 @@ impl HostApi for FakeHost {
             (MachineState::Started, _) | (_, Launch::Now) => MachineState::Started,
             (state, Launch::Skip) => state,
         };
-        Ok(self.change(machine, next, Some(EventKind::Update), request.by))
+        let updated = self.change(machine, next, Some(EventKind::Update), request.by);
+        match next {
+            MachineState::Started => {
+                Ok(self.change(machine, next, Some(EventKind::Start), request.by))
+            }
+            _ => Ok(updated),
+        }
     }
 
     async fn start(&self, machine: MachineId, by: Actor) -> Result<MachineReport, HostError> {

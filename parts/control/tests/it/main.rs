@@ -23,6 +23,7 @@ mod recovery;
 mod releases;
 mod secrets;
 mod stage;
+mod volumes;
 mod waits;
 mod walk;
 mod wireguard;

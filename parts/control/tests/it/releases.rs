@@ -9,7 +9,7 @@ use crate::stage::Stage;
 const RELEASES: &str = "/v1/apps/stage/releases";
 const MACHINES: &str = "/v1/apps/stage/machines";
 
-fn release(more: Value) -> Value {
+pub(crate) fn release(more: Value) -> Value {
     let mut body = json!({
         "image": "hello:latest",
         "config": {"app": "stage"},
@@ -23,7 +23,7 @@ fn release(more: Value) -> Value {
 }
 
 /// Lets time pass until the release is at its end; how that is.
-async fn ended(stage: &Stage, version: u32) -> Value {
+pub(crate) async fn ended(stage: &Stage, version: u32) -> Value {
     let done = async {
         loop {
             let shown = stage

@@ -33,6 +33,9 @@ pub(crate) struct Count {
     /// Environment of new machines: NAME=VALUE
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// Give new machines new volumes, even if others are free
+    #[arg(long)]
+    with_new_volumes: bool,
     /// Return once the change is recorded
     #[arg(long)]
     detach: bool,
@@ -49,6 +52,7 @@ impl Count {
             regions: Some(self.region.clone()).filter(|regions| !regions.is_empty()),
             max_per_region: self.max_per_region,
             env: Some(self.env()?).filter(|env| !env.is_empty()),
+            with_new_volumes: Some(true).filter(|_| self.with_new_volumes),
             plan: Some(true),
         };
         let (plan, _) = api.scale_count(&app, &wanted).await?;
@@ -69,6 +73,18 @@ impl Count {
                 change.region(),
                 change.size()
             ))?;
+            for (count, what) in [
+                (change.new_volumes(), "new volumes"),
+                (change.reused_volumes(), "unattached volumes"),
+            ] {
+                if count > 0 {
+                    context.out.line(&format!(
+                        "{count:+4} {what} for group '{}' on region '{}'",
+                        change.group(),
+                        change.region()
+                    ))?;
+                }
+            }
         }
         if !self.yes && !context.out.confirm(&format!("Scale app {app}?"))? {
             return Ok(ExitCode::SUCCESS);

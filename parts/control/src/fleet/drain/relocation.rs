@@ -15,6 +15,7 @@ use crate::machines::checks::Checks;
 use crate::machines::create::Order;
 use crate::machines::update::Change;
 use crate::secrets::SecretsWish;
+use crate::volumes::VolumeChoice;
 
 /// Enough to find the last end of a replacement.
 const HISTORY: u32 = 10;
@@ -125,7 +126,8 @@ impl Relocation<'_> {
             app,
             config: Some((pinned(machine)?, machine.config.clone())),
             name: None,
-            region: machine.region.clone(),
+            region: Some(machine.region.clone()),
+            volumes: VolumeChoice::Free,
             skip_launch: !self.moving.launches,
             cordoned: machine.cordoned,
             secrets: SecretsWish {
