@@ -8,7 +8,7 @@ use crate::commands::{
     apps, audit, auth, autoscale, certs, checks, cloud, cloud_status, completion, config, console,
     curl, deploy, dig, docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man,
     network_policies, orgs, ping, platform, proxy, releases, scale, secrets, ssh, status, tokens,
-    trust, version, wireguard,
+    trust, version, volumes, wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -145,6 +145,9 @@ enum Command {
     Up(cloud::UpArgs),
     /// Show the version of this program
     Version(version::Version),
+    /// Manage volumes: disk space that outlives machines
+    #[command(subcommand, visible_aliases = ["volume", "vol"])]
+    Volumes(volumes::VolumesCommand),
     /// Manage WireGuard peers: devices that reach the private network
     #[command(subcommand, visible_alias = "wg")]
     Wireguard(wireguard::WireguardCommand),
@@ -206,6 +209,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Trust(command) => command.run(&context).await?,
         Command::Up(args) => return cloud::up(&context, args).await,
         Command::Version(command) => command.run(&context)?,
+        Command::Volumes(command) => command.run(&context).await?,
         Command::Wireguard(command) => command.run(&context).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -316,6 +320,18 @@ mod tests {
             "fly deploy --now --dns-checks=false --lease-timeout 13s --deploy-retries auto --no-public-ips --https-failover=false",
             "fly deploy -s SIGTERM --max-concurrent 4 --flycast --host-dedication-id x --auto-confirm --volume-initial-size 3",
             "fly deploy --file-literal /a=b --file-local /b=c --file-secret /d=E --release-command-timeout none",
+            "fly volumes create data --size 10 --region iad -a web --snapshot-retention 7 --count 2 -y",
+            "fly vol create data -r iad --require-unique-zone=false --vm-memory 512 --no-encryption",
+            "fly volume list -a web --all -j",
+            "fly volumes show vol_abc",
+            "fly volumes extend vol_abc -s +5 -y",
+            "fly volumes update vol_abc --snapshot-retention 7 --scheduled-snapshots=false",
+            "fly volumes delete vol_abc vol_def --yes",
+            "fly volumes fork vol_abc --region nrt",
+            "fly volumes snapshots list vol_abc",
+            "fly machine run alpine -a web -v data:/data:3 --rm",
+            "fly machine clone 3d8d7a11 --attach-volume vol_abc:/data --volume-requires-unique-zone=false",
+            "fly scale count 3 --with-new-volumes",
             "fly up --export env",
             "fly up --temporary --regions iad,fra -- npm test --watch",
             "fly down --remove",

@@ -25,6 +25,7 @@ mod secrets;
 mod sftp;
 mod ssh;
 mod tokens;
+mod volumes;
 mod web_socket;
 mod wireguard;
 

@@ -39,4 +39,5 @@ pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod trust;
 pub(crate) mod version;
+pub(crate) mod volumes;
 pub(crate) mod wireguard;

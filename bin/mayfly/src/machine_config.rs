@@ -6,6 +6,7 @@
 mod files;
 mod ports;
 mod size;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,6 +86,10 @@ pub(crate) struct ConfigFlags {
     /// How long the program may take to end before it is killed, such as 30s (default 5s, at most 300s)
     #[arg(long, value_name = "DURATION")]
     pub(crate) kill_timeout: Option<String>,
+    /// Volume to mount, as VOLUME:/path[:OPTIONS]: an id, or the name of one that is free. OPTIONS are the size in GB of a new
+    /// one if none is free, or extend_threshold_percent=, add_size_gb= and size_gb_limit=
+    #[arg(short, long, value_name = "VOLUME:PATH")]
+    pub(crate) volume: Vec<String>,
     /// Container the image and files are for (default `app`, else the first)
     #[arg(long, value_name = "NAME")]
     pub(crate) container: Option<String>,
@@ -126,6 +131,7 @@ impl ConfigFlags {
         if let Some(primaries) = &self.standby_for {
             set_standbys(config, primaries);
         }
+        volume::apply(config, &self.volume)?;
         let flags = [
             ("--file-local", &self.file_local),
             ("--file-literal", &self.file_literal),

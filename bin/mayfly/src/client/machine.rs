@@ -135,6 +135,14 @@ impl Machine {
             .map_or("", |mount| text(mount, "volume"))
     }
 
+    /// Where its volume is mounted.
+    pub(crate) fn mount_path(&self) -> &str {
+        self.config()
+            .get("mounts")
+            .and_then(|mounts| mounts.get(0))
+            .map_or("", |mount| text(mount, "path"))
+    }
+
     fn guest(&self, key: &str) -> Option<&Value> {
         self.config().get("guest")?.get(key)
     }

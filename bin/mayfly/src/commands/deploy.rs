@@ -148,6 +148,9 @@ struct DeployFlags {
     /// Only machines of these process groups
     #[arg(long, value_delimiter = ',', value_name = "GROUPS")]
     process_groups: Vec<String>,
+    /// Size of the volumes that the first deployment makes, in GB, instead of the configuration's
+    #[arg(long, value_name = "GB")]
+    volume_initial_size: Option<i64>,
     /// Return once the release is recorded
     #[arg(long)]
     detach: bool,
@@ -240,6 +243,7 @@ impl DeployFlags {
             exclude_machines: list(&self.exclude_machines),
             process_groups: list(&self.process_groups),
             guest: self.size.guest()?,
+            volume_initial_size: self.volume_initial_size,
             description: self.description.clone(),
             ..CreateRelease::default()
         };

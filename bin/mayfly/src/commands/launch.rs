@@ -26,6 +26,7 @@ use files::Files;
 use plan::Plan;
 
 pub(crate) use flags::Launch;
+pub(crate) use region::codes as region_codes;
 
 impl Launch {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {

@@ -141,15 +141,14 @@ fn show(context: &Context, app: &App, machines: &[Machine]) -> anyhow::Result<()
         "State",
         "Role",
         "Checks",
+        "Volume",
         "Last Updated",
     ];
-    let mut table = Table::new(&headers).title("Machines").optional(&[
-        "Last Updated",
-        "Role",
-        "Version",
-        "Checks",
-    ]);
-    let mut rows: Vec<[String; 8]> = machines.iter().map(row).collect();
+    let mut table = Table::new(&headers)
+        .title("Machines")
+        .optional(&["Last Updated", "Role", "Version", "Checks", "Volume"])
+        .rare(&["Volume"]);
+    let mut rows: Vec<[String; 9]> = machines.iter().map(row).collect();
     rows.sort();
     for row in &rows {
         table.row(row.each_ref().map(String::as_str));
@@ -171,7 +170,7 @@ fn show(context: &Context, app: &App, machines: &[Machine]) -> anyhow::Result<()
     Ok(())
 }
 
-fn row(machine: &Machine) -> [String; 8] {
+fn row(machine: &Machine) -> [String; 9] {
     let mut process = match machine.process_group() {
         "" => "<default>".to_owned(),
         group => group.to_owned(),
@@ -190,6 +189,7 @@ fn row(machine: &Machine) -> [String; 8] {
         machine.state().to_owned(),
         machine.metadata("role").to_owned(),
         machine.check_counts().sentence(),
+        machine.volume().to_owned(),
         machine.updated_at().to_owned(),
     ]
 }

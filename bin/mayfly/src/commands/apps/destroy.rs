@@ -17,8 +17,19 @@ impl Destroy {
         let api = context.api()?;
         for name in &self.names {
             if !self.yes {
-                let warning = "Destroying an app is not reversible: its machines and everything else it owns go too.";
-                context.out.note(warning);
+                let volumes = api.volumes(name).await?;
+                let volumes = volumes
+                    .iter()
+                    .filter(|one| one.destroy_at.is_none())
+                    .count();
+                let data = match volumes {
+                    0 => String::new(),
+                    1 => ", its volume with all data".to_owned(),
+                    count => format!(", its {count} volumes with all data"),
+                };
+                context.out.note(&format!(
+                    "Destroying an app is not reversible: its machines{data} and everything else it owns go too."
+                ));
                 if !context.out.confirm(&format!("Destroy app {name}?"))? {
                     return Ok(());
                 }

@@ -17,8 +17,6 @@ pub(super) struct AcceptedFlags {
     build_context_warn_size: Option<String>,
     #[arg(long, hide = true)]
     no_public_ips: bool,
-    #[arg(long, hide = true, value_name = "GB")]
-    volume_initial_size: Option<u32>,
 }
 
 impl AcceptedFlags {
@@ -33,10 +31,6 @@ impl AcceptedFlags {
                 self.no_public_ips,
                 "Note: --no-public-ips makes no difference: deployments allocate no addresses. An app with services answers \
                  at its hostname.",
-            ),
-            (
-                self.volume_initial_size.is_some(),
-                "Note: --volume-initial-size makes no difference: deployments make no volumes.",
             ),
         ];
         let given = said.into_iter().filter(|(given, _)| *given);

@@ -7,7 +7,7 @@ use crate::context::LocalConfig;
 use crate::failure::Failure;
 
 /// The codes of the cloud's regions, nearest first as the cloud lists them.
-pub(super) async fn codes(api: &Api) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn codes(api: &Api) -> anyhow::Result<Vec<String>> {
     let answer = api.regions().await?;
     let listed = ["Regions", "regions"]
         .iter()

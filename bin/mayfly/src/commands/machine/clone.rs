@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use clap::Args;
-use serde_json::Value;
+use clap::{ArgAction, Args};
+use mayfly_wire::{AppVolume, CreateVolume};
+use serde_json::{Value, json};
 
-use crate::client::Launch;
+use crate::client::{Api, Launch, Machine};
 use crate::context::{Context, JsonFlag};
 use crate::failure::Failure;
-use crate::machine_config::{SizeFlags, set_command, set_standbys, words};
+use crate::machine_config::{MachineConfig, SizeFlags, set_command, set_standbys, words};
 use crate::output::Progress;
 
 use super::select::OneMachine;
@@ -34,6 +35,15 @@ pub(crate) struct Clone {
     /// Machines to stand by for, by id, separated by commas; `source` is the original
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     standby_for: Option<Vec<String>>,
+    /// Volume for the new machine instead of a new one, and where it is mounted (default: as in the original)
+    #[arg(long, value_name = "VOLUME[:PATH]")]
+    attach_volume: Option<String>,
+    /// Prefer a host without a volume of the same name for the new volume
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    volume_requires_unique_zone: bool,
+    /// Fill the new volume from this snapshot
+    #[arg(long, hide = true, value_name = "ID")]
+    from_snapshot: Option<String>,
     /// Return as soon as the machine exists
     #[arg(long)]
     detach: bool,
@@ -53,12 +63,11 @@ impl Clone {
                 Failure::new("the machine is on an unreachable host, try again later").into(),
             );
         }
-        if !source.volume().is_empty() {
-            return Err(Failure::new(format!(
-                "machine {} has a volume, and this cloud has none to give",
-                source.id()
-            ))
-            .remedy("Machines with volumes cannot be cloned yet.")
+        if self.from_snapshot.is_some() {
+            return Err(Failure::new(
+                "--from-snapshot: this cloud makes no snapshots of volumes yet",
+            )
+            .remedy("Without it, the new machine gets an empty volume.")
             .into());
         }
         let region = self.region.as_deref().unwrap_or(source.region());
@@ -94,15 +103,27 @@ impl Clone {
             });
             set_standbys(&mut config, &named.collect::<Vec<_>>());
         }
+        let volume = self
+            .volume(context, &api, app, source, region, &mut config)
+            .await?;
         let launch = Launch {
-            name: self.name,
+            name: self.name.clone(),
             region: Some(region.to_owned()),
             skip_launch: config.contains_key("standbys"),
             current_version: None,
             config,
         };
         let mut progress = Progress::start(&context.out, "Provisioning a new Machine...");
-        let created = api.create_machine(app, &launch).await?;
+        let created = match api.create_machine(app, &launch).await {
+            Ok(created) => created,
+            Err(error) => {
+                // Nobody asked for the volume but this machine.
+                if let Some(volume) = volume {
+                    let _ = api.destroy_volume(app, &volume.id).await;
+                }
+                return Err(error.into());
+            }
+        };
         let id = created.id();
         if !self.detach && !launch.skip_launch {
             progress.say(&format!("Waiting for Machine {id} to start..."));
@@ -116,5 +137,61 @@ impl Clone {
         Ok(context
             .out
             .line(&format!("Machine {id} has been successfully cloned!"))?)
+    }
+    /// Gives the copy a volume of its own: the one that was named, or a new one as large as the original's. Returns the one
+    /// it made.
+    async fn volume(
+        &self,
+        context: &Context,
+        api: &Api,
+        app: &str,
+        source: &Machine,
+        region: &str,
+        config: &mut MachineConfig,
+    ) -> anyhow::Result<Option<AppVolume>> {
+        let mounted = source.volume();
+        if let Some(given) = &self.attach_volume {
+            let (volume, path) = match given.split_once(':') {
+                Some((volume, path)) => (volume, path),
+                None if mounted.is_empty() => {
+                    return Err(Failure::new(
+                        "--attach-volume: says not where the volume is mounted",
+                    )
+                    .remedy("Say it as in --attach-volume vol_abc:/data.")
+                    .into());
+                }
+                None => (given.as_str(), source.mount_path()),
+            };
+            config.insert(
+                "mounts".to_owned(),
+                json!([{ "volume": volume, "path": path }]),
+            );
+            return Ok(None);
+        }
+        if mounted.is_empty() {
+            return Ok(None);
+        }
+        let original = api.volume(app, mounted).await?;
+        context
+            .out
+            .note(&format!("Volume '{}' will start empty", original.name));
+        let wanted = CreateVolume {
+            name: Some(original.name),
+            region: Some(region.to_owned()),
+            size_gb: Some(i64::from(original.size_gb)),
+            fstype: Some(original.fstype).filter(|kind| !kind.is_empty()),
+            snapshot_retention: Some(original.snapshot_retention),
+            auto_backup_enabled: Some(original.auto_backup_enabled),
+            require_unique_zone: Some(self.volume_requires_unique_zone),
+            ..CreateVolume::default()
+        };
+        let made = api.create_volume(app, &wanted).await?;
+        if let Some(mount) = config
+            .get_mut("mounts")
+            .and_then(|mounts| mounts.get_mut(0))
+        {
+            mount["volume"] = Value::from(made.id.as_str());
+        }
+        Ok(Some(made))
     }
 }
