@@ -24,6 +24,7 @@ use mayfly_host_api::{Catalog, HostApi};
 use mayfly_image::{ImageStore, RegistryConfig};
 use mayfly_mesh::API_PORT;
 use mayfly_names::{ChallengeServer, NameServer, NamesConfig, Sources};
+use mayfly_net::{Doorway, DoorwayListener};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, Stop, SystemClock, SystemEntropy};
 use mayfly_types::HostId;
 use tokio::net::TcpListener;
@@ -66,7 +67,9 @@ pub(crate) struct Cloud {
     /// Lead machines to the API, if it is on another server.
     passages: Option<ApiPassages>,
     /// Where edges lead to the registry, which may be another server's.
-    registry_listener: TcpListener,
+    registry_listener: DoorwayListener,
+    /// Where hosts are led to it, if it is another server's.
+    distant_registry: Option<TcpListener>,
     led_registry: Option<LedRegistry>,
     keeper: Keeper,
     routes: Arc<mayfly_edge::Fleet>,
@@ -108,17 +111,20 @@ impl Cloud {
 
         readiness.step("opening the images")?;
         let mut fetching = config.images.clone();
-        let registry_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .context("listen for the edge's connections to the registry")?;
-        let registry_address = registry_listener.local_addr();
-        let registry_address = registry_address.context("read the registry's own address")?;
+        let (registry_doorway, registry_listener) = Doorway::new();
+        let mut distant_registry = None;
         // The registry stands where the control plane is.
         let entrance = match &ground {
             None => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                    .await
+                    .context("listen for hosts that look for the registry")?;
+                let address = listener.local_addr();
+                let address = address.context("read the registry's own address")?;
                 let there = RegistryConfig {
-                    base_url: format!("http://{registry_address}"),
+                    base_url: format!("http://{address}"),
                 };
+                distant_registry = Some(listener);
                 fetching.registries.insert(UPSTREAM.to_owned(), there);
                 None
             }
@@ -272,7 +278,7 @@ impl Cloud {
                 https_listen: config.edge_of(&place.region, index, https)?,
                 accept_proxy_protocol: config.edge_accept_proxy_protocol.clone(),
                 serves_everywhere: index == 0,
-                passages: [(local_registry::name_in(&domain), registry_address)].into(),
+                passages: [(local_registry::name_in(&domain), registry_doorway.clone())].into(),
                 drain: config.edge_drain,
                 http: config.edge_http.clone(),
                 domain: domain.clone(),
@@ -347,7 +353,7 @@ impl Cloud {
         };
         let led_registry = registry.as_ref().map(|registry| LedRegistry {
             names: registry.names(),
-            address: registry_address,
+            doorway: registry_doorway,
             content: Arc::new(registry.clone()),
         });
         let control = match ground.zip(registry) {
@@ -433,6 +439,7 @@ impl Cloud {
             inner_listener,
             passages,
             registry_listener,
+            distant_registry,
             led_registry,
             control,
             fleet,

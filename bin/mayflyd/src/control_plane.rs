@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use mayfly_control::{ApiLimits, Control, ControlConfig, ControlDeps, LateRouter};
 use mayfly_control_store::ControlStore;
-use mayfly_net::{ServeConfig, serve};
+use mayfly_net::{DoorwayListener, Listener, ServeConfig, serve};
 use mayfly_runtime::{Backoff, Clock, Entropy, TaskSet};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -156,12 +156,12 @@ impl ControlPlane {
     }
 
     /// Starts to answer on `listener` what is for the registry.
-    pub(crate) async fn serve_registry(&self, listener: TcpListener, tasks: &TaskSet) {
+    pub(crate) async fn serve_registry(&self, listener: DoorwayListener, tasks: &TaskSet) {
         self.answer(listener, registry_only(self.router()), tasks)
             .await;
     }
 
-    async fn answer(&self, listener: TcpListener, router: Router, tasks: &TaskSet) {
+    async fn answer<L: Listener>(&self, listener: L, router: Router, tasks: &TaskSet) {
         tasks
             .spawn("api", |stop| async move {
                 if !serve(listener, router, ServeConfig::default(), stop).await {

@@ -25,7 +25,7 @@ use mayfly_fleet_api::{
 use mayfly_host::Host;
 use mayfly_host_api::{Catalog, HostApi};
 use mayfly_image::ImageStore;
-use mayfly_net::MutualTls;
+use mayfly_net::{DoorwayListener, LedFor, MutualTls};
 use mayfly_runtime::{Clock, Entropy, TaskSet};
 use mayfly_seal::Sealer;
 use mayfly_types::HostId;
@@ -282,20 +282,38 @@ impl Fleet {
         }
     }
 
-    /// Leads what comes in at a port of this server to the registry of the first one.
-    pub(crate) async fn lead_to_registry(&self, listener: TcpListener, tasks: &TaskSet) {
-        if let Some(control) = self.control() {
-            let passage = Passage {
-                listener,
-                control: control.clone(),
-                call: |_| Call::Registry,
-                connections_max: REGISTRY_CONNECTIONS_MAX,
-                places: Arc::new(Semaphore::new(REGISTRY_CONNECTIONS_MAX)),
-            };
-            tasks
-                .spawn("fleet.registry", |stop| passage.run(stop))
-                .await;
-        }
+    /// Leads the edge's clients and this server's hosts to the registry of the first server.
+    pub(crate) async fn lead_to_registry(
+        &self,
+        clients: DoorwayListener,
+        hosts: TcpListener,
+        tasks: &TaskSet,
+    ) {
+        let Some(control) = self.control() else {
+            return;
+        };
+        let places = Arc::new(Semaphore::new(REGISTRY_CONNECTIONS_MAX));
+        let passage = Passage {
+            listener: clients,
+            control: control.clone(),
+            call: |LedFor(client)| Call::Registry { client },
+            connections_max: REGISTRY_CONNECTIONS_MAX,
+            places: places.clone(),
+        };
+        tasks
+            .spawn("fleet.registry", |stop| passage.run(stop))
+            .await;
+        let passage = Passage {
+            listener: hosts,
+            control: control.clone(),
+            // Whoever finds the port: all of this server have one address.
+            call: |_| Call::Registry { client: None },
+            connections_max: REGISTRY_CONNECTIONS_MAX,
+            places,
+        };
+        tasks
+            .spawn("fleet.registry", |stop| passage.run(stop))
+            .await;
     }
 
     /// Begins to answer the others and to follow them.

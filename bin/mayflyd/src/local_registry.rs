@@ -19,7 +19,7 @@ use mayfly_control::Control;
 use mayfly_fleet::RegistryContent;
 use mayfly_host_api::RegistryLogin;
 use mayfly_image::{ImageStore, StoreConfig};
-use mayfly_net::PeerAddr;
+use mayfly_net::{LedFor, PeerAddr};
 use mayfly_registry::{Collector, Door, Registry, RegistryError};
 use mayfly_runtime::{Clock, Entropy, LoopBoard, TaskSet};
 use mayfly_types::{Digest, Secret};
@@ -177,11 +177,14 @@ impl RegistryContent for LocalRegistry {
     }
 }
 
-/// The registry's part of a router that has more: what the edge lets the world reach. The edge's connections do not tell
-/// whom they are led for.
+/// The registry's part of a router that has more: what the edge lets the world reach. Whoever is led here counts as if
+/// they had come by themselves.
 pub(crate) fn registry_only(router: Router) -> Router {
     async fn check(mut request: Request, next: Next) -> Response {
-        request.extensions_mut().remove::<PeerAddr>();
+        let extensions = request.extensions_mut();
+        if let Some(LedFor(Some(client))) = extensions.remove::<LedFor>() {
+            extensions.insert(PeerAddr(client));
+        }
         let path = request.uri().path();
         match path == "/v2" || path.starts_with("/v2/") {
             true => next.run(request).await,

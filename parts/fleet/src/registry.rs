@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use mayfly_fleet_api::CallError;
+use mayfly_net::Doorway;
 use mayfly_types::{Digest, ErrorKind};
-use tokio::net::TcpStream;
 
 use crate::carry::carry;
 use crate::line::{Answer, Line};
@@ -19,8 +19,7 @@ use crate::line::{Answer, Line};
 pub struct LedRegistry {
     /// What images are called by that are in it.
     pub names: Vec<String>,
-    /// Where it listens.
-    pub address: SocketAddr,
+    pub doorway: Doorway,
     pub content: Arc<dyn RegistryContent>,
 }
 
@@ -35,10 +34,13 @@ pub trait RegistryContent: Send + Sync + 'static {
 }
 
 /// Joins another server's connection to the registry here.
-pub(crate) async fn lead(registry: &LedRegistry, mut line: Line) -> io::Result<Option<Line>> {
-    match TcpStream::connect(registry.address).await {
+pub(crate) async fn lead(
+    registry: &LedRegistry,
+    client: Option<SocketAddr>,
+    mut line: Line,
+) -> io::Result<Option<Line>> {
+    match registry.doorway.enter(client).await {
         Ok(stream) => {
-            stream.set_nodelay(true)?;
             line.writer.answer(&Ok(())).await?;
             carry(line, stream).await.map(|()| None)
         }

@@ -194,12 +194,12 @@ impl ListenerDeps {
                 return host::answer(host, *call, &self.uploads, line).await;
             }
             Call::Image(call) => return images::answer(self, call, line).await.map(Some),
-            Call::Registry => {
+            Call::Registry { client } => {
                 let Some(registry) = &self.registry else {
                     line.writer.answer::<()>(&Err(no_control())).await?;
                     return Ok(Some(line));
                 };
-                return registry::lead(registry, line).await;
+                return registry::lead(registry, client, line).await;
             }
             Call::Api(visitor) => {
                 let (Some(api), Asker::Server(server)) = (&self.api, asker) else {
@@ -223,9 +223,10 @@ impl ListenerDeps {
             (Asker::Server(server), _) if self.roster.borrow().server(server).is_none() => {
                 Err(CallError::Removed)
             }
-            (Asker::Server(_), Call::Image(_) | Call::Registry | Call::Api(_) | Call::Load(_)) => {
-                Ok(())
-            }
+            (
+                Asker::Server(_),
+                Call::Image(_) | Call::Registry { .. } | Call::Api(_) | Call::Load(_),
+            ) => Ok(()),
             (Asker::Server(_), Call::Host { call, .. }) if host::is_for_edges(call) => Ok(()),
             (Asker::Server(_), Call::Host { .. }) => denied("only the control plane may do this"),
         }

@@ -29,8 +29,8 @@ pub enum Call {
     Host { host: HostId, call: Box<HostCall> },
     /// Of the server's store of images.
     Image(ImageCall),
-    /// Of the server with the registry: the connection then carries HTTP.
-    Registry,
+    /// Of the server with the registry: the connection then carries HTTP. At an edge it is led for a client.
+    Registry { client: Option<SocketAddr> },
     /// Of the server with the control plane: the connection then carries HTTP to the API.
     Api(ApiVisitor),
 }

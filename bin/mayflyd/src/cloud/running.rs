@@ -63,9 +63,10 @@ impl Cloud {
         let doors = self.doors;
         tasks.spawn("doors", |stop| doors.run(stop)).await;
         let door = self.control.as_ref().map(|(_, plane)| plane.door());
-        let registry_listener = match (&self.control, &self.fleet) {
-            (None, Some(fleet)) => {
-                fleet.lead_to_registry(self.registry_listener, &tasks).await;
+        let registry_listener = match (self.distant_registry, &self.fleet) {
+            (Some(hosts), Some(fleet)) => {
+                let clients = self.registry_listener;
+                fleet.lead_to_registry(clients, hosts, &tasks).await;
                 None
             }
             _ => Some(self.registry_listener),

@@ -2,13 +2,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, UnixStream, unix};
 
 use super::Door;
 use super::tls::TlsStream;
 
-/// A connection whose directions are used independently: plain TCP, or TLS on top of it.
+/// A connection whose directions are used independently: plain TCP, TLS on top of it, or a
+/// socket within this process.
 pub(crate) trait ClientStream: Send + 'static {
     type Read: AsyncRead + Unpin + Send + 'static;
     type Write: AsyncWrite + Unpin + Send + 'static;
@@ -23,6 +24,15 @@ impl ClientStream for TcpStream {
     fn into_halves(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         // Without it small answers wait for acknowledgements; a socket that refuses the option still works.
         let _ = self.set_nodelay(true);
+        self.into_split()
+    }
+}
+
+impl ClientStream for UnixStream {
+    type Read = unix::OwnedReadHalf;
+    type Write = unix::OwnedWriteHalf;
+
+    fn into_halves(self) -> (Self::Read, Self::Write) {
         self.into_split()
     }
 }

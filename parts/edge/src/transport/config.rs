@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_edge_api::Directory;
+use mayfly_net::Doorway;
 use mayfly_runtime::{Clock, Entropy};
 use mayfly_types::{ErrorKind, Region};
 use tokio::sync::watch;
@@ -35,7 +36,7 @@ pub struct EdgeConfig {
     /// Also the addresses of apps that belong to no region; of several edges on one server only one can.
     pub serves_everywhere: bool,
     /// Names whose connections lead elsewhere once TLS has ended, whatever they speak: what is of the cloud itself.
-    pub passages: BTreeMap<String, SocketAddr>,
+    pub passages: BTreeMap<String, Doorway>,
     /// How long open connections may go on after a stop.
     pub drain: Duration,
     pub http: HttpSettings,

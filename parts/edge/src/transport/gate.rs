@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_machine::{Handler, PortSpec, Protocol, TlsOptions};
+use mayfly_net::Doorway;
 use mayfly_runtime::{Stop, TaskSet};
 use mayfly_types::NetworkId;
 use tokio::io::{AsyncReadExt, Interest};
@@ -37,7 +38,7 @@ pub(crate) struct Gate {
     /// Whose PROXY headers are believed, and required.
     pub(crate) balancers: Vec<AddressRange>,
     /// Where names lead that are no app's.
-    pub(crate) passages: BTreeMap<String, SocketAddr>,
+    pub(crate) passages: BTreeMap<String, Doorway>,
     pub(crate) connections: TaskSet,
 }
 
@@ -120,14 +121,15 @@ impl Gate {
         let begun = Instant::now();
         let greeting = self.greeting(&mut stream, begun).await?;
         let name = greeting.hello.server_name.as_deref();
-        if let Some(address) = name.and_then(|name| self.passages.get(name))
+        if let Some(doorway) = name.and_then(|name| self.passages.get(name))
             && door.port == 443
         {
-            let address = *address;
+            let doorway = doorway.clone();
             let (client, _) = self
                 .end_tls(stream, greeting, None, Inside::Raw, begun)
                 .await?;
-            return Ok(raw::lead(client, address).await?);
+            let inside = doorway.enter(Some(ends.client)).await?;
+            return Ok(raw::lead(client, inside).await?);
         }
         let table = self.core.fleet.table();
         let app = name.and_then(|name| table.by_host(name));

@@ -1,12 +1,11 @@
 //! Connections that are no HTTP to the edge: bytes from a client to one machine and back.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::fleet::{Admission, ConnectError, Fleet, Refusal, Service, Wish};
@@ -89,14 +88,12 @@ impl Machine {
     }
 }
 
-/// Passes the bytes of a client on to an address that is no machine's, and back.
+/// Passes the bytes of a client on to a server that is no machine, and back.
 pub(super) async fn lead<S: ClientStream>(
     mut client: Channel<S>,
-    address: SocketAddr,
+    inside: UnixStream,
 ) -> io::Result<()> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    exchange(&mut client, &mut Channel::new(stream)).await
+    exchange(&mut client, &mut Channel::new(inside)).await
 }
 
 async fn exchange<A: ClientStream, B: ClientStream>(

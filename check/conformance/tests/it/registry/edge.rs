@@ -18,6 +18,44 @@ fn curl(stage: &Stage, clients: &Clients, path: &str, more: &[&str]) -> Result<S
     clients.run("curl", &arguments)
 }
 
+/// A token for one address is good at the edge from there, whatever else a client says of itself.
+fn only_from_its_own_place(stage: &Stage, clients: &Clients) {
+    let words = [
+        "tokens",
+        "create",
+        "deploy",
+        "-a",
+        "stage",
+        "--source",
+        "127.0.0.9/32",
+    ];
+    let made = stage.cloud.cli().run(words);
+    let user = format!("x:{}", made.ok().trim().trim_start_matches("FlyV1 "));
+    let path = "/v2/stage/manifests/tls";
+    let from = |place: &str, more: &[&str]| {
+        let all = [&["-u", &user, "--interface", place], more].concat();
+        curl(stage, clients, path, &all).unwrap()
+    };
+    assert_eq!(from("127.0.0.9", &[]), "200");
+    assert_eq!(from("127.0.0.8", &[]), "403");
+    let lies = [
+        "X-Forwarded-For: 127.0.0.9",
+        "Forwarded: for=127.0.0.9",
+        "Fly-Client-IP: 127.0.0.9",
+        "X-Real-IP: 127.0.0.9",
+    ];
+    let lies: Vec<&str> = lies.iter().flat_map(|lie| ["-H", lie]).collect();
+    assert_eq!(from("127.0.0.8", &lies), "403");
+    let all = [
+        "-u",
+        &user,
+        "--interface",
+        "127.0.0.8",
+        "--haproxy-protocol",
+    ];
+    assert!(curl(stage, clients, path, &all).is_err());
+}
+
 #[test]
 fn the_edge_leads_to_the_registry_over_tls_and_to_nothing_else() {
     let stage = Stage::set();
@@ -66,6 +104,7 @@ fn the_edge_leads_to_the_registry_over_tls_and_to_nothing_else() {
     clients.log_in(&[&stage.cloud.api().to_string()], stage.cloud.token());
     clients.copy(&back, &out).unwrap();
     assert_eq!(clients.digest("out"), clients.digest("tls"));
+    only_from_its_own_place(&stage, &clients);
     let taken = serde_json::json!({"app_name": "registry", "org_slug": "personal"});
     assert_eq!(stage.cloud.post("/v1/apps", taken).status, 422);
 }

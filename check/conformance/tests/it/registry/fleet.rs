@@ -29,13 +29,30 @@ fn hosts_and_edges_of_other_servers_reach_the_registry() {
     wait_until("a machine elsewhere runs the image", || said("ams"));
 
     // A client at the other server's edge.
-    let ask = |path: &str| {
+    let ask_from = |place: &str, credentials: &str, path: &str| {
         let url = format!("https://registry.mayfly.localhost:8443{path}");
         let here = "registry.mayfly.localhost:8443:127.0.0.1";
-        let mut arguments = vec!["-sSk", "-u", &credentials, "--resolve", here];
+        let mut arguments = vec!["-sSk", "-u", credentials, "--resolve", here];
+        arguments.extend(["--interface", place]);
         arguments.extend(["-o", "/dev/null", "-w", "%{http_code}", &url]);
         fleet.run_on(1, "curl", &arguments)
     };
+    let ask = |path: &str| ask_from("127.0.0.1", &credentials, path);
     assert_eq!(ask("/v2/web/manifests/v1").unwrap(), "200");
     assert_eq!(ask("/v1/apps").unwrap(), "404");
+    // Its address is told on the way between the servers.
+    let words = [
+        "tokens",
+        "create",
+        "deploy",
+        "-a",
+        "web",
+        "--source",
+        "127.0.0.9/32",
+    ];
+    let made = fleet.must(&words);
+    let limited = format!("x:{}", made.trim().trim_start_matches("FlyV1 "));
+    let ask = |place: &str| ask_from(place, &limited, "/v2/web/manifests/v1").unwrap();
+    assert_eq!(ask("127.0.0.9"), "200");
+    assert_eq!(ask("127.0.0.8"), "403");
 }
