@@ -7,6 +7,7 @@ mod grant;
 mod machine;
 mod need;
 mod operator;
+mod standing;
 mod volume;
 
 pub(crate) use allowance::Allowance;
@@ -15,6 +16,7 @@ pub(crate) use caller::{Anybody, Caller};
 pub(crate) use grant::{Presented, holder_of, key_of};
 pub(crate) use machine::MachineAccess;
 pub(crate) use operator::operator;
+pub(crate) use standing::{Lasting, Standing};
 pub(crate) use volume::VolumeAccess;
 
 use axum::extract::{FromRequestParts, RawPathParams};

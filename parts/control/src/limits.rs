@@ -109,6 +109,12 @@ pub(crate) async fn limit(
     response
 }
 
+/// The request as one that costs nothing.
+pub(crate) fn uncharged(mut parts: Parts) -> Parts {
+    parts.extensions.remove::<Charge>();
+    parts
+}
+
 /// Charges the request for what it does, if that is charged to payers of this kind.
 ///
 /// # Errors

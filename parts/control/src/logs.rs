@@ -16,7 +16,7 @@ use mayfly_host_api::{HostApi, HostError, LogEntry, LogPage, LogQuery};
 use mayfly_types::{HostId, MachineId};
 use serde_json::{Value, json};
 
-use crate::access::AppAccess;
+use crate::access::{AppAccess, Lasting};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::query::Query;
@@ -33,7 +33,7 @@ const WAIT_MAX: i64 = 30;
 /// Lines after `next_token`, oldest first. Without a token: the newest, and nothing is waited for.
 pub(crate) async fn page(
     State(cloud): State<Arc<Cloud>>,
-    access: AppAccess,
+    Lasting { access, standing }: Lasting<AppAccess>,
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
     let token = query.text("next_token");
@@ -60,6 +60,7 @@ pub(crate) async fn page(
         page = lines(&cloud, &machines, wanted) => page?,
         // An empty page sends the reader back with the same token.
         () = cloud.stop.cancelled() => LogPage::default(),
+        refused = standing.lost(|_| Ok(())) => return Err(refused),
     };
     for (machine, seq) in page.cursors {
         known.advance(machine, seq);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mayfly_control_store::{
     AppFilter, By, ControlStore, EventFilter, FirstStart, HostSize, MachineFilter, NewApp,
-    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OrgKind, StoreError, TokenKind,
+    NewLease, NewMachine, NewOrg, NewToken, NewVersion, OfApp, OrgKind, StoreError, TokenKind,
 };
 use mayfly_machine::{GuestSize, MachineSpec};
 use mayfly_types::{
@@ -260,7 +260,7 @@ impl Cloud {
     async fn events(&self, _round: usize) -> Result<(), StoreError> {
         let filter = EventFilter {
             orgs: Some(vec![self.org]),
-            app: Some(self.app.id),
+            app: Some(OfApp::Id(self.app.id)),
             ..Default::default()
         };
         self.store

@@ -1,14 +1,15 @@
 use mayfly_db::Value;
-use mayfly_types::{AppId, EventSeq, OrgId, Timestamp};
+use mayfly_types::{EventSeq, OrgId, Timestamp};
 
 use crate::event::from_row;
-use crate::{ControlStore, Event, StoreError};
+use crate::hostname::escaped;
+use crate::{ControlStore, Event, OfApp, StoreError};
 
 /// Which changes of an organization to look back on; everything that is `None` matches all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditFilter {
     pub org: OrgId,
-    pub app: Option<AppId>,
+    pub app: Option<OfApp>,
     /// Changes by this actor, such as `user:<id>`.
     pub actor: Option<String>,
     /// Changes whose kind begins so, such as `machine.`.
@@ -37,15 +38,19 @@ impl ControlStore {
                     sql.push_str(&format!(" AND {condition} ${}", values.len()));
                 }
             };
-            narrow(
-                "event.app_id =",
-                filter.app.as_ref().map(|app| app.as_str().into()),
-            );
+            if let Some((column, value)) = filter.app.as_ref().map(OfApp::column) {
+                narrow(&format!("{column} ="), Some(value));
+            }
             narrow("event.actor =", filter.actor.map(Value::from));
-            let kinds = filter.kinds.map(|kinds| format!("{kinds}%"));
-            narrow("event.kind LIKE", kinds.map(Value::from));
             narrow("event.at >=", filter.since.map(Value::from));
             narrow("event.seq <", filter.before.map(|seq| seq.0.into()));
+            if let Some(kinds) = &filter.kinds {
+                values.push(format!("{}%", escaped(kinds)).into());
+                sql.push_str(&format!(
+                    " AND event.kind LIKE ${} ESCAPE '!'",
+                    values.len()
+                ));
+            }
             if filter.asked {
                 sql.push_str(" AND (event.actor LIKE 'user:%' OR event.actor LIKE 'machine:%')");
             }

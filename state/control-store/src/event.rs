@@ -31,10 +31,28 @@ pub struct Event {
 pub struct EventFilter {
     /// Rows of these organizations only. An empty list matches nothing.
     pub orgs: Option<Vec<OrgId>>,
-    pub app: Option<AppId>,
+    pub app: Option<OfApp>,
     pub machine: Option<MachineId>,
     /// Rows whose kind begins so.
     pub kinds: Option<&'static str>,
+}
+
+/// Which app an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfApp {
+    Id(AppId),
+    /// Every app that was called so, also when there is none any more.
+    Called(AppName),
+}
+
+impl OfApp {
+    /// The column that tells, and what it holds.
+    pub(crate) fn column(&self) -> (&'static str, Value) {
+        match self {
+            OfApp::Id(id) => ("event.app_id", id.as_str().into()),
+            OfApp::Called(name) => ("event.app_name", name.as_str().into()),
+        }
+    }
 }
 
 /// What an event is about.
@@ -115,7 +133,7 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("our own values have text keys and are always JSON")
 }
 
-const AFTER: &str = "
+const ROWS: &str = "
     SELECT event.*, organization.slug AS org_slug
       FROM event LEFT JOIN organization ON organization.id = event.org_id
      WHERE seq > $1";
@@ -129,40 +147,20 @@ impl ControlStore {
         filter: EventFilter,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
+        self.read(move |reader| rows(reader, after, &filter, "", limit))
+            .await
+    }
+
+    /// The last rows of the log, oldest first, at most `limit`.
+    pub async fn last_events(
+        &self,
+        filter: EventFilter,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
         self.read(move |reader| {
-            let mut sql = AFTER.to_owned();
-            let mut values = vec![Value::from(after.0), Value::from(limit)];
-            let mut place = |value: Value| {
-                values.push(value);
-                format!("${}", values.len())
-            };
-            if let Some(orgs) = &filter.orgs {
-                if orgs.is_empty() {
-                    return Ok(Vec::new());
-                }
-                let places: Vec<String> = orgs
-                    .iter()
-                    .map(|org| place(Value::from(org.as_str())))
-                    .collect();
-                sql.push_str(&format!(" AND event.org_id IN ({})", places.join(", ")));
-            }
-            if let Some(app) = &filter.app {
-                sql.push_str(&format!(" AND app_id = {}", place(app.as_str().into())));
-            }
-            if let Some(machine) = &filter.machine {
-                sql.push_str(&format!(
-                    " AND machine_id = {}",
-                    place(machine.as_str().into())
-                ));
-            }
-            if let Some(kinds) = filter.kinds {
-                sql.push_str(&format!(
-                    " AND event.kind LIKE {}",
-                    place(format!("{kinds}%").into())
-                ));
-            }
-            sql.push_str(" ORDER BY seq LIMIT $2");
-            reader.rows(&sql, &values)?.iter().map(from_row).collect()
+            let mut events = rows(reader, EventSeq(0), &filter, "DESC", limit)?;
+            events.reverse();
+            Ok(events)
         })
         .await
     }
@@ -171,6 +169,49 @@ impl ControlStore {
     pub async fn newest_event(&self) -> Result<EventSeq, StoreError> {
         self.read(newest).await
     }
+}
+
+fn rows(
+    reader: &mut Reader<'_>,
+    after: EventSeq,
+    filter: &EventFilter,
+    direction: &str,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
+    let mut sql = ROWS.to_owned();
+    let mut values = vec![Value::from(after.0), Value::from(limit)];
+    let mut place = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    if let Some(orgs) = &filter.orgs {
+        if orgs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<String> = orgs
+            .iter()
+            .map(|org| place(Value::from(org.as_str())))
+            .collect();
+        sql.push_str(&format!(" AND event.org_id IN ({})", places.join(", ")));
+    }
+    if let Some(app) = &filter.app {
+        let (column, value) = app.column();
+        sql.push_str(&format!(" AND {column} = {}", place(value)));
+    }
+    if let Some(machine) = &filter.machine {
+        sql.push_str(&format!(
+            " AND machine_id = {}",
+            place(machine.as_str().into())
+        ));
+    }
+    if let Some(kinds) = filter.kinds {
+        sql.push_str(&format!(
+            " AND event.kind LIKE {}",
+            place(format!("{kinds}%").into())
+        ));
+    }
+    sql.push_str(&format!(" ORDER BY seq {direction} LIMIT $2"));
+    reader.rows(&sql, &values)?.iter().map(from_row).collect()
 }
 
 pub(crate) fn from_row(row: &Row) -> Result<Event, StoreError> {

@@ -130,8 +130,8 @@ impl ControlStore {
     }
 }
 
-/// `text` for LIKE, to be taken by the letter.
-fn escaped(text: &str) -> String {
+/// `text` in lower case for LIKE, to be taken by the letter.
+pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.to_ascii_lowercase().chars() {
         if matches!(character, '%' | '_' | '!') {

@@ -59,7 +59,7 @@ pub use bootstrap::FirstStart;
 pub use by::By;
 pub use certificate::{CertificateSource, NewCertificate, StoredCertificate};
 pub use error::StoreError;
-pub use event::{Event, EventFilter};
+pub use event::{Event, EventFilter, OfApp};
 pub use fleet::{FleetServer, NewServer, ServerPlace};
 pub use host::{Host, HostSize, Reach};
 pub use host_drain::{HostDrain, HostMove, MoveStage};

@@ -8,6 +8,8 @@ use super::{Api, ApiError, list_in, query};
 pub(crate) struct EventFilter {
     pub(crate) after: Option<u64>,
     pub(crate) limit: Option<usize>,
+    /// So many of the newest, without `after`, `limit` and `wait`.
+    pub(crate) last: Option<usize>,
     pub(crate) app: Option<String>,
     pub(crate) machine: Option<String>,
     /// Seconds to wait for something to read.
@@ -25,6 +27,7 @@ impl EventFilter {
         let pairs = [
             ("after", self.after.map(|seq| seq.to_string())),
             ("limit", self.limit.map(|limit| limit.to_string())),
+            ("last", self.last.map(|last| last.to_string())),
             ("app", self.app.clone()),
             ("machine", self.machine.clone()),
             ("wait", self.wait.map(|seconds| seconds.to_string())),

@@ -3,7 +3,7 @@ use jiff::{SignedDuration, Timestamp};
 use mayfly_wire::GoDuration;
 use serde_json::Value;
 
-use crate::client::AuditFilter;
+use crate::client::{Api, AuditFilter};
 use crate::context::{Context, JsonFlag, chosen_org};
 use crate::failure::Failure;
 use crate::output::Table;
@@ -20,7 +20,7 @@ pub(crate) struct Audit {
     /// Slug of the organization
     #[arg(short, long, env = "FLY_ORG", hide_env = true, value_name = "SLUG")]
     org: Option<String>,
-    /// Only changes of this app
+    /// Only changes of this app, also of one that is gone
     #[arg(short, long, value_name = "NAME")]
     app: Option<String>,
     /// Only what this user did, by e-mail address; or `machine:ID`
@@ -33,8 +33,8 @@ pub(crate) struct Audit {
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
     /// At most this many
-    #[arg(short = 'n', long, value_name = "COUNT", default_value = "50")]
-    limit: usize,
+    #[arg(short = 'n', long, value_name = "COUNT", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// Also what the cloud did by itself
     #[arg(long)]
     all: bool,
@@ -46,7 +46,7 @@ impl Audit {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = context.api()?;
         let org = match (&self.org, &self.app) {
-            (None, Some(app)) => api.app(app).await?.org_slug().to_owned(),
+            (None, Some(app)) => org_of(&api, app).await?,
             (org, _) => chosen_org(context, &api, org.clone(), "--org").await?,
         };
         let mut filter = AuditFilter {
@@ -59,7 +59,7 @@ impl Audit {
         };
         let mut table = Table::new(&["When", "Who", "What", "App", "Machine", "Request"])
             .optional(&["App", "Machine", "Request"]);
-        let mut left = self.limit;
+        let mut left = self.limit as usize;
         while left > 0 {
             filter.limit = left.min(PAGE);
             let (entries, next) = api.audit(&org, &filter).await?;
@@ -80,6 +80,28 @@ impl Audit {
             false => Ok(table.print(&context.out)?),
         }
     }
+}
+
+/// The organization of an app, or the first one that remembers an app of that name.
+async fn org_of(api: &Api, app: &str) -> anyhow::Result<String> {
+    let gone = match api.app(app).await {
+        Ok(app) => return Ok(app.org_slug().to_owned()),
+        Err(error) if error.status() == Some(404) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let once = AuditFilter {
+        app: Some(app.to_owned()),
+        limit: 1,
+        ..AuditFilter::default()
+    };
+    for org in api.orgs().await? {
+        match api.audit(org.slug(), &once).await {
+            Ok(_) => return Ok(org.slug().to_owned()),
+            Err(error) if matches!(error.status(), Some(403 | 404)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(gone.into())
 }
 
 fn row(entry: &Value) -> [String; 6] {

@@ -138,7 +138,7 @@ fn events_are_read_page_by_page() {
     let server = Server::start();
     server
         .says(
-            "GET /v1/events?limit=500",
+            "GET /v1/events?after=0&limit=500",
             200,
             json!({ "events": [event(1), event(2)], "next": 2 }),
         )
@@ -153,12 +153,17 @@ fn events_are_read_page_by_page() {
             json!({ "events": [], "next": 3 }),
         )
         .says(
-            "GET /v1/events?limit=1",
+            "GET /v1/events?after=0&limit=1",
             200,
             json!({ "events": [event(1)], "next": 1 }),
+        )
+        .says(
+            "GET /v1/events?last=100",
+            200,
+            json!({ "events": [event(2), event(3)], "next": 3 }),
         );
     let user = User::of(&server);
-    let table = user.run("events --no-tail");
+    let table = user.run("events --after 0");
     assert_eq!(
         table
             .ok()
@@ -167,9 +172,14 @@ fn events_are_read_page_by_page() {
             .count(),
         3
     );
-    let json = user.run("events -n --json");
+    let json = user.run("events --after 0 --json");
     assert_eq!(json.ok().lines().count(), 3);
-    assert_eq!(user.run("events --limit 1 -j").ok().lines().count(), 1);
+    let one = user.run("events --after 0 --limit 1 -j");
+    assert_eq!(one.ok().lines().count(), 1);
+    // Without a word about where: the last ones, and an end.
+    assert_eq!(user.run("events -j").ok().lines().count(), 2);
+    let wrong = user.run("events --limit 0");
+    assert!(wrong.stderr.contains("1..=1000"), "{wrong:?}");
 }
 
 #[test]
@@ -180,8 +190,11 @@ fn events_are_followed_as_a_stream() {
         event(1),
         event(2)
     );
-    server.says("GET /v1/events?app=web", 200, stream);
-    let ran = User::of(&server).run("events --app web --json");
+    let page = json!({ "events": [], "next": 7 });
+    server
+        .says("GET /v1/events?last=100&app=web", 200, page)
+        .says("GET /v1/events?after=7&app=web", 200, stream);
+    let ran = User::of(&server).run("events --app web --json --follow");
     let seqs: Vec<Value> = ran
         .ok()
         .lines()

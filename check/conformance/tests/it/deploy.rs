@@ -323,7 +323,7 @@ fn secrets_reach_machines_and_nothing_else() {
 
     let shown = [
         shop.cli.run(["secrets", "list"]).stdout,
-        shop.cli.run(["events", "--no-tail", "--json"]).stdout,
+        shop.cli.run(["events", "--after", "0", "--json"]).stdout,
         shop.cli
             .run(["machine", "status", &machine, "--display-config"])
             .stdout,

@@ -137,7 +137,7 @@ fn logs_and_events_are_shown() {
         "{}",
         logs.stdout
     );
-    let events = cli.run(["events", "--no-tail"]);
+    let events = cli.run(["events"]);
     assert!(events.ok().contains(&id), "{}", events.stdout);
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::BUILDS_MAX;
 use super::builder::BuilderError;
-use crate::access::AppAccess;
+use crate::access::{AppAccess, Lasting};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 
@@ -52,7 +52,7 @@ type Outbox = mpsc::Sender<Message>;
 /// ([`BuildEvent`]). Closing the connection calls the build off.
 pub(crate) async fn start(
     State(cloud): State<Arc<Cloud>>,
-    access: AppAccess,
+    Lasting { access, standing }: Lasting<AppAccess>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|error| ApiError::unreadable(error.body_text()))?;
@@ -69,7 +69,7 @@ pub(crate) async fn start(
         repositories: cloud.own_names(access.app.name.as_str()),
         digest: None,
     };
-    access.allowance().permit([built], [])?;
+    access.allowance().permit([built.clone()], [])?;
     let org = access.caller.org(access.app.org_id).cloned();
     let org = org.ok_or_else(ApiError::internal)?;
     let build = Build {
@@ -86,7 +86,8 @@ pub(crate) async fn start(
             let (outbox, messages) = mpsc::channel(OUTBOX_DEPTH);
             let sending = send_all(sink, messages);
             let building = async {
-                let last = build.run(stream, &outbox).await;
+                let still = |access: &AppAccess| access.allowance().permit([built.clone()], []);
+                let last = Box::pin(build.run(stream, &outbox, standing.lost(still))).await;
                 if let Some(last) = last {
                     tell(&outbox, &last).await;
                 }
@@ -135,8 +136,13 @@ fn failed(reason: impl Into<String>) -> BuildEvent {
 }
 
 impl Build {
-    /// The last word for the client; `None` if it is gone.
-    async fn run(&self, mut stream: SplitStream<WebSocket>, outbox: &Outbox) -> Option<BuildEvent> {
+    /// The last word for the client; `None` if it is gone. The build is called off when `refused` returns.
+    async fn run(
+        &self,
+        mut stream: SplitStream<WebSocket>,
+        outbox: &Outbox,
+        refused: impl Future<Output = ApiError>,
+    ) -> Option<BuildEvent> {
         let wanted = match first_message(&mut stream).await {
             Ok(wanted) => wanted,
             Err(problem) => return Some(failed(problem)),
@@ -187,6 +193,7 @@ impl Build {
         let exit = tokio::select! {
             refusal = carry_in(&mut stream, &session.input) => Err(refusal.map(failed)),
             exit = follow.carry_out(&mut produced) => Ok(exit),
+            refused = refused => Err(Some(failed(refused.text()))),
             () = tokio::time::sleep(BUILD_MAX) => {
                 Err(Some(failed(format!("the build took longer than {} hours", BUILD_MAX.as_secs() / 3600))))
             }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use mayfly_control_store::{AuditFilter, StoreError};
+use mayfly_control_store::{AuditFilter, OfApp, StoreError};
 use mayfly_types::{EventSeq, Timestamp, UserId};
 use serde_json::{Value, json};
 
-use super::{LIMIT, LIMIT_MAX, app_seen, view};
+use super::{LIMIT, LIMIT_MAX, app_seen, view, whole_orgs};
 use crate::access::Caller;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
@@ -22,8 +22,10 @@ pub(crate) async fn audit(
 ) -> Result<Json<Value>, ApiError> {
     query.only(&["before", "limit", "app", "actor", "kind", "since", "all"])?;
     let org = caller.org_called(&slug)?;
-    let app = app_seen(&cloud, &caller, &query).await?;
-    if app.is_none() {
+    let mut whole = whole_orgs(&caller);
+    whole.retain(|id| *id == org.id);
+    let app = app_seen(&cloud, &caller, &whole, &query).await?;
+    if !matches!(app, Some(OfApp::Id(_))) {
         caller.whole_org(org)?;
     }
     let actor = match query.text("actor") {

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use axum::response::Sse;
 use axum::response::sse::{self, KeepAlive};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
+use mayfly_control_store::{EventFilter, OfApp};
 use mayfly_types::EventSeq;
 use mayfly_wire::LoggedEvent;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{Reading, view};
-use crate::access::Caller;
+use super::{Reading, view, whole_orgs};
+use crate::access::{Caller, Standing};
 use crate::cloud::Cloud;
+use crate::error::ApiError;
 
 /// Comments on a quiet stream, so that proxies keep it open.
 const QUIET_MAX: Duration = Duration::from_secs(15);
@@ -29,13 +31,15 @@ struct Following {
     ready: VecDeque<LoggedEvent>,
 }
 
-/// The log after `reading.after`, continuing until the reader leaves, the API stops or the store fails; a reader comes
-/// back with the last id it saw.
+/// The log after `reading.after`, continuing until the reader leaves, may read it no longer, the API stops or the store
+/// fails; a reader comes back with the last id it saw.
 pub(super) fn stream(
     cloud: Arc<Cloud>,
     caller: Caller,
     reading: Reading,
+    standing: Standing<Caller>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let filter = reading.filter.clone();
     let following = Following {
         newest: cloud.store.watch(),
         cloud,
@@ -52,7 +56,26 @@ pub(super) fn stream(
             .expect("a logged event is JSON");
         Some((Ok(said), following))
     });
+    let events = events.take_until(Box::pin(until_shut(standing, filter)));
     Sse::new(events).keep_alive(KeepAlive::new().interval(QUIET_MAX))
+}
+
+/// Returns once something of what is read is not open to the caller any more.
+pub(super) async fn until_shut(standing: Standing<Caller>, filter: EventFilter) -> ApiError {
+    standing.lost(|caller| still_open(caller, &filter)).await
+}
+
+/// Holds that nothing which was open has been shut.
+fn still_open(caller: &Caller, filter: &EventFilter) -> Result<(), ApiError> {
+    let open = match filter.app {
+        Some(OfApp::Id(_)) => caller.org_ids(),
+        Some(OfApp::Called(_)) | None => whole_orgs(caller),
+    };
+    let mut wanted = filter.orgs.iter().flatten();
+    match wanted.all(|org| open.contains(org)) {
+        true => Ok(()),
+        false => Err(ApiError::forbidden("an organization is no longer open")),
+    }
 }
 
 impl Following {

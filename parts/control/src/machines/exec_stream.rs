@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::access::MachineAccess;
+use crate::access::{Lasting, MachineAccess};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 
@@ -79,10 +79,11 @@ struct Control {
 
 /// `GET …/exec/stream`: runs a program with its input and output on a WebSocket.
 ///
-/// Closing the connection ends the program. The last message is always `{"exit": …}`.
+/// Closing the connection ends the program, and so does the end of the caller's right to run it. The last message is
+/// always `{"exit": …}`.
 pub(crate) async fn exec_stream(
     State(cloud): State<Arc<Cloud>>,
-    access: MachineAccess,
+    Lasting { access, standing }: Lasting<MachineAccess>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|error| ApiError::unreadable(error.body_text()))?;
@@ -105,8 +106,16 @@ pub(crate) async fn exec_stream(
             });
             let machine = access.machine;
             let destroy = start.as_ref().is_ok_and(|start| start.destroy);
+            let command = start
+                .as_ref()
+                .map_or_else(|_| Vec::new(), |start| start.command.clone());
             let exit = match begin(start, &cloud, host.as_ref(), &machine, &by).await {
-                Ok(session) => run(&mut sink, &mut stream, session).await,
+                Ok(session) => tokio::select! {
+                    exit = run(&mut sink, &mut stream, session) => exit,
+                    refused = standing.lost(|access| access.may_run(&command)) => {
+                        Some(json!({ "error": refused.text() }))
+                    }
+                },
                 Err(problem) => Some(json!({ "error": problem })),
             };
             if let Some(exit) = exit {

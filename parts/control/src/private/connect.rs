@@ -12,7 +12,7 @@ use mayfly_host_api::Connection;
 use mayfly_net::{Piece, carry};
 
 use super::target::{network, target};
-use crate::access::Caller;
+use crate::access::{Caller, Lasting};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::query::Query;
@@ -22,10 +22,13 @@ const MESSAGE_MAX: usize = 1 << 20;
 /// `GET /v1/orgs/<slug>/connect?to=<host>:<port>`: a connection into the private network on a WebSocket.
 ///
 /// Binary messages are the bytes; an empty one says that no more come from its side. A target that cannot be reached is
-/// refused before the connection becomes a WebSocket.
+/// refused before the connection becomes a WebSocket. It ends when the caller may make it no longer.
 pub(crate) async fn connect(
     State(cloud): State<Arc<Cloud>>,
-    caller: Caller,
+    Lasting {
+        access: caller,
+        standing,
+    }: Lasting<Caller>,
     Path(slug): Path<String>,
     query: Query,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -41,7 +44,13 @@ pub(crate) async fn connect(
     Ok(upgrade
         .max_message_size(MESSAGE_MAX)
         .max_frame_size(MESSAGE_MAX)
-        .on_upgrade(move |socket| relay(socket, connection)))
+        .on_upgrade(move |socket| async move {
+            let still = |caller: &Caller| caller.org_called(&slug).map(drop);
+            tokio::select! {
+                () = relay(socket, connection) => {}
+                _ = standing.lost(still) => {}
+            }
+        }))
 }
 
 fn host_and_port(to: &str) -> Result<(&str, u16), ApiError> {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::Method;
 use mayfly_net::{ClientConfig, HttpClient, header};
 use serde_json::json;
 
@@ -71,6 +72,79 @@ async fn the_log_is_followed_as_it_grows() {
     assert!(text.contains("event: app.create"), "{text}");
     assert!(text.contains("\"kind\":\"machine.create\""), "{text}");
     assert!(text.contains("id: 2\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_that_opened_it() {
+    let stage = Stage::set().await;
+    let wish = json!({"profile": "readonly", "name": "reader"});
+    let made = stage
+        .post("/v1/orgs/personal/tokens", wish)
+        .await
+        .expect(201);
+    let client = HttpClient::new(ClientConfig::default());
+    let mut stream = client
+        .get(format!("http://{}/v1/events?after=0", stage.address))
+        .authorization(made["token"].as_str().unwrap())
+        .header(header::ACCEPT, "text/event-stream")
+        .send()
+        .await
+        .unwrap();
+    stream.chunk().await.unwrap().expect("the log is not empty");
+    let of_org = stage.get("/v1/orgs/personal/tokens").await.expect(200);
+    let id = of_org["tokens"][0]["id"].as_str().unwrap();
+    stage.delete(&format!("/v1/tokens/{id}")).await.expect(200);
+    let ended = async { while stream.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_secs(30), ended)
+        .await
+        .expect("the stream ends");
+}
+
+#[tokio::test]
+async fn the_newest_part_is_read_and_apps_that_are_gone_are_found() {
+    let stage = Stage::set().await;
+    let all = stage.get("/v1/events?limit=1000").await.expect(200);
+    let last = stage.get("/v1/events?last=2").await.expect(200);
+    let (all, two) = (all["events"].as_array().unwrap(), &last["events"]);
+    assert_eq!(two.as_array().unwrap(), &all[all.len() - 2..]);
+    assert!(last["next"].as_i64() >= two[1]["seq"].as_i64(), "{last}");
+    for wrong in ["last=0", "last=1001", "last=1&after=0", "last=1&limit=1"] {
+        let refused = stage.get(&format!("/v1/events?{wrong}")).await;
+        assert!(refused.refused(400).contains("last"), "{wrong}");
+    }
+
+    let wish = json!({"profile": "deploy", "app": "stage", "name": "ci"});
+    let made = stage
+        .post("/v1/orgs/personal/tokens", wish)
+        .await
+        .expect(201);
+    let kinds = async |path: &str| -> Vec<String> {
+        let page = stage.get(path).await.expect(200);
+        let events = page["events"].as_array().or(page["entries"].as_array());
+        let events = events.unwrap().iter();
+        events
+            .map(|event| event["kind"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let by_name = "/v1/events?app=stage";
+    assert_eq!(kinds(by_name).await[0], "app.create");
+    stage.delete("/v1/apps/stage?force=true").await.expect(202);
+    let gone = kinds(by_name).await;
+    assert!(gone.contains(&"app.delete".to_owned()), "{gone:?}");
+    let audit = kinds("/v1/orgs/personal/audit?app=stage").await;
+    assert!(audit.contains(&"app.create".to_owned()), "{audit:?}");
+    stage.get("/v1/events?app=never").await.refused(404);
+    stage
+        .get("/v1/orgs/personal/audit?app=never")
+        .await
+        .refused(404);
+
+    // Whoever had a token for the app alone does not get to know its successor.
+    let body = json!({"app_name": "stage", "org_slug": "personal"});
+    stage.post("/v1/apps", body).await.expect(201);
+    let shown = [("authorization", made["token"].as_str().unwrap())];
+    let answer = stage.call(Method::GET, by_name, &shown, None).await;
+    answer.refused(401);
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -42,12 +44,53 @@ async fn programs_run_to_their_end() {
 }
 
 async fn connect(stage: &Stage, one: &str) -> WebSocketStream<TcpStream> {
+    connect_by(stage, one, &format!("Bearer {}", stage.token)).await
+}
+
+async fn connect_by(stage: &Stage, one: &str, authorization: &str) -> WebSocketStream<TcpStream> {
     let url = format!("ws://{}{one}/exec/stream", stage.address);
     let mut request = url.into_client_request().unwrap();
-    let bearer = format!("Bearer {}", stage.token).parse().unwrap();
-    request.headers_mut().insert("authorization", bearer);
+    let shown = authorization.parse().unwrap();
+    request.headers_mut().insert("authorization", shown);
     let stream = TcpStream::connect(stage.address).await.unwrap();
     client_async(request, stream).await.unwrap().0
+}
+
+#[tokio::test]
+async fn a_shell_ends_with_the_token_that_opened_it() {
+    let stage = Stage::set().await;
+    let (one, _) = stage.machine(sleeper()).await;
+    let wish = json!({"profile": "deploy", "app": "stage", "name": "ci"});
+    let made = stage
+        .post("/v1/orgs/personal/tokens", wish)
+        .await
+        .expect(201);
+    let token = made["token"].as_str().unwrap();
+    let start = json!({"command": ["cat"]}).to_string();
+    let mut kept = connect(&stage, &one).await;
+    kept.send(Message::text(start.clone())).await.unwrap();
+    let mut socket = connect_by(&stage, &one, token).await;
+    socket.send(Message::text(start)).await.unwrap();
+    socket.send(Message::binary(vec![0, b'a'])).await.unwrap();
+    assert_eq!(
+        socket.next().await.unwrap().unwrap(),
+        Message::binary(vec![1, b'a'])
+    );
+    let of_app = stage
+        .get("/v1/orgs/personal/tokens?app=stage")
+        .await
+        .expect(200);
+    let id = of_app["tokens"][0]["id"].as_str().unwrap();
+    stage.delete(&format!("/v1/tokens/{id}")).await.expect(200);
+    let last = tokio::time::timeout(Duration::from_secs(30), next_text(&mut socket)).await;
+    let last = last.expect("the shell ends")["exit"]["error"].to_string();
+    assert!(last.contains("revoked"), "{last}");
+    // Somebody else's goes on.
+    kept.send(Message::binary(vec![0, b'b'])).await.unwrap();
+    assert_eq!(
+        kept.next().await.unwrap().unwrap(),
+        Message::binary(vec![1, b'b'])
+    );
 }
 
 async fn next_text(socket: &mut WebSocketStream<TcpStream>) -> Value {

@@ -1,4 +1,4 @@
-use mayfly_control_store::{ControlStore, EventFilter};
+use mayfly_control_store::{ControlStore, EventFilter, OfApp};
 use mayfly_types::{EventSeq, OrgId};
 
 use crate::fixture::{Cloud, by, on_both_engines};
@@ -61,7 +61,7 @@ async fn the_log_is_filtered(cloud: Cloud) {
         events.len()
     };
     let app = |id| EventFilter {
-        app: Some(id),
+        app: Some(OfApp::Id(id)),
         ..Default::default()
     };
     let orgs = |orgs| EventFilter {
@@ -70,6 +70,16 @@ async fn the_log_is_filtered(cloud: Cloud) {
     };
     assert_eq!(count(app(one.id)).await, 3);
     assert_eq!(count(app(two.id)).await, 1);
+    let called = EventFilter {
+        app: Some(OfApp::Called(two.name.clone())),
+        ..Default::default()
+    };
+    assert_eq!(count(called.clone()).await, 1);
+    let last = cloud.store.last_events(called, 1).await.unwrap();
+    assert_eq!(last[0].app, Some(two.id));
+    let last = cloud.store.last_events(app(one.id), 2).await.unwrap();
+    assert_eq!(last.len(), 2);
+    assert!(last[0].seq < last[1].seq, "{last:?}");
     assert_eq!(
         count(EventFilter {
             machine: Some(machine.id),

@@ -49,8 +49,7 @@ pub(crate) async fn follow(
         after: Some(seen),
         limit: Some(PAGE),
         app: Some(app.to_owned()),
-        machine: None,
-        wait: None,
+        ..EventFilter::default()
     };
     let mut progress = Progress::start(&context.out, &format!("Deploying v{version}"));
     let mut silent = Duration::ZERO;
