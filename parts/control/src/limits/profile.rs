@@ -12,7 +12,7 @@ pub enum ApiLimits {
     #[default]
     Off,
     /// One request per second and action of an app or machine, three at once; five per second and ten at once to read
-    /// one machine: <https://fly.io/docs/machines/api/working-with-machines-api/#rate-limits>.
+    /// one machine; of an organization 100 apps deleted per minute: <https://fly.io/docs/machines/api/working-with-machines-api/#rate-limits>.
     Official,
     /// Of an organization per minute: 10 machines created and 10 destroyed, 30 started and 30 stopped, 120 reads, 5 apps
     /// created and 5 deleted, 15 of each action on volumes.
@@ -89,17 +89,19 @@ impl ApiLimits {
 }
 
 fn official(method: &Method, path: &str, scope: Scope) -> Action {
-    let reads_one = *method == Method::GET && path.ends_with("/{machine}");
-    let (name, burst, period) = match reads_one {
-        true => ("get machine", 10, Duration::from_millis(200)),
-        false => ("action", 3, Duration::from_secs(1)),
+    let (name, burst, period) = match (method.as_str(), path) {
+        ("DELETE", "/v1/apps/{app}") => ("delete apps", 100, Duration::from_millis(600)),
+        ("GET", one) if one.ends_with("/{machine}") => {
+            ("get machine", 10, Duration::from_millis(200))
+        }
+        _ => ("action", 3, Duration::from_secs(1)),
     };
     Action {
         name,
         path: format!("{method} {path}"),
         rate: Rate { burst, period },
         scope,
-        by_org: false,
+        by_org: name == "delete apps",
     }
 }
 
@@ -168,6 +170,10 @@ mod tests {
         assert_eq!(
             charged(official, Method::POST, &format!("{one}/start")),
             Some(("action", 3, 1_000))
+        );
+        assert_eq!(
+            charged(official, Method::DELETE, "/v1/apps/{app}"),
+            Some(("delete apps", 100, 600))
         );
         assert_eq!(charged(official, Method::GET, "/v1/platform/regions"), None);
         assert_eq!(charged(ApiLimits::Off, Method::POST, "/v1/apps"), None);
