@@ -62,6 +62,17 @@ pub fn permits_source<'a>(
     })
 }
 
+/// Whether a token with these caveats is good at `now`, in seconds since 1970, whatever for.
+pub fn is_in_time<'a>(caveats: impl IntoIterator<Item = &'a Caveat>, now: i64) -> bool {
+    caveats.into_iter().all(|caveat| match caveat {
+        Caveat::ValidityWindow {
+            not_before,
+            not_after,
+        } => (*not_before..=*not_after).contains(&now),
+        _ => true,
+    })
+}
+
 impl Caveat {
     fn permits(&self, request: &Request) -> Result<(), Denied> {
         let action = request.action;

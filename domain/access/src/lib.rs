@@ -24,7 +24,7 @@ mod third_party;
 
 pub use action::Action;
 pub use caveat::{AllowedCommand, Caveat, IfPresent};
-pub use decide::{Denied, permits, permits_source};
+pub use decide::{Denied, is_in_time, permits, permits_source};
 pub use image_pattern::{ImagePattern, InvalidImagePattern, NamedImage};
 pub use json::{InvalidCaveat, caveats_from_json, caveats_to_json};
 pub use macaroon::{InvalidMacaroon, Macaroon, Nonce, PERMISSION_LOCATION, Verified};

@@ -146,6 +146,10 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         .route("/v1/platform/regions", get(platform::regions))
         .route("/v1/platform/vm_sizes", get(platform::vm_sizes))
         .route("/v1/platform/placements", post(platform::placements))
+        .route(
+            "/v1/tokens",
+            get(tokens::list_personal).post(tokens::create_personal),
+        )
         .route("/v1/tokens/current", get(tokens::current))
         .route("/v1/tokens/{token}", delete(tokens::revoke))
         .route("/v1/tokens/oidc", post(oidc::create))

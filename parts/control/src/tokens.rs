@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::{AppAccess, Caller, key_of};
+use crate::bootstrap::fresh_token;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
@@ -41,6 +42,13 @@ pub(crate) struct CreateToken {
     app: Option<String>,
     name: Option<String>,
     /// Such as `720h`; a year if it is left out.
+    expiry: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CreatePersonalToken {
+    name: Option<String>,
     expiry: Option<String>,
 }
 
@@ -80,6 +88,65 @@ pub(crate) async fn current(caller: Caller) -> Result<Json<Value>, ApiError> {
         },
         "organizations": orgs,
     })))
+}
+
+/// `POST /v1/tokens`: another token that may do all its user may do, such as for another computer.
+pub(crate) async fn create_personal(
+    State(cloud): State<Arc<Cloud>>,
+    caller: Caller,
+    JsonBody(request): JsonBody<CreatePersonalToken>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let (user, _) = caller.whole_user()?;
+    let name = checked_name(request.name.as_deref().unwrap_or_default())?;
+    let expires_at = cloud.now() + checked_expiry(request.expiry.as_deref())?;
+    let text = fresh_token(cloud.entropy.as_ref());
+    let id = TokenId::from_random(cloud.entropy.bytes());
+    let new = NewToken {
+        id,
+        digest: token_hash(text.reveal()),
+        name: name.to_owned(),
+        kind: TokenKind::Opaque,
+        user_id: user.id,
+        org_id: None,
+        expires_at: Some(expires_at),
+    };
+    cloud.store.create_token(new, caller.by(&cloud)).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({
+            "id": id,
+            "name": name,
+            "token": text.reveal(),
+            "expires_at": expires_at,
+        })),
+    ))
+}
+
+/// `GET /v1/tokens`: the caller's own tokens, without those for organizations and apps.
+pub(crate) async fn list_personal(
+    State(cloud): State<Arc<Cloud>>,
+    caller: Caller,
+) -> Result<Json<Value>, ApiError> {
+    let (user, _) = caller.whole_user()?;
+    let tokens = cloud.store.tokens(user.id).await?;
+    let own = tokens.iter().filter(|token| is_personal(token));
+    let own: Vec<Value> = own.map(|token| listed(token, &user.email)).collect();
+    Ok(Json(json!({ "tokens": own })))
+}
+
+fn is_personal(token: &Token) -> bool {
+    token.kind == TokenKind::Opaque && token.org_id.is_none()
+}
+
+fn listed(token: &Token, email: &str) -> Value {
+    json!({
+        "id": token.id,
+        "name": token.name,
+        "user": { "email": email },
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "revoked_at": token.revoked_at,
+    })
 }
 
 /// `POST /v1/orgs/<slug>/tokens`.
@@ -178,28 +245,8 @@ async fn make(
 ) -> Result<Value, ApiError> {
     // A token that makes tokens would live on after it was revoked; narrowing one needs nobody.
     let (user, _) = caller.whole_user()?;
-    let name = match name.trim() {
-        "" => "token",
-        name => name,
-    };
-    if name.chars().count() > NAME_MAX || name.contains(char::is_control) {
-        return Err(ApiError::invalid(format!(
-            "name: use 1 to {NAME_MAX} characters that can be printed"
-        )));
-    }
-    let lives = match expiry.as_deref().filter(|text| !text.is_empty()) {
-        None => EXPIRY,
-        Some(text) => {
-            let read = text.parse::<GoDuration>();
-            read.map_err(|error| ApiError::invalid(format!("expiry: {error}")))?
-                .0
-        }
-    };
-    if lives.is_zero() || lives > EXPIRY_MAX {
-        return Err(ApiError::invalid(
-            "expiry must be from 1s to 175200h (20 years), such as 720h",
-        ));
-    }
+    let name = checked_name(&name)?;
+    let lives = checked_expiry(expiry.as_deref())?;
     let now = cloud.now();
     let expires_at = now + lives;
     let id = TokenId::from_random(cloud.entropy.bytes());
@@ -233,6 +280,36 @@ async fn make(
     }))
 }
 
+fn checked_name(name: &str) -> Result<&str, ApiError> {
+    let name = match name.trim() {
+        "" => "token",
+        name => name,
+    };
+    if name.chars().count() > NAME_MAX || name.contains(char::is_control) {
+        return Err(ApiError::invalid(format!(
+            "name: use 1 to {NAME_MAX} characters that can be printed"
+        )));
+    }
+    Ok(name)
+}
+
+fn checked_expiry(expiry: Option<&str>) -> Result<Duration, ApiError> {
+    let lives = match expiry.filter(|text| !text.is_empty()) {
+        None => EXPIRY,
+        Some(text) => {
+            let read = text.parse::<GoDuration>();
+            read.map_err(|error| ApiError::invalid(format!("expiry: {error}")))?
+                .0
+        }
+    };
+    if lives < Duration::from_secs(1) || lives > EXPIRY_MAX {
+        return Err(ApiError::invalid(
+            "expiry must be from 1s to 175200h (20 years), such as 720h",
+        ));
+    }
+    Ok(lives)
+}
+
 /// `GET /v1/orgs/<slug>/tokens`: the tokens of the organization, or with `?app=` those of an app.
 pub(crate) async fn list(
     State(cloud): State<Arc<Cloud>>,
@@ -249,14 +326,7 @@ pub(crate) async fn list(
     let mut tokens = Vec::new();
     for token in cloud.store.tokens_of(of).await? {
         let user = cloud.store.user(token.user_id).await?;
-        tokens.push(json!({
-            "id": token.id,
-            "name": token.name,
-            "user": { "email": user.email },
-            "created_at": token.created_at,
-            "expires_at": token.expires_at,
-            "revoked_at": token.revoked_at,
-        }));
+        tokens.push(listed(&token, &user.email));
     }
     Ok(Json(json!({ "tokens": tokens })))
 }
@@ -267,13 +337,32 @@ pub(crate) async fn revoke(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let unknown = || ApiError::not_found(format!("there is no token {id}"));
-    let parsed: TokenId = id.parse().map_err(|_| unknown())?;
+    // Not repeated: it may be a token's text.
+    let parsed: TokenId = id.parse().map_err(|_| {
+        ApiError::not_found(
+            "this is not the id of a token, which has 16 of 0-9 and a-f: tokens list shows it",
+        )
+    })?;
+    let unknown = || ApiError::not_found(format!("there is no token {parsed}"));
     let (user, _) = caller.whole_user()?;
     let token: Token = cloud.store.token(parsed).await.map_err(|_| unknown())?;
     let is_admin = |one: &&Membership| Some(one.org.id) == token.org_id && one.role == Role::Admin;
     if token.user_id != user.id && !caller.orgs.iter().any(|one| is_admin(&one)) {
         return Err(unknown());
+    }
+    if is_personal(&token) && token.revoked_at.is_none() {
+        let now = cloud.now();
+        let is_good = |one: &&Token| {
+            is_personal(one)
+                && one.revoked_at.is_none()
+                && one.expires_at.is_none_or(|ends| ends > now)
+        };
+        let all = cloud.store.tokens(user.id).await?;
+        if all.iter().filter(is_good).all(|one| one.id == token.id) {
+            return Err(ApiError::invalid(
+                "this is the last token of its user, who could make no other without it: make one first (tokens create personal)",
+            ));
+        }
     }
     cloud.store.revoke_token(parsed, caller.by(&cloud)).await?;
     Ok(Json(json!({ "ok": true })))

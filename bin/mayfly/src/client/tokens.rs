@@ -46,6 +46,26 @@ impl Api {
         Ok(Secret::new(text.unwrap_or_default()))
     }
 
+    /// Another token that opens all that this one does.
+    pub(crate) async fn create_personal_token(
+        &self,
+        name: &str,
+        expiry: &str,
+    ) -> Result<Secret, ApiError> {
+        let body = json!({ "name": name, "expiry": expiry });
+        let made = self.post("/v1/tokens").json(body).send().await?;
+        let text = made.get("token").and_then(Value::as_str);
+        Ok(Secret::new(text.unwrap_or_default()))
+    }
+
+    /// The user's own tokens.
+    pub(crate) async fn personal_tokens(&self) -> Result<Vec<ListedToken>, ApiError> {
+        let path = "/v1/tokens";
+        let answer = self.get(path).send().await?;
+        let tokens = list_in(answer, "tokens", path)?;
+        Ok(tokens.into_iter().map(ListedToken).collect())
+    }
+
     /// The tokens of an organization, or of one of its apps.
     pub(crate) async fn tokens(
         &self,

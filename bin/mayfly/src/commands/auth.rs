@@ -19,7 +19,7 @@ pub(crate) enum AuthCommand {
     /// Let docker, podman and others push to and pull from the cloud's registry
     Docker(docker::Docker),
     /// Forget the token signed in with
-    Logout,
+    Logout(Logout),
     /// Print the token in use
     Token(Token),
     /// Show who is signed in
@@ -35,6 +35,13 @@ pub(crate) struct Login {
     /// The token to sign in with; it is asked for or read from standard input otherwise
     #[arg(long, value_name = "TOKEN", conflicts_with = "access_token")]
     token: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Logout {
+    /// Make the token useless, too, wherever it was copied to
+    #[arg(long)]
+    revoke: bool,
 }
 
 #[derive(Args, Debug)]
@@ -57,7 +64,7 @@ impl AuthCommand {
         match self {
             AuthCommand::Login(command) => command.run(context).await,
             AuthCommand::Docker(command) => command.run(context).await,
-            AuthCommand::Logout => logout(context),
+            AuthCommand::Logout(command) => command.run(context).await,
             AuthCommand::Token(command) => command.run(context),
             AuthCommand::Whoami(command) => command.run(context).await,
         }
@@ -130,7 +137,19 @@ impl Token {
     }
 }
 
-fn logout(context: &Context) -> anyhow::Result<()> {
+impl Logout {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if self.revoke {
+            let api = context.api()?;
+            let token = api.current_token().await?;
+            let id = token.pointer("/token/id").and_then(Value::as_str);
+            api.revoke_token(id.unwrap_or_default()).await?;
+        }
+        forget(context)
+    }
+}
+
+fn forget(context: &Context) -> anyhow::Result<()> {
     let mut file = context.config_file()?;
     if file.get("access_token").is_some() {
         file.remove("access_token");

@@ -74,7 +74,22 @@ fn a_ci_token_deploys_its_app_and_nothing_else() {
     // Nothing of the token is in the log, and who revoked it is.
     let audit = cli.run(["audit", "--json", "-n", "500"]);
     let secret = token.trim_start_matches("FlyV1 ");
-    assert!(!audit.ok().contains(&secret[40..]), "the log has the token");
+    let mistaken = cli.run(["tokens", "revoke", secret]);
+    assert!(mistaken.refused().contains("not the id"), "{mistaken:?}");
+    for said in [
+        audit.ok(),
+        cli.run(["events", "--after", "0", "--json"]).ok(),
+        &dead.stderr,
+        &mistaken.stderr,
+        &mistaken.stdout,
+        &stage.cloud.daemon_log(),
+    ] {
+        assert!(!said.contains(&secret[40..]), "it has the token: {said}");
+        assert!(
+            !said.contains(stage.cloud.token()),
+            "it has the token: {said}"
+        );
+    }
     let newest: Value = serde_json::from_str(audit.ok().lines().next().unwrap()).unwrap();
     assert_eq!(newest["kind"], "token.revoke");
     assert!(newest["actor_name"].as_str().unwrap().starts_with("admin@"));

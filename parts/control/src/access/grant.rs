@@ -1,8 +1,8 @@
 use std::net::IpAddr;
 
 use mayfly_access::{
-    Action, Caveat, Denied, Macaroon, NamedImage, PERMISSION_LOCATION, Request, is_macaroon,
-    permits, permits_source, presented_tokens,
+    Action, Caveat, Denied, Macaroon, NamedImage, PERMISSION_LOCATION, Request, is_in_time,
+    is_macaroon, permits, permits_source, presented_tokens,
 };
 use mayfly_control_store::{App, Caller as Known, Membership, StoreError, Token, User};
 use mayfly_types::{Timestamp, TokenId};
@@ -151,6 +151,9 @@ pub(crate) async fn holder_of(
         let Ok(verified) = macaroon.verify(&key_of(cloud, id), &discharges) else {
             continue;
         };
+        if !is_in_time(&verified.caveats, seconds(cloud.now())) {
+            continue;
+        }
         let known = cloud.store.macaroon_caller(id, cloud.now()).await?;
         let Some(Known { token, user }) = known else {
             continue;

@@ -160,7 +160,7 @@ async fn tokens_are_narrowed_without_asking() {
         &org,
         json!([{"type": "ValidityWindow", "body": {"not_before": 0, "not_after": 1}}]),
     );
-    late.get(&machine).await.refused(404);
+    late.get(&machine).await.refused(401);
     let unknown = {
         let text = org.authorization.strip_prefix("FlyV1 ").unwrap();
         let mut token: Macaroon = text.parse().unwrap();
@@ -278,7 +278,8 @@ async fn tokens_are_listed_and_revoked() {
         .refused(403);
     stage.delete(&format!("/v1/tokens/{id}")).await.expect(200);
     ci.get("/v1/apps/stage").await.refused(401);
-    stage.delete("/v1/tokens/nonsense").await.refused(404);
+    let refused = stage.delete("/v1/tokens/fm2_nonsense").await.refused(404);
+    assert!(!refused.contains("nonsense"), "{refused}");
 
     let short = stage
         .post("/v1/apps/stage/deploy_token", json!({"expiry": "1h"}))
@@ -316,6 +317,64 @@ async fn tokens_are_listed_and_revoked() {
     }
     let events = stage.get("/v1/events?limit=1000").await.expect(200);
     assert!(!events.to_string().contains("fm2_"));
+}
+
+#[tokio::test]
+async fn a_user_has_several_tokens_and_keeps_one() {
+    let stage = Stage::set().await;
+    let last = "this is the last token of its user";
+    let ids = async || -> Vec<String> {
+        let listed = stage.get("/v1/tokens").await.expect(200);
+        assert!(!listed.to_string().contains("fo1_"), "{listed}");
+        let tokens = listed["tokens"].as_array().unwrap().iter();
+        let good = tokens.filter(|token| token["revoked_at"].is_null());
+        good.map(|token| token["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = ids().await;
+    assert_eq!(first.len(), 1);
+    let path = format!("/v1/tokens/{}", first[0]);
+    let refused = stage.delete(&path).await.refused(422);
+    assert!(refused.contains(last), "{refused}");
+
+    let wish = json!({"name": "laptop", "expiry": "1h"});
+    let made = stage.post("/v1/tokens", wish).await.expect(201);
+    let laptop = Holder {
+        stage: &stage,
+        authorization: format!("Bearer {}", made["token"].as_str().unwrap()),
+    };
+    assert!(laptop.authorization.contains(" fo1_"));
+    laptop.get("/v1/apps/stage").await.expect(200);
+    assert_eq!(ids().await.len(), 2);
+    // A narrower token makes and sees none of them.
+    let org = token(
+        &stage,
+        "personal",
+        json!({"profile": "deploy_organization"}),
+    )
+    .await;
+    org.post("/v1/tokens", json!({})).await.refused(403);
+    org.get("/v1/tokens").await.refused(403);
+    let id = made["id"].as_str().unwrap();
+    stage.delete(&format!("/v1/tokens/{id}")).await.expect(200);
+    laptop.get("/v1/apps/stage").await.refused(401);
+    assert_eq!(ids().await, first);
+    // One that has expired is none to be left with.
+    stage
+        .post("/v1/tokens", json!({"expiry": "10s"}))
+        .await
+        .expect(201);
+    stage.clock.advance(std::time::Duration::from_secs(11));
+    stage.delete(&path).await.refused(422);
+    for (wish, text) in [
+        (json!({"expiry": "0s"}), "expiry must be from 1s"),
+        (json!({"name": "a\nb"}), "name: use 1 to 100"),
+    ] {
+        let refused = stage.post("/v1/tokens", wish).await.refused(422);
+        assert!(refused.contains(text), "{refused}");
+    }
+    let unknown = stage.post("/v1/tokens", json!({"app": "stage"})).await;
+    assert!(unknown.refused(400).contains("app"));
 }
 
 #[tokio::test]
@@ -482,6 +541,7 @@ async fn the_audit_names_who_did_what_newest_first() {
     let second = read(&format!("?limit=1&before={before}")).await;
     assert_eq!(second["entries"][0], all["entries"][1]);
     assert_eq!(kinds(&read("?kind=app.create").await), ["app.create"]);
+    assert_eq!(kinds(&read("?kind=app%25").await), [""; 0]);
     assert_eq!(
         kinds(&read("?actor=admin@test.localhost").await),
         kinds(&all)

@@ -6,6 +6,7 @@ use clap::Args;
 use mayfly_access::{caveats_from_json, header_of};
 
 use super::Given;
+use super::create::window;
 use super::limits::Limits;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -13,12 +14,15 @@ use crate::failure::Failure;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  echo '[{\"type\": \"Action\", \"body\": \"r\"}]' | tokens attenuate -t \"$TOKEN\"\n  \
-                  tokens attenuate --file caveats.json\n  tokens attenuate -t \"$TOKEN\" --source 203.0.113.0/24 --region fra"
+                  tokens attenuate --file caveats.json\n  tokens attenuate -t \"$TOKEN\" --expiry 1h\n  tokens attenuate -t \"$TOKEN\" --source 203.0.113.0/24 --region fra"
 )]
 pub(crate) struct Attenuate {
     /// File with the caveats as a JSON list; stdin unless this or one of the following is given
     #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
+    /// Good for so long from now, such as 1h
+    #[arg(short = 'x', long, value_name = "DURATION")]
+    expiry: Option<String>,
     #[command(flatten)]
     limits: Limits,
 }
@@ -31,7 +35,7 @@ impl Attenuate {
             Some(path) => {
                 std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?
             }
-            None if !self.limits.is_empty() => "[]".to_owned(),
+            None if self.expiry.is_some() || !self.limits.is_empty() => "[]".to_owned(),
             None => {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text)?;
@@ -40,7 +44,10 @@ impl Attenuate {
         };
         let written = serde_json::from_str(&text)
             .map_err(|error| Failure::new(format!("the caveats are not JSON: {error}")))?;
-        let caveats = caveats_from_json(&written)?;
+        let mut caveats = caveats_from_json(&written)?;
+        if let Some(expiry) = &self.expiry {
+            caveats.push(window(context, expiry)?);
+        }
         for token in &mut given.permissions {
             for caveat in &caveats {
                 token.add(caveat.clone())?;

@@ -15,9 +15,13 @@ pub(crate) enum CreateCommand {
     Deploy(Deploy),
     /// Make a token that runs commands in the machines of one app
     MachineExec(MachineExec),
+    /// Make a token for programs that call the Machines API, for one app or one organization
+    Machines(Machines),
     /// Make a token that manages one organization and its apps
-    #[command(visible_alias = "machines")]
     Org(Org),
+    /// Make another token of your own that may do all that you may do
+    #[command(alias = "user")]
+    Personal(Personal),
     /// Make a token that only reads one organization
     Readonly(ReadOnly),
     /// Make a token that gets a shell in the machines of one app
@@ -29,7 +33,13 @@ pub(crate) enum CreateCommand {
 #[derive(Args, Debug)]
 struct Wish {
     /// How long it is good, such as 720h
-    #[arg(short = 'x', long, value_name = "DURATION", default_value = "8760h")]
+    #[arg(
+        short = 'x',
+        long,
+        value_name = "DURATION",
+        default_value = "8760h",
+        allow_hyphen_values = true
+    )]
     expiry: String,
     #[command(flatten)]
     limits: Limits,
@@ -77,6 +87,38 @@ pub(crate) struct MachineExec {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Machines {
+    #[command(flatten)]
+    app: AppFlags,
+    /// Slug of the organization, without --app
+    #[arg(short, long, env = "FLY_ORG", hide_env = true, value_name = "SLUG")]
+    org: Option<String>,
+    /// Name to list it by
+    #[arg(short, long, default_value = "machines token")]
+    name: String,
+    #[command(flatten)]
+    wish: Wish,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Personal {
+    /// Name to list it by
+    #[arg(short, long, default_value = "personal token")]
+    name: String,
+    /// How long it is good, such as 720h
+    #[arg(
+        short = 'x',
+        long,
+        value_name = "DURATION",
+        default_value = "8760h",
+        allow_hyphen_values = true
+    )]
+    expiry: String,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Org {
     /// Slug of the organization
     #[arg(short, long, env = "FLY_ORG", hide_env = true, value_name = "SLUG")]
@@ -91,7 +133,10 @@ pub(crate) struct Org {
 #[derive(Args, Debug)]
 pub(crate) struct ReadOnly {
     /// Slug of the organization
-    #[arg(env = "FLY_ORG", hide_env = true)]
+    #[arg(value_name = "ORG")]
+    slug: Option<String>,
+    /// Slug of the organization
+    #[arg(short, long, env = "FLY_ORG", hide_env = true, value_name = "SLUG")]
     org: Option<String>,
     /// Name to list it by
     #[arg(short, long, default_value = "read-only org token")]
@@ -131,7 +176,9 @@ impl CreateCommand {
         match self {
             CreateCommand::Deploy(command) => command.run(context).await,
             CreateCommand::MachineExec(command) => command.run(context).await,
+            CreateCommand::Machines(command) => command.run(context).await,
             CreateCommand::Org(command) => command.run(context).await,
+            CreateCommand::Personal(command) => command.run(context).await,
             CreateCommand::Readonly(command) => command.run(context).await,
             CreateCommand::Ssh(command) => command.run(context).await,
             CreateCommand::Wireguard(command) => command.run(context).await,
@@ -186,6 +233,28 @@ impl MachineExec {
     }
 }
 
+impl Machines {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let (name, wish) = (&self.name, &self.wish);
+        let made = match self.app.app {
+            Some(_) => of_app(context, &self.app, name, wish).await?,
+            None => of_org(context, self.org, name, wish, "deploy_organization").await?,
+        };
+        print(context, wish, &[made])
+    }
+}
+
+impl Personal {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let api = context.api()?;
+        let made = api.create_personal_token(&self.name, &self.expiry).await?;
+        match self.json.json {
+            true => Ok(context.out.json(&json!({ "token": made.reveal() }))?),
+            false => Ok(context.out.line(made.reveal())?),
+        }
+    }
+}
+
 impl Org {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let made = of_org(
@@ -203,7 +272,8 @@ impl Org {
 impl ReadOnly {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         if !self.from_existing {
-            let made = of_org(context, self.org, &self.name, &self.wish, "readonly").await?;
+            let org = self.slug.or(self.org);
+            let made = of_org(context, org, &self.name, &self.wish, "readonly").await?;
             return print(context, &self.wish, &[made]);
         }
         let mut given = super::Given::read(context)?;
@@ -244,7 +314,7 @@ impl Wireguard {
     }
 }
 
-fn window(context: &Context, expiry: &str) -> anyhow::Result<Caveat> {
+pub(super) fn window(context: &Context, expiry: &str) -> anyhow::Result<Caveat> {
     let lives: mayfly_wire::GoDuration = expiry
         .parse()
         .map_err(|error| Failure::new(format!("--expiry: {error}")))?;

@@ -9,6 +9,8 @@ use crate::output::Table;
 enum Scope {
     App,
     Org,
+    /// Your own
+    User,
 }
 
 #[derive(Args, Debug)]
@@ -33,7 +35,10 @@ impl List {
             Some(scope) => scope == Scope::Org && !named,
             None => self.org.is_some() && !named,
         };
-        let (tokens, title) = if by_org {
+        let (tokens, title) = if self.scope == Some(Scope::User) {
+            let title = "Your own tokens:".to_owned();
+            (api.personal_tokens().await?, title)
+        } else if by_org {
             let org = chosen_org(context, &api, self.org, "--org").await?;
             let title = format!("Tokens for organization \"{org}\":");
             (api.tokens(&org, None).await?, title)

@@ -1,4 +1,5 @@
 use clap::Args;
+use mayfly_types::TokenId;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -20,9 +21,14 @@ impl Revoke {
                     context.out.line(&format!("Revoked {id}"))?;
                     revoked += 1;
                 }
-                Err(error) => context
-                    .out
-                    .note(&format!("failed to revoke token {id}: {error}")),
+                Err(error) => {
+                    // Whatever else was given may be a token's text.
+                    let which = id.parse::<TokenId>().map(|id| format!(" {id}"));
+                    let which = which.unwrap_or_default();
+                    context
+                        .out
+                        .note(&format!("failed to revoke token{which}: {error}"));
+                }
             }
         }
         context.out.line(&format!("{revoked} tokens revoked"))?;
