@@ -49,7 +49,7 @@ pub(crate) use ips::{AllocateIp, Ip};
 pub(crate) use log_page::{LogFilter, LogLine};
 pub(crate) use machine::Machine;
 pub(crate) use machines::{Launch, Stop};
-pub(crate) use members::AuditFilter;
+pub(crate) use members::{AuditFilter, Invitation};
 pub(crate) use network_policies::NetworkPolicy;
 pub(crate) use orgs::{Org, ReplayGrants};
 pub(crate) use private::PrivateNetwork;

@@ -4,7 +4,7 @@ mod replays;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use crate::client::Org;
+use crate::client::{Api, Invitation, Org};
 use crate::context::{Context, JsonFlag};
 use crate::output::{Table, fields};
 
@@ -13,7 +13,7 @@ pub(crate) enum OrgsCommand {
     /// List the organizations you belong to
     #[command(alias = "ls")]
     List(List),
-    /// Show an organization and its members
+    /// Show an organization, its members and who is invited
     Show(Show),
     /// Create an organization
     Create(Create),
@@ -98,11 +98,31 @@ impl List {
 
 impl Show {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let org = context.api()?.org(&self.slug).await?;
+        let api = context.api()?;
+        let org = api.org(&self.slug).await?;
+        let invitations = invitations(&api, &org).await?;
         if self.json.json {
-            return Ok(context.out.json(org.document())?);
+            let mut document = org.document().clone();
+            let listed = invitations.iter().map(|one| one.document().clone());
+            document["invitations"] = Value::from_iter(listed);
+            return Ok(context.out.json(&document)?);
         }
-        show(context, &org)
+        show(context, &org)?;
+        match invitations.is_empty() {
+            true => Ok(()),
+            false => members::print_invitations(context, "Pending Invitations", &invitations),
+        }
+    }
+}
+
+/// Who may become a member, for those who may know.
+async fn invitations(api: &Api, org: &Org) -> anyhow::Result<Vec<Invitation>> {
+    if org.role() != "admin" || org.kind() == "PERSONAL" {
+        return Ok(Vec::new());
+    }
+    match api.invitations(org.slug()).await {
+        Err(error) if error.status() == Some(403) => Ok(Vec::new()),
+        invitations => Ok(invitations?),
     }
 }
 

@@ -310,6 +310,11 @@ fn an_invited_member_works_until_removed() {
         .run(["orgs", "invite", "team", "bob@example.org", "--json"])
         .json();
     let code = invited["code"].as_str().unwrap();
+    let shown = cli.run(["orgs", "show", "team"]);
+    assert!(
+        shown.ok().contains("Pending") && shown.stdout.contains("bob@example.org"),
+        "{shown:?}"
+    );
     // Without a terminal nothing is asked.
     let nameless = bob.run(["orgs", "accept", code]);
     assert!(nameless.refused().contains("--name"), "{nameless:?}");
@@ -318,6 +323,8 @@ fn an_invited_member_works_until_removed() {
         accepted.ok(),
         "successfully logged in as bob@example.org\nYou are a member of organization team\n"
     );
+    let shown = cli.run(["orgs", "show", "team"]);
+    assert!(!shown.ok().contains("Pending"), "{shown:?}");
     assert_eq!(bob.run(["auth", "whoami"]).ok(), "bob@example.org\n");
     bob.run(["apps", "create", "bobs", "--org", "team"]).ok();
     bob.run(["orgs", "invite", "team", "eve@example.org"])

@@ -1,7 +1,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::client::Api;
+use crate::client::{Api, Invitation};
 use crate::context::{Context, JsonFlag};
 use crate::output::Table;
 use crate::program;
@@ -110,12 +110,21 @@ impl Invitations {
             let documents = invitations.iter().map(|one| one.document().clone());
             return Ok(context.out.json(&Value::from_iter(documents))?);
         }
-        let mut table = Table::new(&["Email", "Role", "Expires At"]);
-        for one in &invitations {
-            table.row([one.email(), one.role(), one.expires_at()]);
-        }
-        Ok(table.print(&context.out)?)
+        print_invitations(context, "", &invitations)
     }
+}
+
+/// A table of them, with a title unless that is empty.
+pub(super) fn print_invitations(
+    context: &Context,
+    title: &str,
+    invitations: &[Invitation],
+) -> anyhow::Result<()> {
+    let mut table = Table::new(&["Email", "Role", "Expires At"]).title(title);
+    for one in invitations {
+        table.row([one.email(), one.role(), one.expires_at()]);
+    }
+    Ok(table.print(&context.out)?)
 }
 
 impl Accept {
