@@ -293,26 +293,26 @@ impl Fleet {
             return;
         };
         let places = Arc::new(Semaphore::new(REGISTRY_CONNECTIONS_MAX));
-        let passage = Passage {
+        let of_clients = Passage {
             listener: clients,
             control: control.clone(),
             call: |LedFor(client)| Call::Registry { client },
             connections_max: REGISTRY_CONNECTIONS_MAX,
             places: places.clone(),
         };
-        tasks
-            .spawn("fleet.registry", |stop| passage.run(stop))
-            .await;
-        let passage = Passage {
+        let of_hosts = Passage {
             listener: hosts,
             control: control.clone(),
-            // Whoever finds the port: all of this server have one address.
+            // Every program of this server finds the port: where they come from says nothing.
             call: |_| Call::Registry { client: None },
             connections_max: REGISTRY_CONNECTIONS_MAX,
             places,
         };
         tasks
-            .spawn("fleet.registry", |stop| passage.run(stop))
+            .spawn("fleet.registry.clients", |stop| of_clients.run(stop))
+            .await;
+        tasks
+            .spawn("fleet.registry.hosts", |stop| of_hosts.run(stop))
             .await;
     }
 
