@@ -116,14 +116,52 @@ const FRAMEWORKS: [QuickStart; 6] = [
     },
 ];
 
-/// One more, whose build takes long: run with `MAYFLY_ALL_QUICK_STARTS=1`.
-const REMIX: QuickStart = QuickStart {
-    name: "remix",
-    kind: "Remix",
-    greets: "<p>hello from Remix, the first time</p>",
-    dockerfile: &["RUN npm prune --omit=dev"],
-    serves: None,
-};
+/// More, whose builds take long, some on images that are large: run with `MAYFLY_ALL_QUICK_STARTS=1`.
+const LONG: [QuickStart; 6] = [
+    QuickStart {
+        name: "remix",
+        kind: "Remix",
+        greets: "<p>hello from Remix, the first time</p>",
+        dockerfile: &["RUN npm prune --omit=dev"],
+        serves: None,
+    },
+    QuickStart {
+        name: "sinatra",
+        kind: "Ruby",
+        greets: "hello from Sinatra, the first time",
+        dockerfile: &["RUN bundle install"],
+        serves: None,
+    },
+    QuickStart {
+        name: "rails",
+        kind: "Rails",
+        // A visit is a row of a table on the volume: the database was prepared.
+        greets: "hello from Rails, the first time; visit ",
+        dockerfile: &["ENTRYPOINT [\"/rails/bin/docker-entrypoint\"]"],
+        serves: Some(("/up", "background-color: green")),
+    },
+    QuickStart {
+        name: "laravel",
+        kind: "Laravel",
+        greets: "hello from Laravel, the first time; visit ",
+        dockerfile: &["FROM serversideup/php:${PHP_VERSION}-fpm-nginx"],
+        serves: None,
+    },
+    QuickStart {
+        name: "poetry",
+        kind: "Python",
+        greets: "hello from Poetry, the first time",
+        dockerfile: &["RUN poetry install --only main --no-root"],
+        serves: None,
+    },
+    QuickStart {
+        name: "elixir",
+        kind: "Elixir",
+        greets: "hello from Elixir, the first time",
+        dockerfile: &["RUN mix release"],
+        serves: None,
+    },
+];
 
 /// A quick start in a user's home.
 struct Replay<'a> {
@@ -275,14 +313,17 @@ fn known_quick_starts_are_replayed_from_launch_to_destroy() {
     let stage = Stage::set();
     stage.import_builder();
     stage.import_all(&tool("quickstarts.tar"));
+    if all {
+        stage.import_all(&tool("quickstarts-rare.tar"));
+    }
     // Signed in before the first of them runs: they share a home.
     let replays = QUICK_STARTS
         .each_ref()
         .map(|start| Replay::new(&stage, start));
-    let slow = all.then_some(&REMIX);
+    let long = LONG.iter().filter(|_| all);
     let frameworks: Vec<_> = FRAMEWORKS
         .iter()
-        .chain(slow)
+        .chain(long)
         .map(|start| Replay::new(&stage, start))
         .collect();
     thread::scope(|scope| {

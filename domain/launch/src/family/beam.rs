@@ -35,9 +35,8 @@ fn elixir_version(mix: &str) -> String {
     }
 }
 
-/// An Elixir release.
-fn dockerfile(tree: &SourceTree, app: &str, port: u16, command: &str) -> String {
-    let mix = tree.text("mix.exs");
+/// Lines that bring the dependencies, and the sources with them where some are part of the project.
+fn dependencies(tree: &SourceTree, mix: &str) -> String {
     let copy = |directory: &str| {
         if tree.has_dir(directory) {
             format!("COPY {directory} {directory}\n")
@@ -45,23 +44,43 @@ fn dockerfile(tree: &SourceTree, app: &str, port: u16, command: &str) -> String 
             String::new()
         }
     };
-    let assets = if mix.contains("assets.deploy") {
-        "RUN mix assets.deploy\n"
+    // An app without dependencies needs none of the tools that fetch and build them.
+    let tools = if mix.contains("{:") || mix.contains("apps_path:") {
+        "RUN mix local.hex --force --if-missing && mix local.rebar --force --if-missing\n"
     } else {
         ""
     };
+    // The apps of an umbrella, and dependencies by their path, are read when dependencies are.
+    if mix.contains("apps_path:") || mix.contains(", path: ") {
+        return format!("{tools}COPY . .\nRUN mix deps.get --only prod && mix deps.compile\n");
+    }
     let lock = if tree.has("mix.lock") {
         "mix.exs mix.lock"
     } else {
         "mix.exs"
     };
     format!(
+        "{tools}COPY {lock} ./\n{}RUN mix deps.get --only prod && mix deps.compile\n{}{}{}",
+        copy("config"),
+        copy("priv"),
+        copy("lib"),
+        copy("assets"),
+    )
+}
+
+/// An Elixir release.
+fn dockerfile(tree: &SourceTree, app: &str, port: u16, command: &str) -> String {
+    let mix = tree.text("mix.exs");
+    let assets = if mix.contains("assets.deploy") {
+        "RUN mix assets.deploy\n"
+    } else {
+        ""
+    };
+    format!(
         "ARG ELIXIR_VERSION={version}\n\
          FROM elixir:${{ELIXIR_VERSION}}-slim AS build\n\
          RUN apt-get update -qq && \\\n    apt-get install --no-install-recommends -y build-essential git && \\\n    rm -rf /var/lib/apt/lists/*\n\
-         WORKDIR /app\nENV MIX_ENV=prod\nRUN mix local.hex --force && mix local.rebar --force\n\
-         COPY {lock} ./\n{config}RUN mix deps.get --only prod && mix deps.compile\n\
-         {privates}{lib}{asset_sources}RUN mix compile\n{assets}{rel}RUN mix release\n\n\
+         WORKDIR /app\nENV MIX_ENV=prod\n{dependencies}RUN mix compile\n{assets}{rel}RUN mix release\n\n\
          # Of the same distribution: the release brings programs that were linked there.\n\
          FROM elixir:${{ELIXIR_VERSION}}-slim\n\
          RUN apt-get update -qq && \\\n    apt-get install --no-install-recommends -y libstdc++6 openssl libncurses6 locales ca-certificates && \\\n    \
@@ -70,10 +89,7 @@ fn dockerfile(tree: &SourceTree, app: &str, port: u16, command: &str) -> String 
          COPY --from=build --chown=nobody:root /app/_build/prod/rel/{app} ./\n\
          USER nobody\nEXPOSE {port}\nCMD {command}\n",
         version = elixir_version(mix),
-        config = copy("config"),
-        privates = copy("priv"),
-        lib = copy("lib"),
-        asset_sources = copy("assets"),
+        dependencies = dependencies(tree, mix),
         rel = "COPY rel rel\n",
     )
 }

@@ -28,6 +28,20 @@ fn wish(requirement: &str) -> Option<String> {
     Some(asked)
 }
 
+/// Whether a dependency is given by its place: `{ path = "../lib" }`.
+fn has_path(text: &str) -> bool {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .any(|line| {
+            line.split(['{', ',']).skip(1).any(|part| {
+                part.trim_start()
+                    .strip_prefix("path")
+                    .is_some_and(|rest| rest.trim_start().starts_with('='))
+            })
+        })
+}
+
 /// How a Python project names what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Installer {
@@ -100,41 +114,66 @@ impl<'a> Python<'a> {
 
     /// Lines that install the dependencies into the environment in /venv.
     fn install(&self) -> String {
-        let lines = match self.installer {
-            Installer::Uv => {
-                "RUN /usr/local/bin/pip install uv\nCOPY pyproject.toml uv.lock ./\n\
-                 RUN UV_PROJECT_ENVIRONMENT=/venv uv sync --frozen --no-dev --no-install-project"
-            }
-            Installer::Poetry if self.tree.has("poetry.lock") => {
-                "RUN /usr/local/bin/pip install poetry\nCOPY pyproject.toml poetry.lock ./\nRUN poetry install --only main --no-root"
-            }
-            Installer::Poetry => {
-                "RUN /usr/local/bin/pip install poetry\nCOPY pyproject.toml ./\nRUN poetry install --only main --no-root"
-            }
-            Installer::Pipenv if self.tree.has("Pipfile.lock") => {
-                "RUN /usr/local/bin/pip install pipenv\nCOPY Pipfile Pipfile.lock ./\n\
-                 RUN pipenv requirements > requirements.txt && pip install -r requirements.txt"
-            }
-            Installer::Pipenv => {
-                "RUN /usr/local/bin/pip install pipenv\nCOPY Pipfile ./\n\
-                 RUN pipenv lock && pipenv requirements > requirements.txt && pip install -r requirements.txt"
-            }
-            Installer::Requirements if self.has_local_parts() => {
-                "COPY . .\nRUN pip install -r requirements.txt"
-            }
+        let (tool, files, install) = match self.installer {
+            Installer::Uv => (
+                "uv",
+                "pyproject.toml uv.lock",
+                "UV_PROJECT_ENVIRONMENT=/venv uv sync --frozen --no-dev --no-install-project",
+            ),
+            Installer::Poetry if self.tree.has("poetry.lock") => (
+                "poetry",
+                "pyproject.toml poetry.lock",
+                "poetry install --only main --no-root",
+            ),
+            Installer::Poetry => (
+                "poetry",
+                "pyproject.toml",
+                "poetry install --only main --no-root",
+            ),
+            Installer::Pipenv if self.tree.has("Pipfile.lock") => (
+                "pipenv",
+                "Pipfile Pipfile.lock",
+                "pipenv requirements > requirements.txt && pip install -r requirements.txt",
+            ),
+            Installer::Pipenv => (
+                "pipenv",
+                "Pipfile",
+                "pipenv lock && pipenv requirements > requirements.txt && pip install -r requirements.txt",
+            ),
             Installer::Requirements if self.tree.has("requirements.txt") => {
-                "COPY requirements.txt ./\nRUN pip install -r requirements.txt"
+                ("", "requirements.txt", "pip install -r requirements.txt")
             }
-            Installer::Requirements => {
-                "COPY requirements.in ./\nRUN pip install -r requirements.in"
-            }
-            Installer::Project => "COPY . .\nRUN pip install .",
+            Installer::Requirements => ("", "requirements.in", "pip install -r requirements.in"),
+            Installer::Project => ("", ".", "pip install ."),
         };
-        lines.to_owned()
+        let tool = match tool {
+            "" => String::new(),
+            tool => format!("RUN /usr/local/bin/pip install {tool}\n"),
+        };
+        let copy = match files {
+            _ if self.has_local_parts() => "COPY . .".to_owned(),
+            files => format!("COPY {files} ./"),
+        };
+        format!("{tool}{copy}\nRUN {install}")
     }
 
-    /// Whether `requirements.txt` refers to other files of the project: more lists, wheels, packages.
+    /// Whether some of what is installed is part of the project: more lists, wheels, packages, members of a workspace.
     fn has_local_parts(&self) -> bool {
+        match self.installer {
+            Installer::Requirements => self.lists_local_parts(),
+            Installer::Project => true,
+            Installer::Pipenv => has_path(self.tree.text("Pipfile")),
+            Installer::Uv | Installer::Poetry => {
+                let pyproject = self.tree.text("pyproject.toml");
+                has_path(pyproject)
+                    || pyproject.contains("[tool.uv.workspace]")
+                    || pyproject.contains("@ file:")
+            }
+        }
+    }
+
+    /// Whether `requirements.txt` refers to other files of the project.
+    fn lists_local_parts(&self) -> bool {
         const MARKS: [&str; 8] = [
             "-r",
             "-c",

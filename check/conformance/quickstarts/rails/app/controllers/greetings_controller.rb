@@ -1,0 +1,6 @@
+class GreetingsController < ActionController::API
+  def show
+    Visit.create!
+    render plain: "hello from Rails, the first time; visit #{Visit.count}\n"
+  end
+end

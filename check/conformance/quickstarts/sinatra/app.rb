@@ -1,0 +1,5 @@
+require "sinatra"
+
+get "/" do
+  "hello from Sinatra, the first time\n"
+end
