@@ -16,6 +16,9 @@ use crate::failure::Failure;
 /// The name of this cloud's registry that its machines know it by, wherever the API is.
 const REGISTRY: &str = "registry.fly.io";
 
+/// The variable by which docker is told what to build with.
+const BUILDKIT: &str = "DOCKER_BUILDKIT";
+
 /// A program that builds Dockerfiles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Engine {
@@ -57,8 +60,24 @@ impl Engine {
             .into())
     }
 
+    /// Whether it has BuildKit and uses it only when told: secrets and ignore files of a Dockerfile need it.
+    fn wants_buildkit(&self) -> bool {
+        if self.kind != Kind::Docker || std::env::var_os(BUILDKIT).is_some() {
+            return false;
+        }
+        let output = Command::new(&self.program)
+            .args(["version", "--format", "{{.Client.Version}}"])
+            .stdin(Stdio::null())
+            .output();
+        output.is_ok_and(|output| is_before_buildkit(&String::from_utf8_lossy(&output.stdout)))
+    }
+
     fn run(&self, arguments: &[OsString], attempt: &str) -> anyhow::Result<()> {
-        let status = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if self.wants_buildkit() {
+            command.env(BUILDKIT, "1");
+        }
+        let status = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(std::io::stderr())
@@ -70,6 +89,12 @@ impl Engine {
             None => Err(Failure::new(format!("{attempt} was ended")).into()),
         }
     }
+}
+
+/// From version 23 on docker builds with BuildKit by itself, by a plugin that not every distribution brings.
+fn is_before_buildkit(version: &str) -> bool {
+    let major = version.trim().split('.').next().map(str::parse::<u32>);
+    matches!(major, Some(Ok(18..23)))
 }
 
 /// Why an engine answers no questions, if it does not; the last line of what it complains of says it.
@@ -255,5 +280,13 @@ mod tests {
         assert_eq!(digest_in(&docker), Some(digest.clone()));
         assert_eq!(digest_in(&format!("{digest}\n")), Some(digest));
         assert_eq!(digest_in("sha256:ab"), None);
+    }
+
+    #[test]
+    fn only_old_dockers_are_told_to_use_buildkit() {
+        assert!(is_before_buildkit("20.10.24+dfsg1\n"));
+        for other in ["", "17.05.0-ce", "23.0.1", "26.1.5+dfsg1"] {
+            assert!(!is_before_buildkit(other), "{other}");
+        }
     }
 }
