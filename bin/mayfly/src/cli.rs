@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    apps, audit, auth, autoscale, certs, checks, cloud, cloud_status, completion, config, console,
-    curl, deploy, dig, docs, doctor, events, hosts, image, info, ips, launch, logs, machine, man,
-    network_policies, orgs, ping, platform, proxy, releases, scale, secrets, ssh, status, tokens,
-    trust, version, volumes, wireguard,
+    apps, audit, auth, autoscale, certs, checks, ci, cloud, cloud_status, completion, config,
+    console, curl, deploy, dig, docs, doctor, events, hosts, image, info, ips, launch, logs,
+    machine, man, network_policies, orgs, ping, platform, proxy, releases, scale, secrets, ssh,
+    status, tokens, trust, version, volumes, wireguard,
 };
 use crate::context::Context;
 use crate::program;
@@ -58,6 +58,9 @@ enum Command {
     /// Manage health checks
     #[command(subcommand)]
     Checks(checks::ChecksCommand),
+    /// Set up continuous integration: deployments and previews
+    #[command(subcommand)]
+    Ci(ci::CiCommand),
     /// Manage hostnames of an app and their certificates
     #[command(subcommand, alias = "cert", alias = "certificates")]
     Certs(certs::CertsCommand),
@@ -170,6 +173,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Command::Autoscale(command) => command.run(&context).await?,
         Command::Auth(command) => command.run(&context).await?,
         Command::Checks(command) => command.run(&context).await?,
+        Command::Ci(command) => command.run(&context)?,
         Command::Certs(command) => command.run(&context).await?,
         Command::Completion(command) => command.run(&context)?,
         Command::Config(command) => command.run(&context).await?,

@@ -6,6 +6,7 @@ pub(crate) mod auth;
 pub(crate) mod autoscale;
 pub(crate) mod certs;
 pub(crate) mod checks;
+pub(crate) mod ci;
 pub(crate) mod cloud;
 pub(crate) mod cloud_status;
 pub(crate) mod completion;

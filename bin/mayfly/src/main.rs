@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod context;
 mod failure;
+mod generated_files;
 mod machine_config;
 mod output;
 mod private_file;

@@ -1,7 +1,6 @@
 //! `launch`: from sources or an image to an app with its configuration.
 
 mod existing;
-mod files;
 mod flags;
 mod generated_secret;
 mod next;
@@ -12,17 +11,20 @@ mod project;
 mod region;
 mod review;
 
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use mayfly_appconfig::{AppConfig, Format, edit, read};
+use mayfly_launch::pipeline::{CiSystem, Previews};
 
 use crate::client::{Api, App, CreateApp};
 use crate::commands::config::print_problems;
-use crate::commands::deploy;
+use crate::commands::{ci, deploy};
 use crate::context::{Context, LocalConfig};
 use crate::failure::Failure;
+use crate::generated_files::{Existing, GeneratedFiles};
 use crate::sources;
-use files::Files;
 use plan::Plan;
 
 pub(crate) use flags::Launch;
@@ -53,11 +55,11 @@ impl Launch {
             .filter(|local| local.format == format)
             .map_or_else(|| directory.join(format.file()), |local| local.path.clone());
         let text = text(&plan, format, existing.as_ref());
-        let mut files = Files::new(context, &self);
+        let files = GeneratedFiles::new(context, self.existing());
         for file in &plan.project.files {
             files.write(&directory.join(&file.path), &file.content, file.executable)?;
         }
-        files.workflows(context, &directory, &plan)?;
+        self.workflows(context, &files, &directory, &plan)?;
         // The configuration was agreed to above; it is written last, so that its presence says that all is there.
         files.replace(&config_path, &text)?;
         let secrets = generated_secret::stage(context, &api, &directory, &plan).await?;
@@ -85,6 +87,45 @@ impl Launch {
                 deploy::deploy_launched(context, app, config_path, image, self.ha).await
             }
         }
+    }
+
+    /// What becomes of files that are there.
+    fn existing(&self) -> Existing {
+        match (self.now, self.yes) {
+            (true, _) => Existing::Stays,
+            (_, true) => Existing::IsReplaced,
+            _ => Existing::IsAskedAbout,
+        }
+    }
+
+    /// Workflows, for sources that are on GitHub.
+    fn workflows(
+        &self,
+        context: &Context,
+        files: &GeneratedFiles<'_>,
+        directory: &Path,
+        plan: &Plan,
+    ) -> anyhow::Result<()> {
+        let on_github = fs::read_to_string(directory.join(".git/config"))
+            .is_ok_and(|config| config.contains("github"));
+        let deploys = on_github && !self.no_github_workflow;
+        let app = plan.name.as_deref().unwrap_or("app");
+        let previews = self.preview_workflow.then(|| Previews {
+            app: app.to_owned(),
+            org: plan.org.clone(),
+        });
+        if !deploys && previews.is_none() {
+            return Ok(());
+        }
+        ci::write(
+            context,
+            files,
+            CiSystem::GitHub,
+            directory,
+            deploys,
+            previews,
+            app,
+        )
     }
 
     /// `--json` and `--yaml` say in which language; otherwise the one that is there.
@@ -165,7 +206,7 @@ fn lint(
     file: &str,
     text: &str,
     format: Format,
-    directory: &std::path::Path,
+    directory: &Path,
 ) -> anyhow::Result<()> {
     let reading = read(text, format);
     let facts = sources::facts(directory, &reading.config);

@@ -1,6 +1,7 @@
 //! From sources to a running app by what `launch` wrote and said.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use mayfly_conformance::{Stage, tool};
@@ -49,6 +50,52 @@ fn the_workflows_of_a_launch_are_what_github_runs() {
     fs::write(&deploy, text.replace("program:", "programme:")).unwrap();
     let (fine, said) = lint();
     assert!(!fine && said.contains("programme"), "{said}");
+}
+
+/// The systems' own schemas; of GitHub's workflows actionlint knows more.
+const SCHEMAS: [(&str, &str, &str); 4] = [
+    ("gitlab", ".gitlab-ci.yml", "vendor.gitlab-ci"),
+    ("circleci", ".circleci/config.yml", "vendor.circle-ci"),
+    (
+        "bitbucket",
+        "bitbucket-pipelines.yml",
+        "vendor.bitbucket-pipelines",
+    ),
+    ("buildkite", ".buildkite/pipeline.yml", "vendor.buildkite"),
+];
+
+fn schema_check(schema: &str, file: &Path) -> (bool, String) {
+    let check = Command::new(tool("schema-checker").join("bin/check-jsonschema"))
+        .args(["--builtin-schema", schema])
+        .arg(file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    (check.status.success(), said)
+}
+
+#[test]
+fn files_for_other_systems_are_by_their_schemas() {
+    let stage = Stage::set();
+    let cli = stage.cloud.cli();
+    let sources = cli.home().join("shop");
+    fs::create_dir(&sources).unwrap();
+    let path = sources.to_str().expect("a plain path");
+    for (system, file, schema) in SCHEMAS {
+        let line = "ci init SYSTEM --app stage --path HERE --preview-org previews";
+        let words = line.split(' ');
+        let init = cli.run(words.map(|word| word.replace("HERE", path).replace("SYSTEM", system)));
+        assert!(init.ok().contains("Wrote"), "{init:?}");
+        assert!(init.stderr.contains("FLY_PREVIEW_TOKEN"), "{init:?}");
+        let file = sources.join(file);
+        let (fine, said) = schema_check(schema, &file);
+        assert!(fine, "{system}: {said}");
+        // The check is none if it takes everything.
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}\njobs: 1\nsteps: 1\npipelines: 1\n")).unwrap();
+        let (fine, said) = schema_check(schema, &file);
+        assert!(!fine, "{system}: {said}");
+    }
 }
 
 #[test]

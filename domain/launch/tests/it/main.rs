@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod families;
+mod pipelines;
 mod trees;
-mod workflows;
 
 use std::path::Path;
 
