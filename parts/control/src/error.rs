@@ -185,6 +185,7 @@ impl From<StoreError> for ApiError {
             | StoreError::NotEmpty { .. }
             | StoreError::Full { .. }
             | StoreError::KeyReused(_) => Self::invalid(error.to_string()),
+            StoreError::OverBudget { .. } => Self::invalid(error.to_string()).coded("budget"),
             StoreError::Personal(_) => Self::invalid(error.to_string()),
             StoreError::HostNotEmpty { .. } | StoreError::OrgNotEmpty { .. } => {
                 Self::conflict(error.to_string())

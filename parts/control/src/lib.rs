@@ -13,6 +13,7 @@ mod app_expiry;
 mod apps;
 mod autoscale;
 mod bootstrap;
+mod budgets;
 mod builds;
 mod certificates;
 mod changes;

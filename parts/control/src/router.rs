@@ -17,8 +17,8 @@ use crate::machines::{
     wait,
 };
 use crate::{
-    addresses, app_expiry, apps, autoscale, builds, certificates, event_log, fleet, images,
-    invitations, logs, members, network_policies, oidc, orgs, platform, private, registry,
+    addresses, app_expiry, apps, autoscale, budgets, builds, certificates, event_log, fleet,
+    images, invitations, logs, members, network_policies, oidc, orgs, platform, private, registry,
     releases, replay_sources, secrets, ssh, status, tokens, volumes, wireguard,
 };
 
@@ -95,6 +95,10 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
         )
         .route("/v1/orgs", get(orgs::list).post(orgs::create))
         .route("/v1/orgs/{slug}", get(orgs::show).delete(orgs::delete))
+        .route(
+            "/v1/orgs/{slug}/budget",
+            get(budgets::show).put(budgets::set),
+        )
         .route(
             "/v1/orgs/{slug}/members/{email}",
             put(members::set_role).delete(members::remove),

@@ -10,7 +10,7 @@ use crate::organization::words;
 use crate::store::next_number;
 use crate::{
     By, ControlStore, IdempotencyKey, StoreError, address, app_expiry, app_secret, autoscale,
-    hostname, idempotency, network, network_policy, organization, release, token, volume,
+    budget, hostname, idempotency, network, network_policy, organization, release, token, volume,
 };
 
 /// A named set of machines.
@@ -68,6 +68,9 @@ words!(
     }
 );
 
+/// The role of an organization's builder, which is ours and not its users'.
+pub const BUILDER: &str = "builder";
+
 const INSERT: &str = "
     INSERT INTO app (id, numeric_id, name, org_id, network_id, status, role, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -95,7 +98,7 @@ impl ControlStore {
     /// Makes an app.
     ///
     /// # Errors
-    /// `Taken` if a living app has the name, in whatever organization; `NotFound` for the organization.
+    /// `Taken` if a living app has the name, in whatever organization; `NotFound` for the organization; `OverBudget`.
     pub async fn create_app(&self, new: NewApp, by: By) -> Result<App, StoreError> {
         self.create_app_once(new, None, by).await
     }
@@ -121,6 +124,8 @@ impl ControlStore {
                 }
             }
             let org = organization::by_id(tx, new.org_id)?;
+            let budget = budget::for_app(tx, org.id, &new.role)?;
+            let expires_at = new.expires_at.or_else(|| Some(by.at + budget.ttl?));
             let network_name = new.network.as_deref().unwrap_or(network::DEFAULT);
             let network = network::ensure(tx, org.id, network_name, &by)?;
             let numeric_id = next_number(tx, "app")?;
@@ -137,7 +142,7 @@ impl ControlStore {
             if tx.execute(INSERT, values)? == 0 {
                 return Err(StoreError::taken("app", new.name));
             }
-            app_expiry::set(tx, new.id, new.expires_at)?;
+            app_expiry::set(tx, new.id, expires_at)?;
             let mut after = json!({
                 "id": new.id,
                 "name": new.name,
@@ -145,7 +150,7 @@ impl ControlStore {
                 "role": new.role,
                 "status": AppStatus::Pending.as_str(),
             });
-            if let Some(at) = new.expires_at {
+            if let Some(at) = expires_at {
                 after["expires_at"] = json!(at);
             }
             let subject = Subject::app(org.id, new.id, &new.name);

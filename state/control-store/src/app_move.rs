@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::event::{Subject, append};
 use crate::{
-    App, By, ControlStore, StoreError, address, app, network, organization, release, token,
+    App, By, ControlStore, StoreError, address, app, budget, network, organization, release, token,
 };
 
 const MOVE_APP: &str = "UPDATE app SET org_id = $2, network_id = $3 WHERE id = $1";
@@ -22,10 +22,11 @@ impl ControlStore {
     /// The app as it will be in another organization, in the network its apps share.
     ///
     /// # Errors
-    /// `NotFound` for the organization.
+    /// `NotFound` for the organization; `OverBudget` of it.
     pub async fn app_in(&self, app: App, org: OrgId, by: By) -> Result<App, StoreError> {
         self.write(move |tx| {
             let org = organization::by_id(tx, org)?;
+            budget::for_app(tx, org.id, &app.role)?;
             let network = network::ensure(tx, org.id, network::DEFAULT, &by)?;
             Ok(App {
                 org_id: org.id,

@@ -6,6 +6,15 @@ use mayfly_types::{ErrorKind, HostId, InstanceId, MachineId, Region, Timestamp, 
 pub enum StoreError {
     #[error("there are {most} {what} already, and no more are possible")]
     Full { what: &'static str, most: i64 },
+    /// More than the organization's admins said it may have.
+    #[error(
+        "organization `{org}` has its whole budget of {most} {what} already; one of its admins can raise it"
+    )]
+    OverBudget {
+        org: String,
+        what: &'static str,
+        most: i64,
+    },
     #[error("{what} `{name}` does not exist")]
     NotFound { what: &'static str, name: String },
     #[error("{what} `{name}` has already been taken")]
@@ -85,7 +94,7 @@ impl StoreError {
             | StoreError::Personal(_)
             | StoreError::VolumeElsewhere { .. }
             | StoreError::VolumeShrinks { .. } => ErrorKind::Invalid,
-            StoreError::NoAddress => ErrorKind::Exhausted,
+            StoreError::NoAddress | StoreError::OverBudget { .. } => ErrorKind::Exhausted,
             StoreError::Db(error) => error.kind(),
         }
     }

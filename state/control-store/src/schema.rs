@@ -96,4 +96,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "volumes",
         sql: include_str!("schema/0019_volumes.sql"),
     },
+    Migration {
+        version: 20,
+        name: "budgets",
+        sql: include_str!("schema/0020_budgets.sql"),
+    },
 ];

@@ -23,6 +23,14 @@ optional_fields! {
         pub ttl: GoDuration,
     }
 
+    /// The most an organization may have from now on; what is left out has no limit.
+    pub struct SetBudget {
+        pub apps: i64,
+        pub machines: i64,
+        /// How long an app lives that is made without a time of its own.
+        pub ttl: GoDuration,
+    }
+
     pub struct CreateOrg {
         pub name: String,
         pub slug: String,

@@ -31,7 +31,7 @@ mod suggest;
 mod volume;
 mod wireguard;
 
-pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization, SetAppTtl};
+pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization, SetAppTtl, SetBudget};
 pub use build::{BuildEvent, BuildFailure, BuiltImage, Compression, StartBuild};
 pub use certificate::{
     AcmeChallengeRecord, CertificateDetail, CertificatePage, CertificateSummary,

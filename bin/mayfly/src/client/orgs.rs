@@ -86,6 +86,18 @@ impl Api {
             .map(drop)
     }
 
+    /// An organization's budget and what is used of it, as the cloud shows them.
+    pub(crate) async fn budget(&self, org: &str) -> Result<Value, ApiError> {
+        let path = format!("/v1/orgs/{}/budget", encoded(org));
+        self.get(&path).send().await
+    }
+
+    /// Sets all of a budget; what it leaves out, or names as `null`, has no limit.
+    pub(crate) async fn set_budget(&self, org: &str, budget: Value) -> Result<Value, ApiError> {
+        let path = format!("/v1/orgs/{}/budget", encoded(org));
+        self.put(&path).json(budget).send().await
+    }
+
     pub(crate) async fn orgs(&self) -> Result<Vec<Org>, ApiError> {
         let answer = self.get("/v1/orgs").send().await?;
         let orgs = list_in(answer, "organizations", "/v1/orgs")?;

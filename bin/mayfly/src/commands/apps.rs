@@ -13,6 +13,7 @@ use clap::Subcommand;
 use crate::context::Context;
 
 pub(crate) use list::document as list_document;
+pub(crate) use ttl::lifetime;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum AppsCommand {

@@ -1,3 +1,4 @@
+mod budget;
 mod members;
 mod replays;
 
@@ -29,6 +30,8 @@ pub(crate) enum OrgsCommand {
     Remove(members::Remove),
     /// Make a member an admin, or an admin a member
     Role(members::SetRole),
+    /// Show or set how much an organization may have: apps, machines, and for how long
+    Budget(budget::Budget),
     /// Decide which organizations may replay requests to this one's apps
     #[command(subcommand)]
     ReplaySources(replays::ReplaySourcesCommand),
@@ -72,6 +75,7 @@ impl OrgsCommand {
             OrgsCommand::Accept(command) => command.run(context).await,
             OrgsCommand::Remove(command) => command.run(context).await,
             OrgsCommand::Role(command) => command.run(context).await,
+            OrgsCommand::Budget(command) => command.run(context).await,
             OrgsCommand::ReplaySources(command) => command.run(context).await,
             OrgsCommand::CrossNetworkReplays(command) => command.run(context).await,
         }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use mayfly_conformance::Stage;
 use mayfly_testing::{CliRunner, binaries, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A home, and a directory below which temporary clouds are made.
 struct Runner {
@@ -142,6 +142,34 @@ fn an_app_with_a_time_to_live_goes_by_itself() {
     };
     create("preview-1", "2s");
     create("preview-2", "7d");
+    // An organization of previews has what its admins say, and no more.
+    cli.run(["orgs", "create", "previews"]).ok();
+    let budget = "orgs budget previews --apps 1 --machines 1 --ttl 1h";
+    let budget = cli.run(budget.split(' '));
+    assert!(budget.ok().contains("0 of 1"), "{}", budget.stdout);
+    let line = ["apps", "create", "pr-1", "--org", "previews"];
+    cli.run(line).ok();
+    let over = cli.run(["apps", "create", "pr-2", "--org", "previews"]);
+    let whole = "organization `previews` has its whole budget of 1 apps already";
+    assert!(over.refused().contains(whole), "{}", over.stderr);
+    let one = "machine run hello:latest --app pr-1 --detach";
+    cli.run(one.split(' ')).ok();
+    let over = cli.run(one.split(' '));
+    assert!(over.refused().contains("1 machines"), "{}", over.stderr);
+    let list = cli.run(["machine", "list", "--app", "pr-1", "-q"]);
+    assert_eq!(list.ok().lines().count(), 1, "{}", list.stdout);
+    let ttl = cli.run(["apps", "ttl", "--app", "pr-1"]);
+    assert!(ttl.ok().contains("goes at"), "{}", ttl.stdout);
+    let raised = "orgs budget previews --apps none --machines 2 --json";
+    let raised = cli.run(raised.split(' ')).json();
+    assert_eq!(raised["used"], json!({ "apps": 1, "machines": 1 }));
+    assert_eq!(
+        raised["budget"],
+        json!({ "apps": null, "machines": 2, "ttl": "1h0m0s" })
+    );
+    cli.run(one.split(' ')).ok();
+    cli.run(["apps", "destroy", "pr-1", "--yes"]).ok();
+
     let names = || {
         let list = cli.run(["apps", "list", "-q"]);
         list.ok().lines().map(str::to_owned).collect::<Vec<_>>()
@@ -170,6 +198,6 @@ fn an_app_with_a_time_to_live_goes_by_itself() {
         "{}",
         never.stderr
     );
-    let audit = cli.run(["audit", "--all", "--kind", "app."]);
+    let audit = cli.run(["audit", "--org", "personal", "--all", "--kind", "app."]);
     assert!(audit.ok().contains("app.delete"), "{}", audit.stdout);
 }

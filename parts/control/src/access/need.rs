@@ -128,6 +128,11 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
             feature: Some(Feature::Membership),
             ..need
         },
+        // Who may say what an organization may have is who says who is in it.
+        "/v1/orgs/{slug}/budget" if !reads => Need {
+            feature: Some(Feature::Membership),
+            ..need
+        },
         "/v1/orgs/{slug}/invitations" => Need {
             feature: Some(Feature::Membership),
             ..created(need)

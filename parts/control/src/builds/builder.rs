@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly_builder::{AssembleError, assemble, image_name};
-use mayfly_control_store::{App, AppFilter, By, Machine, NewApp, Org, StoreError};
+use mayfly_control_store::{App, AppFilter, BUILDER, By, Machine, NewApp, Org, StoreError};
 use mayfly_host_api::{HostError, ImageInfo, ImageSource};
 use mayfly_machine::{Actor, MachineState, Rights};
 use mayfly_runtime::report;
@@ -21,9 +21,6 @@ use crate::machines::prepare::WrittenConfig;
 use crate::machines::update::Change;
 use crate::secrets::SecretsWish;
 use crate::volumes::VolumeChoice;
-
-/// Marks the app that holds an organization's builder.
-const ROLE: &str = "builder";
 
 /// How long a builder may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -136,7 +133,7 @@ impl Cloud {
     async fn builder_app(&self, org: &Org, by: &By) -> Result<App, BuilderError> {
         let filter = AppFilter {
             orgs: Some(vec![org.id]),
-            role: Some(ROLE.to_owned()),
+            role: Some(BUILDER.to_owned()),
         };
         if let Some(app) = self.store.apps(filter).await?.into_iter().next() {
             return Ok(app);
@@ -152,7 +149,7 @@ impl Cloud {
                 org_id: org.id,
                 // A network of its own: what is built reaches nothing of the organization.
                 network: Some(name),
-                role: ROLE.to_owned(),
+                role: BUILDER.to_owned(),
                 expires_at: None,
             };
             match self.store.create_app_once(new, None, by.clone()).await {

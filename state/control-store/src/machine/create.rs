@@ -7,7 +7,8 @@ use crate::app::{self, AppStatus};
 use crate::event::{NOTHING, Subject, append, to_json};
 use crate::volume::{MountOf, remount};
 use crate::{
-    By, ControlStore, IdempotencyKey, NewLease, NewVersion, StoreError, config, host, idempotency,
+    By, ControlStore, IdempotencyKey, NewLease, NewVersion, StoreError, budget, config, host,
+    idempotency,
 };
 
 /// A machine to be made.
@@ -51,7 +52,7 @@ impl ControlStore {
     ///
     /// # Errors
     /// `NotFound` for the app, the host or a volume; `Taken` if a living machine of the app has the name; `KeyReused`;
-    /// `VolumeInUse`, `VolumeNotReady` and `VolumeElsewhere` for a volume that it cannot have.
+    /// `VolumeInUse`, `VolumeNotReady` and `VolumeElsewhere` for a volume that it cannot have; `OverBudget`.
     pub async fn create_machine(&self, new: NewMachine, by: By) -> Result<Created, StoreError> {
         self.write(move |tx| {
             if let Some(key) = &new.idempotency
@@ -88,6 +89,7 @@ fn insert(tx: &mut Tx<'_>, new: NewMachine, by: &By) -> Result<Machine, StoreErr
     if host::by_id(tx, new.host_id)?.is_none() {
         return Err(StoreError::not_found("host", new.host_id));
     }
+    budget::for_machine(tx, app.org_id, &app.role)?;
     let version = &new.version;
     let values = args![
         new.id.as_str(),

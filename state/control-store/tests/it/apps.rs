@@ -1,4 +1,6 @@
-use mayfly_control_store::{AppFilter, AppStatus, NewApp, StoreError};
+use std::time::Duration;
+
+use mayfly_control_store::{AppFilter, AppStatus, BUILDER, Budget, NewApp, StoreError, Used};
 use mayfly_machine::{EventKind, MachineState};
 use mayfly_types::{ErrorKind, OrgId};
 
@@ -10,6 +12,7 @@ on_both_engines!(
     networks_are_made_when_first_named,
     two_creators_of_one_name_get_one_app,
     an_app_has_a_time_to_live_or_none,
+    an_organization_has_no_more_than_its_budget,
 );
 
 async fn names_are_unique_and_free_after_a_delete(cloud: Cloud) {
@@ -151,4 +154,56 @@ async fn two_creators_of_one_name_get_one_app(cloud: Cloud) {
     let creations = cloud.kinds().await;
     let creations = creations.iter().filter(|kind| *kind == "app.create");
     assert_eq!(creations.count(), 1);
+}
+
+async fn an_organization_has_no_more_than_its_budget(cloud: Cloud) {
+    let store = &cloud.store;
+    let first = cloud.app("first").await;
+    let org = first.org_id;
+    let ttl = Some(Duration::from_millis(500));
+    let budget = Budget {
+        apps: Some(2),
+        machines: Some(1),
+        ttl,
+    };
+    store.set_budget(org, budget, by(10)).await.unwrap();
+    assert_eq!(
+        store.app_by_id(first.id).await.unwrap().expires_at,
+        None,
+        "what was there before stays for good"
+    );
+    let second = store.create_app(cloud.new_app("second"), by(11)).await;
+    assert_eq!(second.unwrap().expires_at, Some(at(511)));
+    let third = store.create_app(cloud.new_app("third"), by(12)).await;
+    let third = third.unwrap_err();
+    assert_eq!(third.kind(), ErrorKind::Exhausted);
+    assert!(third.to_string().contains("budget of 2 apps"), "{third}");
+    // Builders are ours.
+    let builder = NewApp {
+        role: BUILDER.to_owned(),
+        ..cloud.new_app("builder")
+    };
+    let builder = store.create_app(builder, by(13)).await.unwrap();
+    assert_eq!(builder.expires_at, None);
+    cloud.machine(&builder, "one").await;
+
+    cloud.machine(&first, "one").await;
+    let refused = store.create_machine(cloud.new_machine(&first, "two"), by(14));
+    let refused = refused.await.unwrap_err();
+    assert!(
+        refused.to_string().contains("budget of 1 machines"),
+        "{refused}"
+    );
+    let used = Used {
+        apps: 2,
+        machines: 1,
+    };
+    assert_eq!(store.budget(org).await.unwrap(), (budget, used));
+
+    store
+        .set_budget(org, Budget::default(), by(15))
+        .await
+        .unwrap();
+    cloud.machine(&first, "two").await;
+    cloud.app("third").await;
 }

@@ -54,7 +54,7 @@ fn wish(text: &str) -> Result<Wish, String> {
 }
 
 /// A time such as `7d`, `2w` or `12h30m`, in the words of the API, which knows no days.
-pub(super) fn lifetime(text: &str) -> Result<String, String> {
+pub(crate) fn lifetime(text: &str) -> Result<String, String> {
     const DAY: u64 = 24 * 3600;
     let days = [("d", DAY), ("w", 7 * DAY)]
         .iter()
