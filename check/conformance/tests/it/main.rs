@@ -39,6 +39,7 @@ mod scale_to_zero;
 mod shells;
 mod statics;
 mod store_away;
+mod volumes;
 mod walk_cli;
 mod walk_http;
 mod websocket;
