@@ -17,7 +17,8 @@ impl Destroy {
         let api = context.api()?;
         for name in &self.names {
             if !self.yes {
-                let volumes = api.volumes(name).await?;
+                // That they cannot be counted is no reason not to ask.
+                let volumes = api.volumes(name).await.unwrap_or_default();
                 let volumes = volumes
                     .iter()
                     .filter(|one| one.destroy_at.is_none())
