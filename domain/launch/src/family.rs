@@ -14,7 +14,7 @@ mod site;
 
 use crate::project::Project;
 use crate::tree::SourceTree;
-use crate::{dockerfile, procfile};
+use crate::{dockerfile, heroku, procfile};
 
 /// Looks for its own in the sources.
 type Family = fn(&SourceTree) -> Option<Project>;
@@ -75,10 +75,11 @@ pub fn detect(tree: &SourceTree) -> Option<Project> {
             ));
         }
     }
-    if tree.has("render.yaml") || tree.has("app.json") {
-        project.note(
-            "The descriptions of other platforms (render.yaml, app.json) are not taken over.",
-        );
+    if tree.has("app.json") {
+        heroku::apply(tree.text("app.json"), &mut project);
+    }
+    if tree.has("render.yaml") {
+        project.note("render.yaml, the description of another platform, is not taken over.");
     }
     Some(project)
 }

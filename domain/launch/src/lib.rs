@@ -9,6 +9,7 @@
 mod context_rules;
 mod dockerfile;
 mod family;
+mod heroku;
 mod ignore;
 pub mod pipeline;
 mod procfile;

@@ -30,7 +30,7 @@ const SKIPPED: [&str; 16] = [
 pub const MARKS: [&str; 1] = ["vendor/modules.txt"];
 
 /// Files whose content decides something.
-const WANTED: [&str; 44] = [
+const WANTED: [&str; 45] = [
     "package.json",
     "requirements.txt",
     "requirements.in",
@@ -59,6 +59,7 @@ const WANTED: [&str; 44] = [
     "deno.jsonc",
     "Cargo.toml",
     "Procfile",
+    "app.json",
     ".dockerignore",
     ".gitignore",
     "next.config.js",
