@@ -20,6 +20,7 @@ use rustix::process::{chdir, fchdir, pivot_root};
 use super::guest_dir::GuestDir;
 use super::sandbox::{self, Sandbox};
 use super::system_mounts;
+use super::users::User;
 use super::volume::AttachedVolume;
 use crate::failure::{Failure, While};
 
@@ -56,6 +57,16 @@ pub(crate) fn build(
     mount_directories(&guest, container)?;
     for volume in volumes {
         volume.mount(&guest)?;
+    }
+    let main = spec.containers.first();
+    if main.is_some_and(|main| main.name == container.name)
+        && let Some(process) = container.processes.first()
+        // Of one that does not exist, the start of the program tells.
+        && let Ok(user) = User::look_up(&guest, &process.user)
+    {
+        for volume in volumes {
+            volume.hand_over(&guest, &user)?;
+        }
     }
     if let (Some(kept), Some(sandbox)) = (kept, &spec.sandbox) {
         refuse_system_path(&sandbox.kept_at)?;

@@ -8,12 +8,13 @@ use mayfly_guest::VolumeLaunch;
 use mayfly_sys::{LoopAccess, attach_loop_device};
 use mayfly_types::VolumeId;
 use rustix::event::poll;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{AtFlags, FlockOperation, chownat, flock, fstat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use super::guest_dir::GuestDir;
 use super::root::refuse_system_path;
+use super::users::User;
 use crate::clock::Moment;
 use crate::failure::{Failure, While};
 
@@ -65,6 +66,19 @@ impl AttachedVolume {
         let target = format!("/proc/self/fd/{}", target.as_raw_fd());
         mount(&self.device, target, "ext4", MountFlags::NODEV, OPTIONS)
             .when(format_args!("mount volume {} at {path}", self.volume_id))
+    }
+
+    /// Gives the directory of the mount, not what is in it, to who the machine's program runs as: images that do not run
+    /// as root could write nothing else. So does Fly's.
+    pub(super) fn hand_over(&self, guest: &GuestDir, user: &User) -> Result<(), Failure> {
+        let attempt = format_args!("hand over volume {}", self.volume_id);
+        let root = guest.find(&self.guest_path).when(attempt)?;
+        let found = fstat(&root).when(attempt)?;
+        if (found.st_uid, found.st_gid) == (user.uid.as_raw(), user.gid.as_raw()) {
+            return Ok(());
+        }
+        let (uid, gid) = (Some(user.uid), Some(user.gid));
+        chownat(&root, "", uid, gid, AtFlags::EMPTY_PATH).when(attempt)
     }
 }
 
