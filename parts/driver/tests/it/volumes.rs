@@ -103,6 +103,15 @@ async fn data_outlives_the_machine_and_the_kernel_keeps_nothing() {
         .exec(&second, &format!("cat {PATH}/file; stat -c %u {PATH}/file"))
         .await;
     assert_eq!(read, (0, "kept\n1000\n".to_owned()));
+    end(&host, &second).await;
+    // The directory is its user's, what is in it stays as it was.
+    let mut launch = launch_with(&second, "touch /data/store/mine && sleep 1000", &volume);
+    launch.spec.containers[0].processes[0].user = "1234:567".to_owned();
+    host.driver.launch(&second, &launch).await.unwrap();
+    let owners = format!("stat -c %u:%g {PATH} {PATH}/file");
+    let (_, owners) = host.exec(&second, &owners).await;
+    assert_eq!(owners, "1234:567\n1000:1000\n");
+    while host.exec(&second, &format!("test -e {PATH}/mine")).await.0 != 0 {}
     host.driver.remove(second.machine_id).await.unwrap();
     host.driver.remove(first.machine_id).await.unwrap();
 
