@@ -172,9 +172,12 @@ impl Shared {
 
     pub(crate) async fn volumes(&self) -> Result<Vec<VolumeReport>, HostError> {
         let stored = self.store.volumes().await;
-        let mut reports = Vec::new();
-        for volume in stored.map_err(|source| error::store("read the volumes", source))? {
-            reports.push(self.volume_report(volume).await?);
+        let stored = stored.map_err(|source| error::store("read the volumes", source))?;
+        let attached = self.attachments();
+        let mut reports = Vec::with_capacity(stored.len());
+        for volume in stored {
+            let machine = attached.get(&volume.spec.volume_id).copied();
+            reports.push(self.report_of(volume, machine).await?);
         }
         Ok(reports)
     }
@@ -320,20 +323,32 @@ impl Shared {
         kept.map_err(|source| error::volume("store", volume.spec.volume_id, source))
     }
 
-    /// The machine that has a volume in its version, or in the one whose guest still runs.
     fn attached_machine(&self, volume: VolumeId) -> Option<MachineId> {
-        let machines = self.registry.all();
-        let mut having = machines
-            .iter()
-            .filter(|stored| has(&stored.machine, volume));
-        having
-            .next()
-            .map(|stored| stored.machine.identity.machine_id)
+        self.attachments().get(&volume).copied()
+    }
+
+    /// The volumes that machines have in their version, or in the one whose guest still runs.
+    fn attachments(&self) -> HashMap<VolumeId, MachineId> {
+        let mut attached = HashMap::new();
+        for stored in self.registry.all() {
+            let machine = &stored.machine;
+            let volumes = volumes_of(machine);
+            attached.extend(volumes.map(|volume| (volume, machine.identity.machine_id)));
+        }
+        attached
     }
 
     async fn volume_report(&self, stored: StoredVolume) -> Result<VolumeReport, HostError> {
+        let machine = self.attached_machine(stored.spec.volume_id);
+        self.report_of(stored, machine).await
+    }
+
+    async fn report_of(
+        &self,
+        stored: StoredVolume,
+        machine: Option<MachineId>,
+    ) -> Result<VolumeReport, HostError> {
         let spec = stored.spec;
-        let machine = self.attached_machine(spec.volume_id);
         let disk = self.deps.driver.volume(spec.volume_id, machine).await;
         let disk = disk.map_err(error::of_volume)?;
         let state = match stored.phase {
@@ -357,11 +372,12 @@ impl Shared {
     }
 }
 
-fn has(machine: &Machine, volume: VolumeId) -> bool {
-    let names = |spec: &MachineSpec| spec.mounts.iter().any(|mount| mount.volume == volume);
-    match &machine.phase {
-        _ if machine.state() == MachineState::Destroyed => false,
-        Phase::Updating { previous, .. } if names(&previous.spec) => true,
-        _ => names(&machine.version.spec),
-    }
+fn volumes_of(machine: &Machine) -> impl Iterator<Item = VolumeId> {
+    let previous = match &machine.phase {
+        Phase::Updating { previous, .. } => Some(&previous.spec),
+        _ => None,
+    };
+    let current = (machine.state() != MachineState::Destroyed).then_some(&machine.version.spec);
+    let specs = current.into_iter().chain(previous);
+    specs.flat_map(|spec| spec.mounts.iter().map(|mount| mount.volume))
 }
