@@ -19,6 +19,8 @@ pub struct Leftovers {
     pub cgroups: BTreeSet<PathBuf>,
     /// Network namespaces of machines, kept by a file under /run.
     pub namespaces: BTreeSet<PathBuf>,
+    /// Files below the data directory that are loop devices, in whatever namespace they are mounted.
+    pub disks: BTreeSet<PathBuf>,
 }
 
 impl Leftovers {
@@ -35,6 +37,7 @@ impl Leftovers {
             mounts: mounts_below(data_dir),
             cgroups,
             namespaces: namespaces_of(machines),
+            disks: disks_below(data_dir),
         }
     }
 
@@ -73,10 +76,12 @@ impl Leftovers {
     }
 
     /// Names what the cloud of `data_dir`, not a single machine, has in the kernel: its nftables tables, its tunnels, its
-    /// address, the claims of its pools, its cgroups and the place of its network namespaces. All of it is gone after a halt.
+    /// address, the claims of its pools, the disks of its volumes, its cgroups and the place of its network namespaces. All of it is gone after a halt.
     pub fn of_cloud(data_dir: &Path) -> Vec<String> {
+        let disks = disks_below(data_dir);
+        let disks = disks.into_iter().map(|path| path.display().to_string());
         let Some(network) = Network::read(data_dir) else {
-            return Vec::new();
+            return disks.collect();
         };
         let listing = |program: &str, arguments: &[&str]| {
             let output = Command::new(program).args(arguments).output();
@@ -106,6 +111,7 @@ impl Leftovers {
                 .chain(namespaces)
                 .map(|place| place.display().to_string()),
         );
+        left.extend(disks);
         left
     }
 
@@ -131,6 +137,17 @@ impl Leftovers {
             fs::remove_dir(group).ok();
         }
     }
+}
+
+/// What loop devices there are of files below the data directory; the kernel frees each with its last use.
+fn disks_below(data_dir: &Path) -> BTreeSet<PathBuf> {
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let backing = devices.filter_map(|device| {
+        let named = fs::read_to_string(device.path().join("loop/backing_file")).ok()?;
+        Some(PathBuf::from(named.trim_end_matches('\n')))
+    });
+    let below = data_dir.canonicalize().unwrap_or_else(|_| data_dir.into());
+    backing.filter(|path| path.starts_with(&below)).collect()
 }
 
 fn processes_naming(data_dir: &Path) -> BTreeSet<i32> {

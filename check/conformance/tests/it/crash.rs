@@ -130,7 +130,14 @@ fn suspended_machines_and_leases_survive_a_crash() {
 #[test]
 fn after_a_reboot_runs_what_should_run() {
     let mut stage = Stage::set();
-    let running = stage.start(Stage::sleeper());
+    let volume = json!({"name": "data", "size_gb": 1, "region": "iad"});
+    let volume = stage.cloud.post("/v1/apps/stage/volumes", volume);
+    let mut keeper = Stage::sleeper();
+    keeper["mounts"] = json!([{"volume": volume.expect(200)["id"], "path": "/data"}]);
+    let running = stage.start(keeper);
+    stage.shell(&running, "echo kept >/data/file && sync");
+    let disks = Leftovers::find(&stage.cloud.data_dir(), &[]).disks;
+    assert_eq!(disks.len(), 1, "the volume is in use: {disks:?}");
     let mut once = Stage::sleeper();
     once["restart"] = json!({"policy": "no"});
     let once = stage.start(once);
@@ -150,6 +157,7 @@ fn after_a_reboot_runs_what_should_run() {
         let path = stage.path(&format!("/{running}/exec"));
         stage.cloud.post(&path, command).status == 200
     });
+    assert_eq!(stage.shell(&running, "cat /data/file"), "kept");
     assert_eq!(stage.state(&stopped), "stopped");
     wait_until("the others come to rest", || {
         [&once, &suspended]

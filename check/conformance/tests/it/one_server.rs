@@ -105,6 +105,8 @@ fn up_down_and_up_again() {
             "--name",
             "one",
             "--detach",
+            "--volume",
+            "data:/data:1",
         ])
         .ok();
     let state = || {
