@@ -74,7 +74,9 @@ impl Terminal {
 #[test]
 fn a_yes_goes_ahead_and_anything_else_does_not() {
     let server = Server::start();
-    server.says("DELETE /v1/apps/web", 202, "");
+    server
+        .says("GET /v1/apps/web/volumes", 200, json!([]))
+        .says("DELETE /v1/apps/web", 202, "");
     let user = User::of(&server);
     for (answer, asked) in [("n\n", 0), ("\n", 0), ("y\n", 1)] {
         let mut terminal = Terminal::new(24, 80);

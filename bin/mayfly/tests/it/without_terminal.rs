@@ -16,6 +16,7 @@ fn questions_become_failures_that_name_the_flag() {
             json!({ "error": "app not found" }),
         )
         .says("GET /v1/apps/web", 200, sample::app())
+        .says("GET /v1/apps/web/volumes", 200, json!([]))
         .says("GET /v1/apps/web/machines", 200, json!([sample::machine()]))
         .says("GET /v1/apps/web/machines/", 200, sample::machine());
     let user = User::of(&server);
