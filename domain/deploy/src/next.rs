@@ -89,6 +89,8 @@ pub enum Step {
     /// A machine with the release that takes the place of this one.
     Replace(MachineId),
     Uncordon(MachineId),
+    /// Takes an old machine into traffic again.
+    Reopen(MachineId),
     Cordon(MachineId),
     Stop(MachineId),
     Destroy(MachineId),
@@ -120,6 +122,10 @@ pub fn next(rules: &Rules, groups: &[Group], members: &[Member], stage: Stage) -
         (Stage::Canary, _) => view.canaries(),
         (Stage::Machines, Strategy::BlueGreen) => view.greens(),
         (Stage::Machines, _) => view.roll(rules),
+        (Stage::Switch, Strategy::BlueGreen) => match view.back() {
+            Some(back) => back,
+            None => view.switch(),
+        },
         (Stage::Switch, _) => view.switch(),
     }
 }
@@ -128,12 +134,13 @@ fn broken(members: &[Member], stage: Stage) -> Option<String> {
     members.iter().find_map(|member| match &member.release {
         // A canary that has done its work is on its way out.
         _ if member.canary && stage != Stage::Canary => None,
-        Some(Readiness::Broken(why)) => Some(format!(
-            "machine {} of group {}: {why}",
-            member.id, member.group
-        )),
+        Some(Readiness::Broken(why)) => Some(reason(member, why)),
         _ => None,
     })
+}
+
+fn reason(member: &Member, why: &str) -> String {
+    format!("machine {} of group {}: {why}", member.id, member.group)
 }
 
 struct View<'a> {
@@ -329,6 +336,32 @@ impl<'a> View<'a> {
             true => Turn::Enter(Stage::Switch),
             false => Turn::Wait,
         }
+    }
+
+    /// What is done about a new machine that fails in traffic: as long as old ones run, they take the requests again. Those
+    /// that the new ones replace have to be there all.
+    fn back(&self) -> Option<Turn> {
+        let (greens, blues): (Vec<&Member>, Vec<&Member>) =
+            self.members.iter().partition(|member| member.made);
+        let is_there = |id: MachineId| blues.iter().any(|blue| blue.id == id);
+        let mut replaced = greens.iter().filter_map(|green| green.replaces);
+        let is_open = blues.iter().any(|blue| blue.running) && replaced.all(is_there);
+        if !is_open || greens.iter().all(|green| is_up(green)) {
+            return None;
+        }
+        let closed: Vec<Step> = blues
+            .iter()
+            .filter(|blue| blue.cordoned)
+            .map(|blue| Step::Reopen(blue.id))
+            .collect();
+        if !closed.is_empty() {
+            return Some(Turn::Act(closed));
+        }
+        let broken = greens.iter().find_map(|green| match &green.release {
+            Some(Readiness::Broken(why)) => Some(reason(green, why)),
+            _ => None,
+        });
+        Some(broken.map_or(Turn::Wait, Turn::Failed))
     }
 
     /// The new machines take requests, then the old ones take none, then they go.

@@ -165,7 +165,7 @@ impl World {
                 });
             }
             Step::Update(id) => self.member(id).release = Some(Readiness::Waiting),
-            Step::Uncordon(id) => self.member(id).cordoned = false,
+            Step::Uncordon(id) | Step::Reopen(id) => self.member(id).cordoned = false,
             Step::Cordon(id) => self.member(id).cordoned = true,
             Step::Stop(id) => self.member(id).running = false,
             Step::Destroy(id) => self.members.retain(|member| member.id != id),
@@ -218,6 +218,56 @@ impl World {
 
 fn is_up(member: &Member) -> bool {
     member.release == Some(Readiness::Up)
+}
+
+#[test]
+fn a_new_machine_that_fails_in_traffic_gives_it_back() {
+    let old = |number| Member {
+        running: true,
+        made: false,
+        cordoned: true,
+        release: None,
+        ..made(number, "app")
+    };
+    let green = |number, blue: &Member, release| Member {
+        replaces: Some(blue.id),
+        running: true,
+        release: Some(release),
+        ..made(number, "app")
+    };
+    let (one, two) = (old(1), old(2));
+    let failing = green(12, &two, Readiness::Waiting);
+    let mut members = vec![
+        one.clone(),
+        two.clone(),
+        green(11, &one, Readiness::Up),
+        failing,
+    ];
+    let world = World::new(Strategy::BlueGreen, Unavailable::default(), Vec::new());
+    let look = |members: &[Member]| next(&world.rules, &world.groups, members, Stage::Switch);
+    let reopened = Turn::Act(vec![Step::Reopen(one.id), Step::Reopen(two.id)]);
+    assert_eq!(look(&members), reopened);
+    members[0].cordoned = false;
+    members[1].cordoned = false;
+    assert_eq!(look(&members), Turn::Wait);
+    members[3].release = Some(Readiness::Broken("check web is critical".to_owned()));
+    assert!(matches!(look(&members), Turn::Failed(why) if why.ends_with("critical")));
+    // It recovers, and the old ones are closed again.
+    members[3].release = Some(Readiness::Up);
+    let closed = Turn::Act(vec![Step::Cordon(one.id), Step::Cordon(two.id)]);
+    assert_eq!(look(&members), closed);
+    // There is no way back once one of them is gone, or none runs.
+    members[3].release = Some(Readiness::Waiting);
+    members[0].cordoned = true;
+    members[1].cordoned = true;
+    for member in &mut members[..2] {
+        member.running = false;
+    }
+    let gone = Turn::Act(vec![Step::Destroy(one.id), Step::Destroy(two.id)]);
+    assert_eq!(look(&members), gone);
+    members.remove(0);
+    members[0].running = true;
+    assert_eq!(look(&members), Turn::Act(vec![Step::Stop(two.id)]));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod machine_checks;
 mod moving;
 mod placement;
 mod steady;
+mod switch;
 
 use std::fs;
 use std::path::Path;
@@ -249,6 +250,8 @@ fn a_release_survives_its_client_and_the_daemon() {
         shop.write(&format!("[env]\nROUND = \"{round}\"\n{CHECKED}"));
         shop.deploy(&["--detach"]).ok();
     }
+    let unknown = shop.cli.run(["deploy", "attach", "99"]);
+    assert!(!unknown.refused().contains("Deploying"), "{unknown:?}");
     let attached = shop.cli.run(["deploy", "attach"]);
     assert!(
         attached.ok().contains("v7 of stage is live"),

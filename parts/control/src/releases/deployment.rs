@@ -223,7 +223,12 @@ impl<'a> Deployment<'a> {
         self.follow(&fleet, &mut progress.told).await?;
         let home = || self.cloud.region_of(&content, None);
         let groups = fleet.groups(&content, &self.options, home)?;
-        let turn = next(&self.options.rules(), &groups, &fleet.members, stage);
+        let mut rules = self.options.rules();
+        if self.options.moves_to.is_some() && stage == Stage::Switch {
+            // The app belongs to another organization now: there is no way back.
+            rules.strategy = Strategy::Immediate;
+        }
+        let turn = next(&rules, &groups, &fleet.members, stage);
         if let Turn::Act(steps) = &turn
             && stage == Stage::Switch
             && self.drains(steps, &fleet, progress)
@@ -260,6 +265,8 @@ impl<'a> Deployment<'a> {
             _ => false,
         };
         if !steps.iter().any(serves) {
+            // Those that took requests again drain anew.
+            progress.draining_since = None;
             return false;
         }
         let now = self.cloud.now();
@@ -422,6 +429,13 @@ impl<'a> Deployment<'a> {
                 Ok(())
             }
             Step::Cordon(id) => self.cordon(&fleet.machines[id], true).await,
+            Step::Reopen(id) => {
+                self.say(&format!(
+                    "A new machine fails in traffic: machine {id} takes requests again"
+                ))
+                .await?;
+                self.cordon(&fleet.machines[id], false).await
+            }
             Step::Uncordon(id) => self.cordon(&fleet.machines[id], false).await,
             // It was asked, and has its own patience.
             Step::Stop(id) if fleet.machines[id].state == MachineState::Stopping => Ok(()),
@@ -505,7 +519,7 @@ impl<'a> Deployment<'a> {
         let fleet = Fleet::look(self.cloud, &self.app, self.release, &self.options).await?;
         let by = self.cloud.by_platform();
         // Once requests have moved, what stands beside the old machines is what serves.
-        if self.stage() != Stage::Switch {
+        if self.stage() != Stage::Switch || self.old_ones_serve(&fleet) {
             for machine in fleet.extra(self.options.strategy()) {
                 self.cloud.destroy_machine(machine, true, &by).await?;
             }
@@ -528,6 +542,12 @@ impl<'a> Deployment<'a> {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Whether requests did not move, or have moved back.
+    fn old_ones_serve(&self, fleet: &Fleet) -> bool {
+        let mut old = fleet.members.iter().filter(|member| !member.made);
+        self.options.moves_to.is_none() && old.any(|member| member.running && !member.cordoned)
     }
 
     async fn finish(
