@@ -89,6 +89,8 @@ pub struct Scope<'a> {
     pub pace: Pace,
     pub machines: &'a [Scaled],
     pub load: Load,
+    /// What comes in at `home` and goes to machines that the rule does not count, in thousandths of a soft limit.
+    pub demand: u64,
     /// Where the first machine goes.
     pub home: &'a Region,
     /// When the last change ended.
@@ -103,6 +105,8 @@ pub struct Scope<'a> {
 pub struct Since {
     full: BTreeMap<Region, Timestamp>,
     quiet: BTreeMap<Region, Timestamp>,
+    /// A rule without machines has much to do elsewhere.
+    wanted: Option<Timestamp>,
 }
 
 /// One change, and why, for people.
@@ -118,7 +122,8 @@ pub enum Resize {
 /// A region is *full* when its machines together have as much to do as their soft limits, which is when each of them has:
 /// edges fill machines up to there before they go on. It is *quiet* when one machine less would have at most half of that.
 /// Between the two nothing happens, so that no number of machines leads to the other and back under one load. A machine
-/// that rests is for the edges to wake: none is made while there is one, or one on its way.
+/// that rests is for the edges to wake: none is made while there is one, or one on its way. A rule that has no machine gets its
+/// first when half of a soft limit has to go elsewhere; it loses that one when nothing is left to do.
 pub fn autoscale(scope: &Scope<'_>, since: &mut Since) -> Option<Resize> {
     let Scope { bounds, pace, .. } = *scope;
     let total = scope.machines.len();
@@ -145,6 +150,22 @@ pub fn autoscale(scope: &Scope<'_>, since: &mut Since) -> Option<Resize> {
         return surplus.map(|machine| Resize::Shrink {
             machine: machine.id,
             why: format!("{total} machines, at most {} are wanted", bounds.max),
+        });
+    }
+    if total == 0
+        && bounds.max > 0
+        && settled(pace.busy_for)
+        && let Some(at) = since.wanted
+        && scope.now.since(at) >= pace.busy_for
+    {
+        let percent = scope.demand * 100 / FULL;
+        return Some(Resize::Grow {
+            region: scope.home.clone(),
+            why: format!(
+                "no machine in {}, where {percent} % of a soft limit comes in, for {} s",
+                scope.home,
+                pace.busy_for.as_secs()
+            ),
         });
     }
     let awaited =
@@ -257,6 +278,8 @@ impl Since {
             Load::AtLeast { .. } => (true, false),
             Load::All { .. } => (true, true),
         };
+        let is_wanted = some && scope.machines.is_empty() && scope.demand * 2 >= FULL;
+        self.wanted = is_wanted.then(|| self.wanted.unwrap_or(scope.now));
         note(&mut self.full, some, InRegion::is_full);
         note(&mut self.quiet, all, InRegion::is_quiet);
     }

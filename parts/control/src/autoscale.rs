@@ -165,6 +165,7 @@ impl Autoscaler {
             pace: self.cloud.settings.autoscale,
             machines: &group.machines,
             load: group.load,
+            demand: group.demand,
             home: &group.home,
             changed_at: rule.changed_at,
             failures: rule.failures,

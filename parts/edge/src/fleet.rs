@@ -11,6 +11,7 @@ mod assemble;
 mod backend;
 mod connect;
 mod diff;
+mod far;
 mod gate;
 mod keeper;
 mod key;
@@ -164,11 +165,15 @@ impl Fleet {
         wish: &Wish,
         deadline: impl FnOnce() -> Instant,
     ) -> Result<Admission, Refusal> {
-        match at_once(service, wish) {
-            Some(decided) => decided,
+        let mut admission = match at_once(service, wish) {
+            Some(decided) => decided?,
             // What waiting takes is kept out of the room that every request takes.
-            None => Box::pin(self.wait(Arc::clone(service), wish, deadline())).await,
+            None => Box::pin(self.wait(Arc::clone(service), wish, deadline())).await?,
+        };
+        if wish.goes_anywhere() {
+            admission.came_from(wish.near.as_ref().unwrap_or(&self.region));
         }
+        Ok(admission)
     }
 
     /// The same for a request that found no machine at once.

@@ -14,7 +14,7 @@ use mayfly_types::{AppId, AppName, HostId, MachineId, NetworkId, OrgId, PeerKey,
 use serde::{Deserialize, Serialize};
 
 pub use gateway::{GatewayApi, GatewayInfo, PeerReport, peer_range};
-pub use load::{EdgeLoad, MachineLoad, ServiceLoad};
+pub use load::{EdgeLoad, FarLoad, MachineLoad, ServiceLoad};
 pub use network_policy::{
     NetworkPolicy, PolicyAction, PolicyDirection, PolicyPort, PolicyProtocol, PolicyRule,
     PolicySelector,

@@ -38,8 +38,13 @@ struct Shop {
 
 impl Shop {
     fn open() -> Shop {
+        Shop::in_regions("iad")
+    }
+
+    fn in_regions(regions: &str) -> Shop {
         let stage = Stage::set_with(CloudOptions {
             config: Some(PACE.to_owned()),
+            arguments: vec!["--regions".to_owned(), regions.to_owned()],
             ..CloudOptions::default()
         });
         stage.import_echo();
@@ -78,12 +83,21 @@ impl Shop {
 
     /// Keeps so many requests under way while `act` runs; none may fail. Returns how many were answered.
     fn under_load(&self, at_once: usize, act: impl FnOnce()) -> usize {
+        self.under_load_in(&[0], at_once, act)
+    }
+
+    /// The same at the edges of several regions, so many at each.
+    fn under_load_in(&self, regions: &[u8], at_once: usize, act: impl FnOnce()) -> usize {
         let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
         thread::scope(|scope| {
-            for _ in 0..at_once {
-                scope.spawn(|| {
+            let (stop, answered) = (&stop, &answered);
+            for region in regions.iter().flat_map(|region| vec![*region; at_once]) {
+                scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
-                        let answer = self.stage.cloud.visit("stage", "/?pause=300ms").unwrap();
+                        let cloud = &self.stage.cloud;
+                        let answer = cloud
+                            .visit_region(region, "stage", "/?pause=300ms")
+                            .unwrap();
                         assert_eq!(answer.status, 200, "{}", answer.text());
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
@@ -168,6 +182,33 @@ fn load_makes_machines_and_quiet_ends_them() {
         "{off:?}"
     );
     assert_eq!(shop.machines().len(), 2);
+}
+
+/// Nothing runs where the load comes in: the rule of the region makes the first machine, and ends it.
+#[test]
+fn load_makes_the_first_machine_of_a_region() {
+    let shop = Shop::in_regions("iad,lhr,nrt");
+    shop.run("autoscale set min=0 max=1 --region lhr").ok();
+    shop.run("autoscale set min=1 max=1").ok();
+    let in_region = |code: &str| {
+        let machines = shop.machines();
+        machines.iter().filter(|one| one["region"] == code).count()
+    };
+    // As much comes in at a region that no rule names.
+    shop.under_load_in(&[1, 2], SOFT, || {
+        wait_until("the region has a machine", || in_region("lhr") == 1);
+        wait_until("it takes what comes in there", || {
+            let answer = shop.stage.cloud.visit_region(1, "stage", "/").unwrap();
+            answer.json()["region"] == "lhr"
+        });
+    });
+    assert_eq!((in_region("iad"), in_region("nrt")), (1, 0));
+    let doings = shop.doings();
+    let grown = doings.iter().find(|(kind, _)| kind == "autoscale.grow");
+    let why = grown.unwrap().1["reason"].as_str().unwrap();
+    assert!(why.starts_with("no machine in lhr, where "), "{why}");
+    wait_until("it goes when nothing comes in", || in_region("lhr") == 0);
+    assert_eq!(in_region("iad"), 1);
 }
 
 #[test]

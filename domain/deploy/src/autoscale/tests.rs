@@ -32,6 +32,7 @@ struct Group {
     bounds: Bounds,
     machines: Vec<Scaled>,
     load: Load,
+    demand: u64,
     changed_at: Option<Timestamp>,
     failures: u32,
     since: Since,
@@ -43,6 +44,7 @@ impl Group {
             bounds: Bounds { min, max },
             machines,
             load: Load::All { waiting: 0 },
+            demand: 0,
             changed_at: None,
             failures: 0,
             since: Since::default(),
@@ -56,6 +58,7 @@ impl Group {
             pace: PACE,
             machines: &self.machines,
             load: self.load,
+            demand: self.demand,
             home: &home,
             changed_at: self.changed_at,
             failures: self.failures,
@@ -227,6 +230,45 @@ fn a_lower_limit_takes_effect_at_once_on_our_own() {
     assert_eq!(loses(&group.look(0)), Some(group.machines[2].id));
     group.machines.iter_mut().for_each(|one| one.ours = false);
     assert_eq!(group.look(5), None);
+}
+
+#[test]
+fn a_region_gets_its_first_machine_by_what_comes_in_there() {
+    let mut group = Group::of(0, 1, Vec::new());
+    group.demand = FULL / 2 - 1;
+    assert_eq!(group.after(3000), None);
+    group.demand = FULL / 2;
+    assert_eq!(group.look(3001), None);
+    assert_eq!(group.look(3030), None);
+    assert_eq!(
+        group.look(3031),
+        Some(Resize::Grow {
+            region: region("iad"),
+            why: "no machine in iad, where 50 % of a soft limit comes in, for 30 s".to_owned(),
+        })
+    );
+    // A moment with less begins it anew, and so does silence.
+    for quiet in [(FULL / 3, Load::All { waiting: 0 }), (FULL, Load::Unknown)] {
+        let mut group = Group::of(0, 1, Vec::new());
+        group.demand = FULL;
+        group.look(0);
+        (group.demand, group.load) = quiet;
+        group.look(20);
+        (group.demand, group.load) = (FULL, Load::All { waiting: 0 });
+        assert_eq!(group.look(30), None);
+        assert_eq!(grows_in(group.look(60)), Some("iad".to_owned()));
+    }
+    // One that could not be made is tried again later each time.
+    let mut failed = Group::of(0, 1, Vec::new());
+    (failed.demand, failed.failures, failed.changed_at) = (FULL, 2, Some(at(0)));
+    assert_eq!(failed.after(115), None);
+    assert!(failed.look(120).is_some());
+    // It stays while there is something to do, and goes then.
+    let mut one = Group::of(0, 1, vec![machine(100, "iad", 1)]);
+    assert_eq!(one.after(3000), None);
+    one.machines[0].load = 0;
+    assert_eq!(one.look(3001), None);
+    assert!(loses(&one.look(3601)).is_some());
 }
 
 proptest! {

@@ -17,6 +17,8 @@ use crate::releases::{counts_in, is_autoscaled};
 pub(super) struct Group {
     pub(super) machines: Vec<Scaled>,
     pub(super) load: Load,
+    /// What comes in at the region of a rule that has no machine there, in thousandths of a soft limit.
+    pub(super) demand: u64,
     /// Where its first machine goes.
     pub(super) home: Region,
 }
@@ -59,6 +61,7 @@ pub(super) async fn look(
         Group {
             machines: scaled.collect(),
             load: load(&picture, &own),
+            demand: demand(&picture, rule, &machines),
             home: rule.region.clone().unwrap_or_else(|| app_home.clone()),
         }
     });
@@ -101,6 +104,21 @@ fn standing(machine: &Machine, checks: &Checks) -> Standing {
         }
         _ => Standing::Out,
     }
+}
+
+/// What comes in at the rule's region and goes to the group's machines elsewhere, at the port where that is most.
+fn demand(picture: &Picture, rule: &AutoscaleRule, machines: &[Machine]) -> u64 {
+    let Some(region) = &rule.region else {
+        return 0;
+    };
+    let group = machines.iter().filter(|one| counts_in(one, &rule.group));
+    let services = group.flat_map(|machine| &machine.spec.services);
+    let shares = services.map(|service| {
+        let key = (rule.app_id, service.internal_port, region.clone());
+        let load = picture.far_milli.get(&key).copied().unwrap_or_default();
+        load * FULL / 1000 / u64::from(service.concurrency.soft.max(1))
+    });
+    shares.max().unwrap_or_default()
 }
 
 /// What waits at the ports of these machines.

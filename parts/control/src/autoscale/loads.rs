@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mayfly_deploy::FULL;
 use mayfly_edge_api::EdgeLoad;
-use mayfly_types::{AppId, HostId, MachineId, Timestamp};
+use mayfly_types::{AppId, HostId, MachineId, Region, Timestamp};
 
 /// What an edge said holds for so long: it says so every two seconds.
 const FRESH: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ pub(super) struct Picture {
     /// In thousandths of the soft limit, at the port where that is most.
     pub(super) machines: BTreeMap<MachineId, u64>,
     pub(super) services: BTreeMap<(AppId, u16), Queue>,
+    /// What came in at a region and went to others, on average, in thousandths of a request.
+    pub(super) far_milli: BTreeMap<(AppId, u16, Region), u64>,
 }
 
 /// What found no machine at a port.
@@ -60,6 +62,10 @@ impl Loads {
                 let queue = picture.services.entry((service.app_id, port)).or_default();
                 queue.waiting_milli += service.waiting_milli;
                 queue.refused += service.refused;
+                for far in &service.far {
+                    let key = (service.app_id, port, far.region.clone());
+                    *picture.far_milli.entry(key).or_default() += far.load_milli;
+                }
                 for machine in &service.machines {
                     let (load, soft) = ports.entry((machine.machine_id, port)).or_default();
                     *load += machine.load_milli;
@@ -82,7 +88,7 @@ impl Loads {
 
 #[cfg(test)]
 mod tests {
-    use mayfly_edge_api::{MachineLoad, ServiceLoad};
+    use mayfly_edge_api::{FarLoad, MachineLoad, ServiceLoad};
 
     use super::*;
 
@@ -103,6 +109,10 @@ mod tests {
                     machine_id: MachineId::from_random([1; 14]),
                     load_milli,
                     soft,
+                }],
+                far: vec![FarLoad {
+                    region: "lhr".parse().expect("a region"),
+                    load_milli: waiting_milli,
                 }],
             }],
         }
@@ -129,6 +139,8 @@ mod tests {
                 refused: 2
             }]
         );
+        let far: Vec<u64> = picture.far_milli.values().copied().collect();
+        assert_eq!(far, [1000]);
         let picture = loads.picture(at(12), LONG);
         assert_eq!((picture.servers, picture.silent), (1, 1));
         assert_eq!(picture.machines[&machine], 250);

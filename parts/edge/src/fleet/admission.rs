@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use mayfly_types::MachineId;
+use mayfly_types::{MachineId, Region};
 
 use super::app::Service;
 use super::backend::Backend;
@@ -17,6 +17,8 @@ pub(crate) struct Admission {
     /// The machine that was preferred and could not take the request.
     pub(crate) preferred_unavailable: Option<MachineId>,
     served: bool,
+    /// Where the request came in, if that is counted.
+    far_from: Option<Region>,
 }
 
 impl Admission {
@@ -27,6 +29,16 @@ impl Admission {
             member,
             preferred_unavailable: None,
             served: true,
+            far_from: None,
+        }
+    }
+
+    /// Counts the request as one that came in at `region` and went elsewhere, if it did and somebody asks for that.
+    pub(super) fn came_from(&mut self, region: &Region) {
+        let far = &self.service.gate.far;
+        if far.is_asked() && self.seat().backend.region != *region {
+            far.enter(region);
+            self.far_from = Some(region.clone());
         }
     }
 
@@ -64,6 +76,9 @@ impl Deref for Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.seat().release(self.served);
+        if let Some(region) = &self.far_from {
+            self.service.gate.far.leave(region);
+        }
         // Other ways into the app may wait for this machine too, if they share the port: their gate is the same.
         if !self.service.gate.is_idle() {
             self.service.gate.pump();

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admission::Admission;
 use super::app::Service;
 use super::backend::{Backend, Roused};
+use super::far::Far;
 use super::refusal::Refusal;
 use super::seat::{Member, Named};
 use super::wish::Wish;
@@ -31,6 +32,7 @@ pub(crate) struct Gate {
     waiting: AtomicU32,
     /// Turned away for want of room since somebody asked last.
     refused: AtomicU32,
+    pub(super) far: Far,
     seed: u32,
     queue: Mutex<Queue>,
     /// The service as it is now.
@@ -82,6 +84,7 @@ impl Gate {
         Gate {
             waiting: AtomicU32::new(0),
             refused: AtomicU32::new(0),
+            far: Far::default(),
             seed,
             queue: Mutex::default(),
             newest: Mutex::default(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mayfly_edge_api::{EdgeLoad, MachineLoad, ServiceLoad};
+use mayfly_edge_api::{EdgeLoad, FarLoad, MachineLoad, ServiceLoad};
 use mayfly_machine::Protocol;
 use mayfly_runtime::{Stop, report};
-use mayfly_types::{AppId, MachineId};
+use mayfly_types::{AppId, MachineId, Region};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
 
@@ -83,6 +83,8 @@ struct Seen {
     refused: u32,
     /// Load of all looks together, and the soft limit.
     machines: BTreeMap<MachineId, (u64, u32)>,
+    /// Of all looks together, by where it came in.
+    far: BTreeMap<Region, u64>,
 }
 
 impl Looks {
@@ -106,6 +108,9 @@ impl Looks {
                 let seen = seen.or_default();
                 seen.waiting += u64::from(service.gate.waiting());
                 seen.refused += service.gate.take_refused();
+                for (region, load) in service.gate.far.look() {
+                    *seen.far.entry(region).or_default() += u64::from(load);
+                }
                 for member in &service.members {
                     let load = member.seat.load();
                     if load > 0 {
@@ -137,6 +142,14 @@ impl Looks {
                     machine_id: *machine_id,
                     load_milli: milli(*sum),
                     soft: *soft,
+                })
+                .collect(),
+            far: seen
+                .far
+                .iter()
+                .map(|(region, sum)| FarLoad {
+                    region: region.clone(),
+                    load_milli: milli(*sum),
                 })
                 .collect(),
         });

@@ -31,6 +31,11 @@ impl Wish {
             && self.exclude.is_empty()
     }
 
+    /// Whether it asks for no region and no machine.
+    pub(super) fn goes_anywhere(&self) -> bool {
+        self.is_plain() && self.prefer_regions.is_empty()
+    }
+
     /// How far a machine is for this request; `None` if it must not go there.
     pub(super) fn distance(&self, member: &Member) -> Option<u16> {
         let backend = &member.seat.backend;
