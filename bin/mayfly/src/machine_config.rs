@@ -305,6 +305,20 @@ pub(crate) fn pairs(words: &[String], flag: &str) -> anyhow::Result<BTreeMap<Str
         .collect()
 }
 
+/// Variables of an app, as `NAME=VALUE` words. Names that begin with `FLY_` are the platform's:
+/// <https://fly.io/docs/reference/configuration/#the-env-variables-section>.
+pub(crate) fn variables(words: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let variables = pairs(words, "--env")?;
+    match variables.keys().find(|name| name.starts_with("FLY_")) {
+        None => Ok(variables),
+        Some(name) => Err(Failure::new(format!(
+            "--env {name}: names that begin with FLY_ are set by the platform"
+        ))
+        .remedy("Choose another name.")
+        .into()),
+    }
+}
+
 fn set_pairs(
     config: &mut MachineConfig,
     key: &str,

@@ -343,6 +343,7 @@ impl Cloud {
                 host_patience: config.fleet.host_patience,
                 builder: config.builder.clone(),
                 autoscale: config.autoscale,
+                measured_enough: config.usage.enough,
                 registry_names: registry
                     .as_ref()
                     .map(LocalRegistry::names)

@@ -26,6 +26,7 @@ use crate::fleet_config::FleetSettings;
 use crate::gateways::GatewaySettings;
 use crate::images::store_config;
 use crate::registry_config::RegistryConfig;
+use crate::usage_config::UsageConfig;
 use duration::parse_duration;
 use file::{File, Format, LatencySection};
 
@@ -62,6 +63,7 @@ pub(crate) struct Config {
     /// How often machines without work are looked for.
     pub(crate) autostop_period: Duration,
     pub(crate) autoscale: AutoscalePace,
+    pub(crate) usage: UsageConfig,
     pub(crate) latency: Latency,
     pub(crate) store: StoreLocation,
     pub(crate) log_format: LogFormat,
@@ -207,6 +209,7 @@ impl Config {
             domain: checked_domain("edge.domain", domain)?,
             autostop_period,
             autoscale: autoscale_pace(&file.autoscale)?,
+            usage: UsageConfig::check(&file.usage)?,
             latency: latency(&file.latency, overrides)?,
             store,
             log_format: match file.log.format {

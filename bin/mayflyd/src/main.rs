@@ -28,6 +28,7 @@ mod readiness;
 mod registry_config;
 mod traffic;
 mod tunnels;
+mod usage_config;
 mod waker;
 
 use std::fs::DirBuilder;

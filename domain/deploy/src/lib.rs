@@ -4,6 +4,7 @@
 //! goes on after a crash by looking again. [`readiness`] says whether a machine that has the release may count as up.
 //! Who makes machines, what is in them and where the release is recorded is not known here.
 
+mod advice;
 mod autoscale;
 mod next;
 mod readiness;
@@ -13,6 +14,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
+pub use advice::{Advice, Measured, Verdict, advise};
 pub use autoscale::{Bounds, FULL, Load, Pace, Resize, Scaled, Scope, Since, Standing, autoscale};
 pub use next::{Group, Member, Stage, Step, Turn, next};
 pub use readiness::{CheckNow, Readiness, Seen, readiness};

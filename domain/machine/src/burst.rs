@@ -27,7 +27,7 @@ pub enum CpuLimit {
 }
 
 /// Thousandths of a CPU that one shared CPU may always use: 5 ms of every 80 ms.
-const BASELINE_PERMILLE: f64 = 62.5;
+pub(crate) const BASELINE_PERMILLE: f64 = 62.5;
 /// CPU seconds per CPU.
 const INITIAL_BALANCE: f64 = 5.0;
 const GREATEST_BALANCE: f64 = 500.0;

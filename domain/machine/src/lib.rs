@@ -23,6 +23,7 @@ mod size;
 mod spec;
 mod state;
 mod step;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -54,3 +55,4 @@ pub use spec::{
 };
 pub use state::MachineState;
 pub use step::{LAUNCH_FAILED_KEPT, step};
+pub use usage::{Levels, Usage, UsageHistory, UsageSample};

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::burst::BASELINE_PERMILLE;
+
 /// Whether CPUs are shared with a burst budget or dedicated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +89,14 @@ impl GuestSize {
         GuestSize::presets()
             .find(|(preset, _)| preset == name)
             .map(|(_, size)| size)
+    }
+
+    /// What its CPUs may always do, in thousandths of one: all of them, or the baseline of shared ones.
+    pub fn steady_millicpus(self) -> u32 {
+        match self.cpu_kind {
+            CpuKind::Shared => (f64::from(self.cpus) * BASELINE_PERMILLE) as u32,
+            CpuKind::Performance => self.cpus * 1000,
+        }
     }
 
     /// Checks the size against the sizes that exist.

@@ -4,6 +4,7 @@
 //! process: each turn looks at the app's machines and does what is next, by the rules of `mayfly-deploy`. What cannot be
 //! seen in the machines (how far a deployment has come) is the release's stage in the store.
 
+mod advice;
 mod alike;
 mod api;
 mod command;
@@ -23,6 +24,7 @@ mod scaling;
 mod view;
 mod volumes;
 
+pub(crate) use advice::advice as scale_advice;
 pub(crate) use alike::{counts_in, is_autoscaled, release_of};
 pub(crate) use api::{app_config, cancel, create, list, rollback, show};
 pub(crate) use content::group_of;

@@ -73,6 +73,7 @@ pub(crate) fn router(cloud: Arc<Cloud>, limiter: Arc<Limiter>) -> Router {
                 .delete(autoscale::remove),
         )
         .route("/v1/apps/{app}/move", post(releases::move_app))
+        .route("/v1/apps/{app}/scale/advice", get(releases::scale_advice))
         .route("/v1/apps/{app}/scale/vm", post(releases::scale_vm))
         .route(
             "/v1/apps/{app}/scale/concurrency",

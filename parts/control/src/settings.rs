@@ -48,6 +48,8 @@ pub struct Settings {
     pub registry_names: Vec<String>,
     pub builder: BuilderSettings,
     pub autoscale: AutoscalePace,
+    /// Sizes are advised once a machine was measured for so long.
+    pub measured_enough: Duration,
     /// A directory for uploads under way. Emptied at the start.
     pub uploads: PathBuf,
 }

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use mayfly_host_api::{
     Actor, Catalog, Connection, CreateMachine, ExecRequest, ExecSession, HostApi, HostError,
     HostEvent, HostStatus, ImageInfo, ImageSource, Launch, LogPage, LogQuery, MachineReport,
     MemoryReport, MemoryRequest, ProcessInfo, Pruned, PullProgress, RegistryLogin, RestartMachine,
-    ScheduleRun, StopMachine, UpdateMachine, VolumeExtended, VolumeReport, VolumeSpec,
+    ScheduleRun, StopMachine, UpdateMachine, Usage, VolumeExtended, VolumeReport, VolumeSpec,
 };
 use mayfly_host_store::{AddressPool, Stored};
 use mayfly_image::Pruning;
@@ -150,6 +150,16 @@ impl HostApi for Host {
                 source,
             )
         })
+    }
+
+    async fn usage(
+        &self,
+        machines: Vec<MachineId>,
+    ) -> Result<BTreeMap<MachineId, Usage>, HostError> {
+        let measures = &self.0.measures;
+        let known = machines.into_iter();
+        let known = known.filter_map(|id| Some((id, measures.usage(id)?)));
+        Ok(known.collect())
     }
 
     async fn memory(

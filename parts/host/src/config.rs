@@ -29,7 +29,12 @@ pub struct HostConfig {
     pub destroyed_kept: Duration,
     /// Images from registries that no machine has needed for so long are removed; `None` keeps them all.
     pub unused_images_kept: Option<Duration>,
+    /// How often it is looked at what started machines use.
+    pub measured_every: Duration,
 }
+
+/// Two files of each machine are read every time.
+const MEASURED_EVERY: Duration = Duration::from_secs(15);
 
 /// Where machines ask for names: <https://fly.io/docs/networking/private-networking/>.
 const NAMES: &str = "fdaa::3";
@@ -47,6 +52,7 @@ impl HostConfig {
             reports_kept: Duration::from_secs(7 * 24 * 3600),
             destroyed_kept: Duration::from_secs(24 * 3600),
             unused_images_kept: Some(Duration::from_secs(7 * 24 * 3600)),
+            measured_every: MEASURED_EVERY,
         }
     }
 

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::actor::{Actor, Origin};
 use crate::checks::Checks;
 use crate::error::{BuildError, refused, stopping};
+use crate::measures::Measures;
 use crate::registry::{Command, Handle, Mailbox, Registry};
 use crate::shells::Shells;
 use crate::volumes::VolumeLocks;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) checks: Arc<Checks>,
     pub(crate) shells: Shells,
     pub(crate) volume_locks: VolumeLocks,
+    pub(crate) measures: Measures,
     pub(crate) tasks: TaskSet,
     /// Images resolved a short while ago, kept until the machines they were resolved for are on record.
     pub(crate) fresh_pins: Mutex<VecDeque<(Timestamp, Pinned)>>,
@@ -88,8 +90,10 @@ impl HostConfig {
         let host_key = HostKey::open(&self.journal_dir.join("ssh_host_key"), deps.entropy.bytes())
             .map_err(BuildError::Shells)?;
         let shells = Shells::new(host_key, deps.clock.clone(), deps.directory.clone());
+        let measures = Measures::open(self.journal_dir.join("usage.json"));
         let shared = Arc::new(Shared {
             shells,
+            measures,
             recovering: watch::Sender::new(waiting.len()),
             waiting: Mutex::new(waiting),
             rebooted: opened.rebooted,

@@ -19,6 +19,7 @@ mod housemates;
 mod launch;
 mod logs;
 mod loops;
+mod measures;
 mod private;
 mod registry;
 mod report;

@@ -3,6 +3,7 @@
 mod burst;
 mod images;
 mod retention;
+mod usage;
 
 use std::sync::Arc;
 
@@ -24,6 +25,12 @@ pub(crate) async fn spawn(shared: &Arc<Shared>) {
         .await;
     tasks
         .spawn("host.burst", |stop| burst::run(burst, stop))
+        .await;
+    let (measuring, period) = (shared.clone(), shared.config.measured_every);
+    tasks
+        .spawn("host.usage", move |stop| {
+            usage::run(measuring, period, stop)
+        })
         .await;
     if let Some(kept) = shared.config.unused_images_kept
         && shared.deps.housemates.are_led_by(shared)

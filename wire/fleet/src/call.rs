@@ -65,6 +65,7 @@ pub enum HostCall {
     Ping(Ipv6Addr, Duration),
     Ps(MachineId),
     Memory(MachineId, MemoryRequest),
+    Usage(Vec<MachineId>),
     Report(MachineId),
     EventsAfter(HostSeq, usize),
     ScheduleRuns(MachineId, usize),

@@ -13,6 +13,7 @@ mod machine;
 mod memory;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub use machine::{
     CatalogEntry, CheckReport, ContainerReport, CreateMachine, HostEvent, HostStatus,
     MachineReport, RestartMachine, ScheduleRun, StopMachine, UpdateMachine,
 };
-pub use mayfly_machine::{Actor, CheckStatus, CheckTurn, EventKind, ExitEvent, Launch};
+pub use mayfly_machine::{Actor, CheckStatus, CheckTurn, EventKind, ExitEvent, Launch, Usage};
 pub use memory::{MemoryReport, MemoryRequest};
 pub use volume::{Filesystem, VolumeExtended, VolumeReport, VolumeSpace, VolumeSpec, VolumeState};
 
@@ -129,6 +130,12 @@ pub trait HostApi: Send + Sync + 'static {
         machine: MachineId,
         request: MemoryRequest,
     ) -> Result<MemoryReport, HostError>;
+
+    /// What these machines used during the last week; nothing of those that are not here or were not measured.
+    async fn usage(
+        &self,
+        machines: Vec<MachineId>,
+    ) -> Result<BTreeMap<MachineId, Usage>, HostError>;
 
     async fn report(&self, machine: MachineId) -> Result<MachineReport, HostError>;
 

@@ -5,6 +5,7 @@
 //! into a [`mayfly_machine::MachineSpec`], holding every rule of its fields. The stored configuration is the JSON as it
 //! was given: nothing here writes one back. This crate knows neither HTTP nor a database.
 
+mod advice;
 mod app;
 mod build;
 mod certificate;
@@ -31,6 +32,7 @@ mod suggest;
 mod volume;
 mod wireguard;
 
+pub use advice::{AdvisedSize, SizeAdvice, UsageLevels};
 pub use app::{App, AppOrganization, CreateApp, CreateOrg, Organization, SetAppTtl, SetBudget};
 pub use build::{BuildEvent, BuildFailure, BuiltImage, Compression, StartBuild};
 pub use certificate::{

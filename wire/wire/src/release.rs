@@ -55,7 +55,7 @@ optional_fields! {
 
     /// How many machines an app shall have.
     pub struct ScaleCount {
-        /// By process group: `3`, or a change such as `+1`.
+        /// By process group: `3`, or a change such as `+1`. An empty name is `app`, or the only group.
         pub counts: BTreeMap<String, String>,
         /// Where; the regions the app is in unless named.
         pub regions: Vec<String>,

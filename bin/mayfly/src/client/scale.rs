@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use mayfly_wire::{Autoscale, Release, ScaleConcurrency, ScaleCount, ScaleVm, SetAutoscale};
+use mayfly_wire::{
+    Autoscale, Release, ScaleConcurrency, ScaleCount, ScaleVm, SetAutoscale, SizeAdvice,
+};
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, encoded};
@@ -70,6 +72,16 @@ impl Api {
         release(&mut answer, &path)?.ok_or(ApiError::Unexpected {
             call: path,
             what: "it holds no release",
+        })
+    }
+
+    /// Which sizes suit the app's groups, by what their machines used.
+    pub(crate) async fn size_advice(&self, app: &str) -> Result<Vec<SizeAdvice>, ApiError> {
+        let path = format!("/v1/apps/{}/scale/advice", encoded(app));
+        let answer = self.get(&path).send().await?;
+        serde_json::from_value(answer).map_err(|_| ApiError::Unexpected {
+            call: path,
+            what: "it is no list of groups",
         })
     }
 

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::client::AllocateIp;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
-use crate::machine_config::SizeFlags;
+use crate::machine_config::{SizeFlags, variables};
 
 use accepted::AcceptedFlags;
 use build::BuildFlags;
@@ -182,12 +182,12 @@ impl Deploy {
             None => self.flags.run(context).await,
             Some(DeployCommand::Attach(attach)) => {
                 let app = attach.app.require()?;
-                let version = newest(context, &app, attach.version).await?;
+                let version = existing(context, &app, attach.version).await?;
                 follow(context, &app, version, 0).await
             }
             Some(DeployCommand::Cancel(cancel)) => {
                 let app = cancel.app.require()?;
-                let version = newest(context, &app, cancel.version).await?;
+                let version = existing(context, &app, cancel.version).await?;
                 let release = context.api()?.cancel_release(&app, version).await?;
                 context.out.line(&format!(
                     "Release v{} is {}",
@@ -291,13 +291,9 @@ impl DeployFlags {
             Some(local) => local,
             None => recorded(context, app).await?,
         };
-        for pair in &self.env {
-            let (name, value) = pair.split_once('=').ok_or_else(|| {
-                Failure::new(format!("--env \"{pair}\" has no value"))
-                    .remedy("Write it as --env NAME=VALUE.")
-            })?;
+        if !self.env.is_empty() {
             let env = config.env.get_or_insert_default();
-            env.insert(name.to_owned(), value.to_owned());
+            env.extend(variables(&self.env)?);
         }
         if let Some(primary) = &self.primary_region {
             config.primary_region = Some(primary.clone());
@@ -409,11 +405,13 @@ pub(super) async fn deploy_launched(
     flags.run(context).await
 }
 
-async fn newest(context: &Context, app: &str, version: Option<i64>) -> anyhow::Result<i64> {
+/// The version of the release asked for, once it is known to exist.
+async fn existing(context: &Context, app: &str, version: Option<i64>) -> anyhow::Result<i64> {
+    let api = context.api()?;
     if let Some(version) = version {
-        return Ok(version);
+        return Ok(api.release(app, version).await?.version);
     }
-    let releases = context.api()?.releases(app, 1).await?;
+    let releases = api.releases(app, 1).await?;
     let newest = releases.first().map(|release| release.version);
     newest.ok_or_else(|| Failure::new(format!("app {app} has no releases yet")).into())
 }

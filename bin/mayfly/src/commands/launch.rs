@@ -32,6 +32,13 @@ pub(crate) use region::codes as region_codes;
 
 impl Launch {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        if self.now && self.no_deploy {
+            return Err(Failure::new(
+                "--now deploys at once, and --no-deploy does not at all: leave one of them out",
+            )
+            .remedy("To be asked nothing without deploying, use --yes --no-deploy.")
+            .into());
+        }
         let directory = origin::directory(context, &self)?;
         let api = context.api()?;
         let existing = existing::choose(context, &self, &directory)?;

@@ -1,5 +1,6 @@
 //! `scale`: how many machines an app has, and how large they are.
 
+mod advise;
 mod concurrency;
 mod count;
 mod show;
@@ -17,6 +18,8 @@ pub(crate) enum ScaleCommand {
     Count(count::Count),
     /// Change how much work at once the machines of an app take
     Concurrency(concurrency::Concurrency),
+    /// Advise sizes by what the machines of an app used during the last week
+    Advise(advise::Advise),
     /// Show how many machines an app has, and how large they are
     Show(show::Show),
     /// Change the size of an app's machines
@@ -31,6 +34,7 @@ impl ScaleCommand {
             ScaleCommand::Count(command) => command.run(context).await,
             ScaleCommand::Concurrency(command) => command.run(context).await,
             ScaleCommand::Show(command) => command.run(context).await.map(|()| ExitCode::SUCCESS),
+            ScaleCommand::Advise(command) => command.run(context).await.map(|()| ExitCode::SUCCESS),
             ScaleCommand::Vm(command) => command.run(context).await,
             ScaleCommand::Memory(command) => command.run(context).await,
         }

@@ -298,6 +298,14 @@ fn nobody_to_ask_means_flags_or_nothing() {
         ),
         ("launch --name shop --yes --env A", "NAME=VALUE"),
         (
+            "launch --name shop --yes --env FLY_A=1",
+            "--env FLY_A: names that begin with FLY_ are set by the platform",
+        ),
+        (
+            "launch --name shop --now --no-deploy",
+            "use --yes --no-deploy",
+        ),
+        (
             "launch --name shop --yes --path none",
             "there is no directory none",
         ),

@@ -35,6 +35,7 @@ impl HostParts<'_> {
         for place in places {
             let mut host = HostConfig::new(data_dir, place.region.clone());
             host.journal_dir = place.journal_dir(data_dir);
+            host.measured_every = self.config.usage.measured_every;
             host.unused_images_kept = self.config.unused_images_kept;
             let ipv4_pool = match place.name() {
                 None => self.driver.ipv4_pool(),

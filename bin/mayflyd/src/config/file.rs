@@ -17,6 +17,7 @@ use crate::fleet_config::{FleetSection, JoinSection};
 use crate::gateways::GatewaySection;
 use crate::images::ImagesSection;
 use crate::registry_config::RegistrySection;
+use crate::usage_config::UsageSection;
 
 /// The file's shape. The shipped example is parsed by a test.
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +40,7 @@ pub(super) struct File {
     pub(super) images: ImagesSection,
     pub(super) builder: BuilderSection,
     pub(super) autoscale: AutoscaleSection,
+    pub(super) usage: UsageSection,
     pub(super) statics: StaticsSection,
     pub(super) registry: RegistrySection,
     pub(super) fleet: FleetSection,

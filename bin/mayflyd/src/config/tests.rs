@@ -165,6 +165,7 @@ fn mistakes_are_named() {
         ("[fleet]\nlisten = \"here\"", "listen"),
         ("[fleet]\nadvertise = \"here\"", "fleet.advertise"),
         ("[fleet]\nhost_patience = \"10ms\"", "fleet.host_patience"),
+        ("[usage]\nmeasured_every = \"1h\"", "usage.measured_every"),
         ("[autoscale]\nquiet_for = \"1s\"", "autoscale.quiet_for"),
         (
             "[fleet]\nidentity_lifetime = \"1s\"",

@@ -14,10 +14,14 @@ struct Shop {
 
 impl Shop {
     fn open(regions: &str) -> Shop {
-        let stage = Stage::set_with(CloudOptions {
+        Shop::open_with(CloudOptions {
             arguments: vec!["--regions".to_owned(), regions.to_owned()],
             ..CloudOptions::default()
-        });
+        })
+    }
+
+    fn open_with(options: CloudOptions) -> Shop {
+        let stage = Stage::set_with(options);
         let cli = stage.cloud.cli();
         let text = "app = \"stage\"
 primary_region = \"iad\"
@@ -148,6 +152,10 @@ fn mistakes_change_nothing() {
         (
             vec!["count", "-y", "many"],
             "'many' is not a valid process=count option",
+        ),
+        (
+            vec!["count", "-y", "2", "-e", "FLY_A=1"],
+            "--env FLY_A: names that begin with FLY_ are set by the platform",
         ),
         (vec!["count", "-y", "+0"], "must be a number from 0 to 1000"),
         (
@@ -340,4 +348,56 @@ fn a_machine_is_copied_into_another_region() {
     });
     shop.count(&["0", "--region", "lhr"]).ok();
     assert_eq!(shop.app(), json!({"iad": 2}));
+}
+
+/// Sizes are advised by what machines used, for as long as it was looked at them.
+#[test]
+fn a_size_is_advised_by_what_was_used() {
+    let mut shop = Shop::open_with(CloudOptions {
+        config: Some("[usage]\nmeasured_every = \"1s\"\nenough = \"4s\"\n".to_owned()),
+        ..CloudOptions::default()
+    });
+    let nothing = shop.scale(&["advise"]);
+    assert!(nothing.ok().contains("nothing to advise"), "{nothing:?}");
+    let deploy = "deploy --image hello:latest --ha=false --smoke-checks=false --vm-memory 512";
+    shop.cli.run(deploy.split(' ')).ok();
+    let advice = |shop: &Shop| shop.scale(&["advise", "--json"]).json()[0].clone();
+    let early = shop.scale(&["advise"]);
+    assert!(
+        early.ok().contains("not enough measurements yet"),
+        "{early:?}"
+    );
+    let listed = shop.stage.cloud.get(&shop.stage.path("")).expect(200);
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
+    // Memory that nobody can take back.
+    shop.stage
+        .shell(&id, "dd if=/dev/zero of=/dev/shm/filler bs=1M count=100");
+    let is_seen = |advice: &Value| {
+        advice["verdict"] == "change" && advice["memory_used_mb"]["peak"].as_u64() >= Some(100)
+    };
+    wait_until("a smaller size is advised", || is_seen(&advice(&shop)));
+    let table = shop.scale(&["advise"]);
+    assert!(table.ok().contains("shared-cpu-1x, 256 MB"), "{table:?}");
+    assert!(table.stdout.contains(" MB of 512 MB over "), "{table:?}");
+    // What was measured outlives the daemon.
+    shop.stage.shell(&id, "rm /dev/shm/filler");
+    let before = advice(&shop);
+    shop.stage.cloud.stop_daemon();
+    shop.stage.cloud.start_daemon();
+    let after = advice(&shop);
+    assert!(is_seen(&after), "{after}");
+    assert!(
+        after["measured_seconds"].as_u64() >= before["measured_seconds"].as_u64(),
+        "{before} {after}"
+    );
+    // Its command does it; of the new size little is known.
+    let command = after["command"].as_str().unwrap().to_owned();
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    shop.cli.run(words).ok();
+    let shown = shop.scale(&["show", "--json"]).json();
+    assert_eq!(shown[0]["Memory"], 256, "{command}: {shown}");
+    wait_until("it is to stay so", || {
+        let advice = advice(&shop);
+        advice["verdict"] == "keep" && advice["memory_used_mb"]["peak"].as_u64() < Some(100)
+    });
 }

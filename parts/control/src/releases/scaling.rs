@@ -23,6 +23,9 @@ use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
 
+/// The group of apps that name none.
+const GROUP_USUAL: &str = "app";
+
 /// More machines of one group than anybody means.
 const COUNT_MAX: usize = 1000;
 
@@ -267,7 +270,11 @@ fn changes(
         Some(most) => usize::try_from(most).ok(),
     };
     let mut changes = Vec::new();
-    for (group, wanted) in counts {
+    for (named, wanted) in counts {
+        let group = match named.as_str() {
+            "" => group_meant(&known)?,
+            named => named,
+        };
         if !known.contains(group) {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             return Err(ApiError::invalid(format!(
@@ -277,7 +284,7 @@ fn changes(
         }
         let of_group: Vec<&Machine> = machines
             .iter()
-            .filter(|machine| group_of(machine) == *group && machine.spec.standbys.is_empty())
+            .filter(|machine| group_of(machine) == group && machine.spec.standbys.is_empty())
             .collect();
         let mut current: BTreeMap<Region, usize> = BTreeMap::new();
         for machine in &of_group {
@@ -296,7 +303,7 @@ fn changes(
             if from != count {
                 changes.push(Change {
                     target: Target {
-                        group: group.clone(),
+                        group: group.to_owned(),
                         region,
                         count,
                     },
@@ -307,6 +314,19 @@ fn changes(
         }
     }
     Ok(changes)
+}
+
+/// The group that a number alone is for: `app`, or the only one.
+fn group_meant(known: &BTreeSet<String>) -> Result<&str, ApiError> {
+    let mut groups = known.iter().map(String::as_str);
+    match (known.contains(GROUP_USUAL), known.len()) {
+        (true, _) => Ok(GROUP_USUAL),
+        (false, 1) => Ok(groups.next().unwrap_or(GROUP_USUAL)),
+        _ => Err(ApiError::invalid(format!(
+            "counts: name the process group, one of {}",
+            groups.collect::<Vec<_>>().join(", ")
+        ))),
+    }
 }
 
 fn size_of(config: &AppConfig, group: &str) -> String {

@@ -10,7 +10,7 @@ use mayfly_host_api::{
     ExecSession, HostApi, HostError, HostEvent, HostStatus, ImageInfo, ImageSource, LogEntry,
     LogPage, LogQuery, MachineReport, MemoryReport, MemoryRequest, ProcessInfo, Pruned,
     PullProgress, Refusal, RegistryLogin, RestartMachine, ScheduleRun, Socket, StopMachine,
-    UpdateMachine, VolumeExtended, VolumeReport, VolumeSpace, VolumeSpec, VolumeState,
+    UpdateMachine, Usage, VolumeExtended, VolumeReport, VolumeSpace, VolumeSpec, VolumeState,
 };
 use mayfly_machine::{Actor, EventKind, ExitEvent, Launch, MachineSpec, MachineState, Signal};
 use mayfly_types::{
@@ -450,6 +450,13 @@ impl HostApi for FakeHost {
             available_mib: limit_mib,
             reclaimed_mib,
         })
+    }
+
+    async fn usage(
+        &self,
+        _machines: Vec<MachineId>,
+    ) -> Result<BTreeMap<MachineId, Usage>, HostError> {
+        Ok(BTreeMap::new())
     }
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError> {

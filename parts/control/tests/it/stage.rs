@@ -149,6 +149,7 @@ impl Stage {
                 host_patience: Duration::from_secs(15),
                 builder: BuilderSettings::default(),
                 autoscale: AutoscalePace::default(),
+                measured_enough: Duration::from_secs(3600),
                 registry_names: vec!["registry.test.localhost".to_owned()],
                 uploads: directory.path().join("uploads"),
             },

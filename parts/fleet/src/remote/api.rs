@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use mayfly_host_api::{
     Actor, Catalog, Connection, CreateMachine, ExecRequest, ExecSession, HostApi, HostError,
     HostEvent, HostStatus, ImageInfo, ImageSource, LogPage, LogQuery, MachineReport, MemoryReport,
     MemoryRequest, ProcessInfo, Pruned, PullProgress, RegistryLogin, RestartMachine, ScheduleRun,
-    StopMachine, UpdateMachine, VolumeExtended, VolumeReport, VolumeSpec,
+    StopMachine, UpdateMachine, Usage, VolumeExtended, VolumeReport, VolumeSpec,
 };
 use mayfly_machine::Signal;
 use mayfly_types::{HostSeq, ImageRef, MachineId, VolumeId};
@@ -173,6 +174,13 @@ impl HostApi for RemoteHost {
         request: MemoryRequest,
     ) -> Result<MemoryReport, HostError> {
         self.ask(HostCall::Memory(machine, request)).await
+    }
+
+    async fn usage(
+        &self,
+        machines: Vec<MachineId>,
+    ) -> Result<BTreeMap<MachineId, Usage>, HostError> {
+        self.ask(HostCall::Usage(machines)).await
     }
 
     async fn ps(&self, machine: MachineId) -> Result<Vec<ProcessInfo>, HostError> {

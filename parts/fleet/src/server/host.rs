@@ -82,6 +82,7 @@ pub(super) async fn answer(
         HostCall::Memory(machine, request) => {
             reply(&mut line, host.memory(machine, request).await).await?;
         }
+        HostCall::Usage(machines) => reply(&mut line, host.usage(machines).await).await?,
         HostCall::Ps(machine) => reply(&mut line, host.ps(machine).await).await?,
         HostCall::Report(machine) => reply(&mut line, host.report(machine).await).await?,
         HostCall::EventsAfter(after, limit) => {

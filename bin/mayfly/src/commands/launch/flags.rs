@@ -70,7 +70,7 @@ pub(crate) struct Launch {
     #[arg(long)]
     pub(super) yaml: bool,
     /// Create and configure the app only
-    #[arg(long, conflicts_with = "now")]
+    #[arg(long)]
     pub(super) no_deploy: bool,
     /// Ask nothing; files that are there stay
     #[arg(long)]

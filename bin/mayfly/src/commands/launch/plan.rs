@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::bail;
 use mayfly_appconfig::{
     AppConfig, AutoStop, Build, Deploy, Format, HttpCheck, HttpService, Mount, Vm, read,
 };
@@ -13,6 +12,7 @@ use super::{Launch, beginning};
 use crate::client::App;
 use crate::context::LocalConfig;
 use crate::failure::Failure;
+use crate::machine_config::variables;
 
 /// Requests a machine takes unless the family says otherwise: enough for most, and no machine drowns.
 const CONCURRENCY: (u32, u32) = (200, 250);
@@ -265,14 +265,9 @@ fn apply_flags(config: &mut AppConfig, flags: &Launch) -> anyhow::Result<()> {
     if let Some(dockerfile) = &flags.dockerfile {
         config.build.get_or_insert_default().dockerfile = Some(dockerfile.clone());
     }
-    for pair in &flags.env {
-        match pair.split_once('=') {
-            Some((name, value)) if !name.is_empty() => {
-                let env = config.env.get_or_insert_default();
-                env.insert(name.to_owned(), value.to_owned());
-            }
-            _ => bail!("--env {pair} is not of the form NAME=VALUE"),
-        }
+    if !flags.env.is_empty() {
+        let env = config.env.get_or_insert_default();
+        env.extend(variables(&flags.env)?);
     }
     if let Some(port) = flags.internal_port {
         set_port(config, port);

@@ -7,8 +7,7 @@ use mayfly_wire::ScaleCount;
 use crate::commands::deploy::follow_recorded;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
-
-const DEFAULT_GROUP: &str = "app";
+use crate::machine_config::variables;
 
 #[derive(Args, Debug)]
 #[command(
@@ -21,7 +20,7 @@ pub(crate) struct Count {
     counts: Vec<String>,
     #[command(flatten)]
     app: AppFlags,
-    /// The process group that a number alone is for
+    /// The process group that a number alone is for: app, or the only one, unless given
     #[arg(short = 'g', long, value_name = "NAME", alias = "group")]
     process_group: Option<String>,
     /// Regions to spread them over; those the app is in unless given
@@ -51,7 +50,7 @@ impl Count {
             counts: Some(self.counts()?),
             regions: Some(self.region.clone()).filter(|regions| !regions.is_empty()),
             max_per_region: self.max_per_region,
-            env: Some(self.env()?).filter(|env| !env.is_empty()),
+            env: Some(variables(&self.env)?).filter(|env| !env.is_empty()),
             with_new_volumes: Some(true).filter(|_| self.with_new_volumes),
             plan: Some(true),
         };
@@ -106,7 +105,7 @@ impl Count {
         if let [only] = self.counts.as_slice()
             && is_count(only)
         {
-            let group = self.process_group.as_deref().unwrap_or(DEFAULT_GROUP);
+            let group = self.process_group.as_deref().unwrap_or_default();
             return Ok([(group.to_owned(), only.clone())].into());
         }
         self.counts
@@ -118,16 +117,6 @@ impl Count {
                 _ => Err(Failure::new(format!("'{text}' is not a valid process=count option"))
                     .remedy("Use a number, or numbers for process groups: `scale count web=3 worker=1`.")
                     .into()),
-            })
-            .collect()
-    }
-
-    fn env(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        self.env
-            .iter()
-            .map(|pair| match pair.split_once('=') {
-                Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-                _ => Err(Failure::new(format!("--env {pair}: must be NAME=VALUE")).into()),
             })
             .collect()
     }
