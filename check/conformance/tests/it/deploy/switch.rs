@@ -50,7 +50,7 @@ fn a_check_that_turns_red_in_traffic_moves_it_back() {
         let failed = failed.join().unwrap();
         assert!(failed.refused().contains("is critical"), "{failed:?}");
         let said = "A new machine fails in traffic: machine ";
-        assert!(failed.stdout.contains(said), "{failed:?}");
+        assert!(failed.stderr.contains(said), "{failed:?}");
     });
     wait_until("the old machine is the only one", || {
         let left = shop.machines("app");
