@@ -55,6 +55,12 @@ impl AppConfig {
             .any(|(_, service)| self.is_for(service.processes.as_ref(), group))
     }
 
+    /// Whether any group has services.
+    pub fn serves(&self) -> bool {
+        let mut groups = self.groups().into_iter();
+        groups.any(|group| self.has_services(group))
+    }
+
     /// The volume of the group's machines.
     pub fn mount(&self, group: &str) -> Option<&crate::config::Mount> {
         self.mounts

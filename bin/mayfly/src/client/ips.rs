@@ -85,6 +85,34 @@ impl Api {
         Ok(Ip(self.post(&path(app)).json(body).send().await?))
     }
 
+    /// What an app with services should have: an IPv6 address of its own, announced in `region` or in all, and an IPv4
+    /// address. Answers with what it did not have before.
+    pub(crate) async fn allocate_recommended_ips(
+        &self,
+        app: &str,
+        region: Option<String>,
+    ) -> Result<Vec<Ip>, ApiError> {
+        let had = self.ips(app).await?;
+        let has = |kinds: &[&str]| had.iter().any(|ip| kinds.contains(&ip.kind()));
+        let own = AllocateIp {
+            kind: "v6",
+            region,
+            ..AllocateIp::default()
+        };
+        let shared = AllocateIp {
+            kind: "shared_v4",
+            ..AllocateIp::default()
+        };
+        let mut made = Vec::new();
+        if !has(&["v6"]) {
+            made.push(self.allocate_ip(app, own).await?);
+        }
+        if !has(&["v4", "shared_v4"]) {
+            made.push(self.allocate_ip(app, shared).await?);
+        }
+        Ok(made)
+    }
+
     /// A pair of addresses that machines of one region leave by.
     pub(crate) async fn allocate_egress(
         &self,

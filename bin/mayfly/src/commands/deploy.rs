@@ -1,6 +1,7 @@
 //! `deploy`: what an app shall be, built if need be, recorded in the cloud, and followed until it is.
 
 mod accepted;
+mod addresses;
 mod build;
 mod files;
 mod follow;
@@ -16,12 +17,12 @@ use mayfly_appconfig::AppConfig;
 use mayfly_wire::{CreateRelease, GoDuration};
 use serde_json::Value;
 
-use crate::client::AllocateIp;
 use crate::context::{AppFlags, Context};
 use crate::failure::Failure;
 use crate::machine_config::{SizeFlags, variables};
 
 use accepted::AcceptedFlags;
+pub(super) use addresses::AddressFlags;
 use build::BuildFlags;
 use files::FileFlags;
 pub(super) use follow::{follow, follow_recorded};
@@ -157,9 +158,6 @@ struct DeployFlags {
     /// Words for the list of releases
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Give the app a private address, at which other apps of its network reach it as APP.flycast
-    #[arg(long)]
-    flycast: bool,
     /// Run machines on the hosts reserved under this id
     #[arg(long, value_name = "ID", hide = true)]
     host_dedication_id: Option<String>,
@@ -172,6 +170,8 @@ struct DeployFlags {
     files: FileFlags,
     #[command(flatten)]
     build: BuildFlags,
+    #[command(flatten)]
+    addresses: AddressFlags,
     #[command(flatten)]
     accepted: AcceptedFlags,
 }
@@ -247,8 +247,13 @@ impl DeployFlags {
             description: self.description.clone(),
             ..CreateRelease::default()
         };
-        if self.flycast {
-            give_private_address(context, &app).await?;
+        let serves = config.as_ref().is_none_or(AppConfig::serves);
+        let is_first = api.releases(&app, 1).await?.is_empty();
+        self.addresses
+            .allocate(context, &app, serves && is_first)
+            .await?;
+        if let Some(config) = config.as_ref().filter(|_| is_first && self.ha) {
+            note_lone_machines(context, config);
         }
         let release = api.create_release(&app, &wanted).await?;
         context.out.note(&format!(
@@ -261,10 +266,6 @@ impl DeployFlags {
         }
         let seen = release.events_after.unwrap_or(0);
         let end = follow(context, &app, release.version, seen).await?;
-        let serves = config.is_none_or(|config| {
-            let mut groups = config.groups().into_iter();
-            groups.any(|group| config.has_services(group))
-        });
         if let Some(url) = about.url().filter(|_| serves && end == ExitCode::SUCCESS) {
             let line = format!("Visit your newly deployed app at {url}");
             context.out.note(&line);
@@ -306,6 +307,17 @@ impl DeployFlags {
     }
 }
 
+/// A second machine would not see what the first one writes, so there is none unless somebody asks for it.
+fn note_lone_machines(context: &Context, config: &AppConfig) {
+    let groups = config.groups().into_iter();
+    for group in groups.filter(|group| config.mount(group).is_some()) {
+        context.out.note(&format!(
+            "Note: group {group} has a volume and begins with one machine; while that is down, the group is. `scale count \
+             {group}=2` adds a machine with a volume of its own.",
+        ));
+    }
+}
+
 /// The configuration that is live.
 async fn recorded(context: &Context, app: &str) -> anyhow::Result<AppConfig> {
     let api = context.api()?;
@@ -321,27 +333,6 @@ async fn recorded(context: &Context, app: &str) -> anyhow::Result<AppConfig> {
             .remedy("Write one with `config save`, or go where it is.")
             .into()
     })
-}
-
-/// An address for the app's network, if it has none.
-async fn give_private_address(context: &Context, app: &str) -> anyhow::Result<()> {
-    let api = context.api()?;
-    if api
-        .ips(app)
-        .await?
-        .iter()
-        .any(|ip| ip.kind() == "private_v6")
-    {
-        return Ok(());
-    }
-    let wanted = AllocateIp {
-        kind: "private_v6",
-        ..AllocateIp::default()
-    };
-    let ip = api.allocate_ip(app, wanted).await?;
-    let line = format!("Allocated {} for {app}.flycast", ip.address());
-    context.out.note(&line);
-    Ok(())
 }
 
 /// What a build leaves to be deployed.
@@ -391,6 +382,7 @@ pub(super) async fn deploy_launched(
     config: PathBuf,
     image: Option<String>,
     ha: bool,
+    addresses: AddressFlags,
 ) -> anyhow::Result<ExitCode> {
     let flags = DeployFlags {
         app: AppFlags {
@@ -400,6 +392,7 @@ pub(super) async fn deploy_launched(
         image,
         smoke_checks: true,
         ha,
+        addresses,
         ..DeployFlags::default()
     };
     flags.run(context).await

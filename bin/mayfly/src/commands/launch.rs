@@ -91,7 +91,8 @@ impl Launch {
             true => Ok(ExitCode::SUCCESS),
             false => {
                 let app = app.name().to_owned();
-                deploy::deploy_launched(context, app, config_path, image, self.ha).await
+                deploy::deploy_launched(context, app, config_path, image, self.ha, self.addresses)
+                    .await
             }
         }
     }

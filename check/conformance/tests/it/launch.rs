@@ -127,6 +127,14 @@ fn what_a_launch_says_comes_next_runs_the_app() {
     let said = again.ok();
     assert!(!said.contains("Created app"), "{said}");
     assert!(said.contains("v1 of shop is live"), "{said}");
+    let listed = run("ips list --app shop");
+    let ips = listed.ok();
+    for kind in ["public (shared)", "public (dedicated)"] {
+        assert!(ips.contains(kind), "{ips}");
+    }
+    run("deploy --config HERE --image hello:latest --flycast").ok();
+    let listed = run("ips list --app shop");
+    assert!(listed.ok().contains("private"), "{listed:?}");
     // A launched app wants HTTPS: without it the edge leads there.
     wait_until("the app answers", || {
         let answer = stage.cloud.visit("shop", "/");

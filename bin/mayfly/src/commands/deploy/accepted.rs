@@ -15,25 +15,12 @@ pub(super) struct AcceptedFlags {
     deploy_retries: Option<String>,
     #[arg(long, hide = true, value_name = "SIZE")]
     build_context_warn_size: Option<String>,
-    #[arg(long, hide = true)]
-    no_public_ips: bool,
 }
 
 impl AcceptedFlags {
     /// What was asked for and makes no difference, and why. Those whose wish is fulfilled anyhow need no word.
     pub(super) fn notes(&self) -> Vec<&'static str> {
-        let said = [
-            (
-                self.lease_timeout.is_some(),
-                "Note: --lease-timeout makes no difference: the cloud itself holds the leases, until the release is at its end.",
-            ),
-            (
-                self.no_public_ips,
-                "Note: --no-public-ips makes no difference: deployments allocate no addresses. An app with services answers \
-                 at its hostname.",
-            ),
-        ];
-        let given = said.into_iter().filter(|(given, _)| *given);
-        given.map(|(_, note)| note).collect()
+        let lease = "Note: --lease-timeout makes no difference: the cloud itself holds the leases, until the release is at its end.";
+        self.lease_timeout.iter().map(|_| lease).collect()
     }
 }

@@ -1,5 +1,5 @@
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mayfly_wire::Release;
 use serde_json::Value;
@@ -16,6 +16,9 @@ const BREATH: Duration = Duration::from_millis(20);
 
 /// How long one question waits for news, in seconds.
 const WAIT: u64 = 5;
+
+/// A release that nothing is before is begun by then.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Events read at once.
 const PAGE: usize = 200;
@@ -53,7 +56,7 @@ pub(crate) async fn follow(
     };
     let mut progress = Progress::start(&context.out, &format!("Deploying v{version}"));
     let mut silent = Duration::ZERO;
-    let mut waits = false;
+    let (begun, mut waits) = (Instant::now(), false);
     loop {
         // The release before its events: what it says at its end is then contained in them.
         let looked = async {
@@ -74,7 +77,7 @@ pub(crate) async fn follow(
             }
             Err(error) => return Err(error.into()),
         };
-        if release.status == "queued" && !waits {
+        if release.status == "queued" && !waits && begun.elapsed() > SOON {
             waits = true;
             progress.say("Waiting for the release before it");
         }

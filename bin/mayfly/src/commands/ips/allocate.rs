@@ -1,7 +1,7 @@
 use clap::Args;
 
 use super::list::print;
-use crate::client::{AllocateIp, Ip};
+use crate::client::AllocateIp;
 use crate::context::{AppFlags, Context};
 
 #[derive(Args, Debug)]
@@ -51,24 +51,7 @@ impl Allocate {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let app = self.app.require()?;
         let api = context.api()?;
-        let had = api.ips(&app).await?;
-        let has = |kinds: &[&str]| had.iter().any(|ip| kinds.contains(&ip.kind()));
-        let mut made: Vec<Ip> = Vec::new();
-        if !has(&["v6"]) {
-            let wanted = AllocateIp {
-                kind: "v6",
-                region: self.region,
-                ..AllocateIp::default()
-            };
-            made.push(api.allocate_ip(&app, wanted).await?);
-        }
-        if !has(&["v4", "shared_v4"]) {
-            let wanted = AllocateIp {
-                kind: "shared_v4",
-                ..AllocateIp::default()
-            };
-            made.push(api.allocate_ip(&app, wanted).await?);
-        }
+        let made = api.allocate_recommended_ips(&app, self.region).await?;
         if made.is_empty() {
             return Ok(context
                 .out

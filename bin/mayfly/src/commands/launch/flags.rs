@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use crate::commands::deploy::AddressFlags;
 use crate::machine_config::SizeFlags;
 
 /// What can be said about a launch in advance; with `--yes` or `--now` nothing is asked.
@@ -81,6 +82,8 @@ pub(crate) struct Launch {
     /// Make two machines of every service, so that one can be lost
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(super) ha: bool,
+    #[command(flatten)]
+    pub(super) addresses: AddressFlags,
     /// Suggest no database
     #[arg(long)]
     pub(super) no_db: bool,
