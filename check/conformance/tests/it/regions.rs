@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
 use mayfly_conformance::{Stage, is_alive};
 use mayfly_testing::{CloudOptions, binaries, wait_for, wait_until};
@@ -195,8 +196,11 @@ fn the_way_between_regions_takes_its_time_when_emulated() {
         assert_eq!(answer.status, 200);
         began.elapsed()
     };
+    let way = Duration::from_millis(250);
     let far = visit(0);
-    assert!(far.as_millis() >= 250, "{far:?}");
-    let near = visit(2);
-    assert!(near < far, "{near:?} in the region, {far:?} from afar");
+    assert!(far >= way, "{far:?}");
+    // On a busy machine a visit may take as long for other reasons, but not each.
+    wait_for("a visit in the region does not go that way", || {
+        (visit(2) < way).then_some(())
+    });
 }
