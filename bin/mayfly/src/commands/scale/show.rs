@@ -21,7 +21,9 @@ impl Show {
         let app = self.app.require()?;
         let machines = context.api()?.machines(&app, false).await?;
         let mut groups: BTreeMap<&str, Vec<&Machine>> = BTreeMap::new();
-        for machine in &machines {
+        // What `scale count` counts.
+        let counted = |machine: &&Machine| machine.is_managed() && machine.standbys().is_empty();
+        for machine in machines.iter().filter(counted) {
             groups
                 .entry(machine.process_group())
                 .or_default()

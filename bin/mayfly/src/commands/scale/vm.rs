@@ -43,6 +43,9 @@ struct Whose {
     /// Return once the change is recorded
     #[arg(long)]
     detach: bool,
+    /// There is nothing to ask; taken for scripts that answer in advance
+    #[arg(short, long, alias = "auto-confirm", hide = true)]
+    yes: bool,
 }
 
 impl Vm {
