@@ -3,5 +3,6 @@
 pub(crate) mod body;
 pub(crate) mod guard;
 pub(crate) mod idempotency;
+pub(crate) mod org_page;
 pub(crate) mod query;
 pub(crate) mod request_id;

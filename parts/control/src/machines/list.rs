@@ -5,22 +5,19 @@ use axum::extract::{Path, State};
 use mayfly_control_store::{Machine, MachineFilter};
 use mayfly_machine::MachineState;
 use mayfly_types::{MachineId, Region, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::checks::Checks;
 use super::view::{Detail, view};
 use crate::access::{AppAccess, Caller, MachineAccess};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
+use crate::http::org_page::OrgPage;
 use crate::http::query::Query;
 
 /// Entries of the history shown with one machine, and with each of a list.
 const EVENTS_OF_ONE: u32 = 20;
 const EVENTS_OF_EACH: u32 = 10;
-
-/// Machines in one page of an organization's list.
-const PAGE: i64 = 100;
-const PAGE_MAX: i64 = 1000;
 
 /// `GET …/machines/<id>`; a destroyed machine is remembered for a while.
 pub(crate) async fn show(
@@ -82,35 +79,31 @@ pub(crate) async fn of_org(
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
-    query.only(&[
+    let own = [
         "include_deleted",
         "region",
         "state",
-        "updated_after",
-        "cursor",
-        "limit",
         "summary",
         "metadata.*",
-    ])?;
+    ];
+    query.only(&[&own[..], &OrgPage::<MachineId>::PARAMETERS].concat())?;
     let org = caller.org_called(&slug)?;
     caller.whole_org(org)?;
-    let limit = query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE);
-    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let after: Option<MachineId> = query.parsed("cursor")?;
-    let updated_since: Option<Timestamp> = query.parsed("updated_after")?;
+    let page = OrgPage::asked_for(&query)?;
     let machines = cloud
         .store
         .machines(MachineFilter {
             org: Some(org.id),
-            updated_since,
-            after,
-            limit: Some(limit),
+            updated_since: page.updated_since,
+            after: page.after,
+            limit: Some(page.limit),
             ..filter(&query)?
         })
         .await?;
-    let full = machines.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let next = machines.last().filter(|_| full).map(|machine| machine.id);
-    let newest = machines.iter().map(|machine| machine.updated_at).max();
+    let marks: Vec<(MachineId, Timestamp)> = machines
+        .iter()
+        .map(|machine| (machine.id, machine.updated_at))
+        .collect();
     let (checks, now) = (Checks::now(&cloud.hosts), cloud.now());
     let shown: Vec<mayfly_wire::Machine> = machines
         .into_iter()
@@ -121,12 +114,7 @@ pub(crate) async fn of_org(
             shown
         })
         .collect();
-    Ok(Json(json!({
-        "machines": shown,
-        "next_cursor": next.map_or_else(String::new, |id| id.to_string()),
-        "last_updated_at": newest,
-        "error_regions": [],
-    })))
+    Ok(Json(page.answer("machines", &shown, &marks)))
 }
 
 fn filter(query: &Query) -> Result<MachineFilter, ApiError> {

@@ -10,7 +10,7 @@ use mayfly_control_store::{Volume, VolumeFilter, VolumeState, VolumeUpdate};
 use mayfly_host_api::{Filesystem, HostError};
 use mayfly_types::{Region, Timestamp, VolumeId};
 use mayfly_wire::{AppVolume, CreateVolume, ExtendVolume, ExtendedVolume, UpdateVolume};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::make::{Apart, VolumeWish};
 use super::size::{check_name, size_gb};
@@ -18,6 +18,7 @@ use crate::access::{AppAccess, Caller, VolumeAccess};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::http::body::JsonBody;
+use crate::http::org_page::OrgPage;
 use crate::http::query::Query;
 
 /// As documented.
@@ -25,10 +26,6 @@ const SIZE_GB: i64 = 3;
 
 /// How long the data of a destroyed volume is kept, as documented.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-
-/// Volumes in one page of an organization's list.
-const PAGE: i64 = 100;
-const PAGE_MAX: i64 = 1000;
 
 const NO_SNAPSHOTS: &str = "this cloud makes no snapshots of volumes yet";
 
@@ -54,34 +51,25 @@ pub(crate) async fn of_org(
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
-    query.only(&[
-        "include_deleted",
-        "region",
-        "state",
-        "updated_after",
-        "cursor",
-        "limit",
-        "summary",
-    ])?;
+    let own = ["include_deleted", "region", "state", "summary"];
+    query.only(&[&own[..], &OrgPage::<VolumeId>::PARAMETERS].concat())?;
     let org = caller.org_called(&slug)?;
     caller.whole_org(org)?;
-    let limit = query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE);
-    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let after: Option<VolumeId> = query.parsed("cursor")?;
-    let updated_since: Option<Timestamp> = query.parsed("updated_after")?;
+    let page = OrgPage::asked_for(&query)?;
     let volumes = cloud
         .store
         .volumes(VolumeFilter {
             org: Some(org.id),
-            updated_since,
-            after,
-            limit: Some(limit),
+            updated_since: page.updated_since,
+            after: page.after,
+            limit: Some(page.limit),
             ..filter(&query)?
         })
         .await?;
-    let full = volumes.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let next = volumes.last().filter(|_| full).map(|volume| volume.id);
-    let newest = volumes.iter().map(|volume| volume.updated_at).max();
+    let marks: Vec<(VolumeId, Timestamp)> = volumes
+        .iter()
+        .map(|volume| (volume.id, volume.updated_at))
+        .collect();
     let apps: Vec<Option<String>> = volumes
         .iter()
         .map(|volume| volume.app_name.as_ref().map(ToString::to_string))
@@ -90,12 +78,7 @@ pub(crate) async fn of_org(
     for (volume, app) in shown.iter_mut().zip(apps) {
         volume.app_name = app;
     }
-    Ok(Json(json!({
-        "volumes": shown,
-        "next_cursor": next.map_or_else(String::new, |id| id.to_string()),
-        "last_updated_at": newest,
-        "error_regions": [],
-    })))
+    Ok(Json(page.answer("volumes", &shown, &marks)))
 }
 
 fn filter(query: &Query) -> Result<VolumeFilter, ApiError> {
