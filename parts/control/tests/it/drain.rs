@@ -9,7 +9,7 @@ use mayfly_runtime::Clock;
 use serde_json::{Value, json};
 
 use crate::fake_host::FakeHost;
-use crate::stage::{Stage, sleeper};
+use crate::stage::{Stage, found, sleeper, until};
 
 const MACHINES: &str = "/v1/apps/stage/machines";
 const DRAIN: &str = "/v1/hosts/11112222/drain";
@@ -41,21 +41,17 @@ async fn machine(stage: &Stage, body: Value) -> String {
 
 /// Lets time pass until every machine has moved or stays; how they stand.
 async fn settled(stage: &Stage) -> Vec<Value> {
-    let done = async {
-        loop {
-            let shown = stage.get(DRAIN).await.expect(200);
-            let machines = shown["machines"].as_array().unwrap().clone();
-            let open = |one: &Value| one["state"] == "waiting" || one["state"] == "moving";
-            if !machines.iter().any(open) {
-                return machines;
-            }
-            stage.clock.advance(Duration::from_secs(1));
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    found("the host is settled", async || {
+        let shown = stage.get(DRAIN).await.expect(200);
+        let machines = shown["machines"].as_array().unwrap().clone();
+        let open = |one: &Value| one["state"] == "waiting" || one["state"] == "moving";
+        if !machines.iter().any(open) {
+            return Some(machines);
         }
-    };
-    tokio::time::timeout(Duration::from_secs(60), done)
-        .await
-        .expect("the host is settled")
+        stage.clock.advance(Duration::from_secs(1));
+        None
+    })
+    .await
 }
 
 async fn one(stage: &Stage, id: &Value) -> Value {
@@ -155,18 +151,11 @@ async fn a_drain_goes_on_after_a_crash() {
     // The replacement is recorded, and the host never hears of it.
     new.fail("create", true);
     stage.post(DRAIN, json!({})).await.expect(200);
-    let waits = async {
-        loop {
-            let shown = stage.get(DRAIN).await.expect(200);
-            if shown["machines"][0]["reason"].is_string() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), waits)
-        .await
-        .expect("the replacement cannot be made");
+    until("the replacement cannot be made", async || {
+        let shown = stage.get(DRAIN).await.expect(200);
+        shown["machines"][0]["reason"].is_string()
+    })
+    .await;
     let stage = stage.restart().await;
     new.fail("create", false);
     let machines = settled(&stage).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, found};
 
 const RELEASES: &str = "/v1/apps/stage/releases";
 const MACHINES: &str = "/v1/apps/stage/machines";
@@ -24,22 +24,18 @@ pub(crate) fn release(more: Value) -> Value {
 
 /// Lets time pass until the release is at its end; how that is.
 pub(crate) async fn ended(stage: &Stage, version: u32) -> Value {
-    let done = async {
-        loop {
-            let shown = stage
-                .get(&format!("{RELEASES}/{version}"))
-                .await
-                .expect(200);
-            if !shown["finished_at"].is_null() {
-                return shown;
-            }
-            stage.clock.advance(Duration::from_secs(1));
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    found("the release ends", async || {
+        let shown = stage
+            .get(&format!("{RELEASES}/{version}"))
+            .await
+            .expect(200);
+        if !shown["finished_at"].is_null() {
+            return Some(shown);
         }
-    };
-    tokio::time::timeout(Duration::from_secs(60), done)
-        .await
-        .expect("the release ends")
+        stage.clock.advance(Duration::from_secs(1));
+        None
+    })
+    .await
 }
 
 #[tokio::test]

@@ -314,3 +314,22 @@ fn certificates(directory: &Path, clock: &TestClock, dns: SocketAddr) -> Certifi
         acme: None,
     }
 }
+
+/// Looks until there is something, a minute at most.
+pub(crate) async fn found<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(60), looking).await;
+    found.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+/// Looks until it is so, a minute at most.
+pub(crate) async fn until(what: &str, fact: impl AsyncFn() -> bool) {
+    found(what, async || fact().await.then_some(())).await;
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::fake_host::FakeHost;
 use crate::releases::{ended, release};
-use crate::stage::{Stage, sleeper};
+use crate::stage::{Stage, sleeper, until};
 
 const VOLUMES: &str = "/v1/apps/stage/volumes";
 const MACHINES: &str = "/v1/apps/stage/machines";
@@ -18,16 +18,6 @@ async fn volume(stage: &Stage, more: Value) -> Value {
     let fields = body.as_object_mut().unwrap();
     fields.extend(more.as_object().unwrap().clone());
     stage.post(VOLUMES, body).await.expect(200)
-}
-
-async fn until(what: &str, fact: impl AsyncFn() -> bool) {
-    let holds = async {
-        while !fact().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let held = tokio::time::timeout(Duration::from_secs(60), holds).await;
-    held.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 fn path(volume: &Value) -> String {
