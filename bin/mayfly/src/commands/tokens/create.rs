@@ -31,7 +31,7 @@ pub(crate) enum CreateCommand {
 }
 
 #[derive(Args, Debug)]
-struct Wish {
+struct Lifetime {
     /// How long it is good, such as 720h
     #[arg(
         short = 'x',
@@ -41,6 +41,12 @@ struct Wish {
         allow_hyphen_values = true
     )]
     expiry: String,
+}
+
+#[derive(Args, Debug)]
+struct Wish {
+    #[command(flatten)]
+    lifetime: Lifetime,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -105,15 +111,8 @@ pub(crate) struct Personal {
     /// Name to list it by
     #[arg(short, long, default_value = "personal token")]
     name: String,
-    /// How long it is good, such as 720h
-    #[arg(
-        short = 'x',
-        long,
-        value_name = "DURATION",
-        default_value = "8760h",
-        allow_hyphen_values = true
-    )]
-    expiry: String,
+    #[command(flatten)]
+    lifetime: Lifetime,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -247,7 +246,9 @@ impl Machines {
 impl Personal {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let api = context.api()?;
-        let made = api.create_personal_token(&self.name, &self.expiry).await?;
+        let made = api
+            .create_personal_token(&self.name, &self.lifetime.expiry)
+            .await?;
         match self.json.json {
             true => Ok(context.out.json(&json!({ "token": made.reveal() }))?),
             false => Ok(context.out.line(made.reveal())?),
@@ -279,7 +280,7 @@ impl ReadOnly {
         let mut given = super::Given::read(context)?;
         for token in &mut given.permissions {
             token.add(Caveat::Action(Action::READ))?;
-            token.add(window(context, &self.wish.expiry)?)?;
+            token.add(window(context, &self.wish.lifetime.expiry)?)?;
         }
         let all: Vec<Macaroon> = given.all().cloned().collect();
         print(context, &self.wish, &all)
@@ -337,7 +338,7 @@ async fn of_app(
         profile: "deploy",
         app: Some(&app),
         name,
-        expiry: &wish.expiry,
+        expiry: &wish.lifetime.expiry,
     };
     make(&api, found.org_slug(), &new).await
 }
@@ -355,7 +356,7 @@ async fn of_org(
         profile,
         app: None,
         name,
-        expiry: &wish.expiry,
+        expiry: &wish.lifetime.expiry,
     };
     make(&api, &org, &new).await
 }
