@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mayfly_appconfig::AppConfig;
 use mayfly_control_store::{App, Machine, StoreError};
 use mayfly_deploy::Readiness;
 use mayfly_machine::Rights;
@@ -116,13 +117,19 @@ impl Cloud {
         let release = self.store.complete_release(app.id, None).await?;
         let config = release.and_then(|release| release.config);
         let config = config.as_ref().map(app_config).transpose()?;
-        let primary = config.and_then(|config| config.primary_region);
+        self.primary_region(config.as_ref())
+            .map_err(|text| ApiError::invalid(format!("primary_region: {text}")))
+    }
+
+    /// The primary region of a configuration; the cloud's default one if none is named.
+    ///
+    /// # Errors
+    /// What is wrong with the code that is named.
+    pub(super) fn primary_region(&self, config: Option<&AppConfig>) -> Result<Region, String> {
+        let primary = config.and_then(|config| config.primary_region.as_deref());
         match primary.filter(|code| !code.is_empty()) {
             None => Ok(self.regions().default_region().clone()),
-            Some(code) => {
-                let found = self.regions().find(&code);
-                found.map_err(|text| ApiError::invalid(format!("primary_region: {text}")))
-            }
+            Some(code) => self.regions().find(code),
         }
     }
 }

@@ -76,13 +76,9 @@ pub(crate) async fn create(
     let before = cloud.store.complete_release(access.app.id, None).await?;
     let config = configuration(&request, before.as_ref())?;
     let parsed = config.as_ref().map(app_config).transpose()?;
-    let primary = parsed
-        .as_ref()
-        .and_then(|config| config.primary_region.as_deref());
-    if let Some(code) = primary.filter(|code| !code.is_empty()) {
-        let found = cloud.regions().find(code);
-        found.map_err(|text| ApiError::invalid(format!("config.primary_region: {text}")))?;
-    }
+    cloud
+        .primary_region(parsed.as_ref())
+        .map_err(|text| ApiError::invalid(format!("config.primary_region: {text}")))?;
     let mut options = Options {
         regions: regions(&cloud, &request)?,
         makes_volumes: before.is_none(),

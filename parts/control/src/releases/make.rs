@@ -65,16 +65,11 @@ impl Cloud {
         content: &Content<'_>,
         like: Option<&Machine>,
     ) -> Result<Region, StepError> {
-        let primary = content
-            .config
-            .and_then(|config| config.primary_region.clone());
-        match (like, primary) {
-            (Some(like), _) => Ok(like.region.clone()),
-            (None, Some(code)) if !code.is_empty() => self
-                .regions()
-                .find(&code)
+        match like {
+            Some(like) => Ok(like.region.clone()),
+            None => self
+                .primary_region(content.config)
                 .map_err(|text| StepError::Refused(format!("primary_region: {text}"))),
-            (None, _) => Ok(self.regions().default_region().clone()),
         }
     }
 

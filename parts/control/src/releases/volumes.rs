@@ -136,14 +136,11 @@ impl Cloud {
             elsewhere.filter(|region| of_group.iter().all(|machine| machine.region != **region));
         places.extend(elsewhere.cloned());
         if of_group.is_empty() && options.regions.is_empty() {
-            let code = config.primary_region.as_deref().unwrap_or_default();
-            places.push(match code {
-                "" => self.regions().default_region().clone(),
-                code => self
-                    .regions()
-                    .find(code)
+            let primary = self.primary_region(Some(config));
+            places.push(
+                primary
                     .map_err(|text| ApiError::invalid(format!("config.primary_region: {text}")))?,
-            });
+            );
         }
         Ok(places)
     }
